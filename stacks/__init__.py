@@ -1,0 +1,1 @@
+"""The Pulumi side of encryptdb: parameter groups, the encrypted snapshot copy, the restored instance."""
