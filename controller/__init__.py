@@ -1,0 +1,1 @@
+"""The replication side of encryptdb: everything that is SQL, and the few AWS calls around it."""

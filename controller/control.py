@@ -1,0 +1,185 @@
+"""The control database: what must be remembered, who is at work, and what happened.
+
+`prepare` makes it on the source before the snapshot, so the restored copy has one as well. It is in no publication
+and is never fenced. The source's records decide until the target's hold `open`; from then on the target's do.
+CI runners are thrown away: nothing that matters is kept anywhere else.
+"""
+
+import getpass
+import json
+import os
+import socket
+from typing import Any
+
+from psycopg import errors, sql
+
+from controller.errors import Failed, Refused
+from controller.names import CONTROL_DATABASE
+from controller.server import Db, Server
+
+SCHEMA_SQL = """
+CREATE SCHEMA IF NOT EXISTS encryptdb;
+
+-- One row for each fact that a later command needs.
+CREATE TABLE IF NOT EXISTS encryptdb.record (
+    key   text PRIMARY KEY,
+    value jsonb NOT NULL,
+    at    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- What was done, by whom, in order. Only ever added to.
+CREATE TABLE IF NOT EXISTS encryptdb.journal (
+    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    who    text NOT NULL,
+    event  text NOT NULL,
+    detail jsonb NOT NULL DEFAULT '{}'
+);
+"""
+
+LOCK_KEY = int.from_bytes(b"encrypt", "big")
+"""Key of the advisory lock, taken in the control database."""
+
+LOCK_HOLDER_SQL = """
+-- Who holds encryptdb's lock in this database.
+SELECT a.application_name, a.usename, a.client_addr::text, a.backend_start
+  FROM pg_locks l
+  JOIN pg_stat_activity a USING (pid)
+ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND (l.classid::bigint << 32 | l.objid::bigint) = %s
+"""
+
+Records = dict[str, Any]
+
+
+def exists(server: Server) -> bool:
+    """Whether the server has a control database. Raises Failed where it cannot be told."""
+    with server.translated("postgres"):
+        row = (
+            server.db("postgres")
+            .execute("SELECT 1 FROM pg_database WHERE datname = %s", [CONTROL_DATABASE])
+            .fetchone()
+        )
+    return row is not None
+
+
+def create(server: Server) -> None:
+    """Make the control database and its tables, where they are not there. Applications cannot connect to it."""
+    name = sql.Identifier(CONTROL_DATABASE)
+    with server.translated(CONTROL_DATABASE):
+        if not exists(server):
+            try:
+                server.db("postgres").execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
+            except errors.DuplicateDatabase:
+                pass
+        server.db("postgres").execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+        server.db().execute(SCHEMA_SQL)
+
+
+def drop(server: Server) -> None:
+    """Drop the control database, with whoever is still connected to it."""
+    server.drop_cached(CONTROL_DATABASE)
+    with server.translated("postgres"):
+        server.db("postgres").execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(CONTROL_DATABASE))
+        )
+
+
+def records(server: Server) -> Records | None:
+    """All records, or None where the server has no control database (or an empty one)."""
+    if not exists(server):
+        return None
+    with server.translated(CONTROL_DATABASE):
+        try:
+            return dict(server.db().execute("SELECT key, value FROM encryptdb.record").fetchall())
+        except errors.UndefinedTable:
+            return {}
+
+
+def record(server: Server, key: str, value: Any) -> None:
+    """Write one record, synchronously: when this returns, a crash of the server does not lose it."""
+    with server.translated(CONTROL_DATABASE):
+        write(server.db(), key, value)
+
+
+def write(connection: Db, key: str, value: Any) -> None:
+    """Write one record on a connection of one's own to the control database."""
+    connection.execute(
+        """INSERT INTO encryptdb.record (key, value) VALUES (%s, %s::jsonb)
+           ON CONFLICT (key) DO UPDATE SET value = excluded.value, at = clock_timestamp()""",
+        [key, json.dumps(value, default=str)],
+    )
+
+
+def forget(server: Server, key: str) -> None:
+    """Remove one record."""
+    with server.translated(CONTROL_DATABASE):
+        server.db().execute("DELETE FROM encryptdb.record WHERE key = %s", [key])
+
+
+def note(server: Server, event: str, **detail: Any) -> None:
+    """Add a line to the journal. Never a secret."""
+    with server.translated(CONTROL_DATABASE):
+        server.db().execute(
+            "INSERT INTO encryptdb.journal (who, event, detail) VALUES (%s, %s, %s::jsonb)",
+            [who(), event, json.dumps(detail, default=str)],
+        )
+
+
+def journal(server: Server) -> list[tuple[Any, ...]]:
+    """The journal: (at, who, event, detail), oldest first."""
+    with server.translated(CONTROL_DATABASE):
+        return server.db().execute("SELECT at, who, event, detail FROM encryptdb.journal ORDER BY id").fetchall()
+
+
+def who() -> str:
+    """The person or job at work, for the journal and the lock."""
+    name = os.environ.get("GITHUB_ACTOR") or os.environ.get("CODEBUILD_INITIATOR") or getpass.getuser()
+    return f"{name}@{socket.gethostname()}"
+
+
+class Lock:
+    """Only one controller at a time works on a migration: a session-level advisory lock, so that it goes with
+    the controller's connection, whatever ends it."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.connection: Db | None = None
+
+    def acquire(self) -> None:
+        """Take the lock or raise Refused, which says who holds it."""
+        connection = self.server.connect(CONTROL_DATABASE)
+        with self.server.translated(CONTROL_DATABASE):
+            row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY]).fetchone()
+            if row == (True,):
+                self.connection = connection
+                return
+            holders = connection.execute(LOCK_HOLDER_SQL, [LOCK_KEY]).fetchall()
+        connection.close()
+        shown = "; ".join(f"{name} (role {role}, from {address}, since {since:%Y-%m-%d %H:%M:%S %Z})"
+                          for name, role, address, since in holders)
+        raise Refused(
+            "Another controller is at work on this migration.",
+            detail=f"The lock on the {self.server.side} is held by: {shown or 'a session that has just ended'}.",
+            hint="Wait until it has ended. If it hangs, end its process: the lock goes with its connection.",
+        )
+
+    def check(self) -> None:
+        """Raise Failed unless the lock is still ours. Called before every step."""
+        if self.connection is None:
+            return
+        try:
+            self.connection.execute("SELECT 1")
+        except Exception:
+            raise Failed(
+                f"The controller lost its lock on the {self.server.side}.",
+                detail="Its connection ended, so another controller may be at work now. This one does nothing more.",
+                hint="Run the command again.",
+            ) from None
+
+    def release(self) -> None:
+        """Give the lock back. Safe to call twice."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None

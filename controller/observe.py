@@ -1,0 +1,227 @@
+"""What both servers say about themselves, read at one moment into frozen values. Decides nothing.
+
+One query per kind of object and server, plus one per migrated database: the number does not grow with tables.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from psycopg import errors
+from psycopg.rows import class_row
+
+from controller import control
+from controller.control import Records
+from controller.errors import Problem
+from controller.lsn import LSN
+from controller.migration import Migration
+from controller.names import CONTROL_DATABASE
+from controller.server import Server
+
+NEVER_MIGRATED = ("template0", "template1", "rdsadmin", CONTROL_DATABASE)
+"""Databases that belong to PostgreSQL, to RDS, or to us."""
+
+SETTINGS_SQL = """
+SELECT name, setting FROM pg_settings
+ WHERE name IN ('server_version_num', 'wal_level', 'track_commit_timestamp', 'max_replication_slots',
+                'max_wal_senders', 'max_worker_processes', 'max_logical_replication_workers',
+                'max_slot_wal_keep_size', 'rds.logical_replication', 'wal_segment_size')
+"""
+
+DATABASES_SQL = """
+SELECT oid::bigint AS oid, datname AS name, pg_get_userbyid(datdba) AS owner, datallowconn AS allow_connections,
+       pg_database_size(oid)::bigint AS bytes
+  FROM pg_database WHERE NOT datistemplate AND datname <> ALL (%s) ORDER BY oid
+"""
+
+SLOTS_SQL = """
+SELECT slot_name AS name, database, plugin, active, active_pid, confirmed_flush_lsn, restart_lsn, wal_status,
+       safe_wal_size::bigint AS safe_wal_bytes
+  FROM pg_replication_slots WHERE NOT temporary
+"""
+
+SUBSCRIPTIONS_SQL = """
+SELECT s.subname AS name, d.datname AS database, s.subenabled AS enabled, s.subslotname AS slot,
+       'pg_' || s.oid AS origin, pg_replication_origin_progress('pg_' || s.oid, true) AS origin_lsn,
+       w.pid AS worker_pid, w.received_lsn, w.latest_end_lsn
+  FROM pg_subscription s
+  JOIN pg_database d ON d.oid = s.subdbid
+  LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL
+ WHERE EXISTS (SELECT 1 FROM pg_replication_origin o WHERE o.roname = 'pg_' || s.oid)
+"""
+
+DATABASE_OBJECTS_SQL = """
+SELECT (SELECT array_agg(pubname::text) FROM pg_publication) AS publications,
+       to_regclass('encryptdb.heartbeat') IS NOT NULL AS heartbeat,
+       EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relkind IN ('r', 'p', 'm', 'S', 'f') AND n.nspname <> 'encryptdb'
+                  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+                  AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')) AS has_relations
+"""
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database as pg_database has it; size in bytes."""
+
+    oid: int
+    name: str
+    owner: str
+    allow_connections: bool
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One replication slot that is not temporary."""
+
+    name: str
+    database: str | None
+    plugin: str | None
+    active: bool
+    active_pid: int | None
+    confirmed_flush_lsn: LSN | None
+    restart_lsn: LSN | None
+    wal_status: str | None
+    safe_wal_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """One subscription of any database of the server, with its origin's progress and its apply worker."""
+
+    name: str
+    database: str
+    enabled: bool
+    slot: str | None
+    origin: str
+    origin_lsn: LSN | None
+    worker_pid: int | None
+    received_lsn: LSN | None
+    latest_end_lsn: LSN | None
+
+
+@dataclass(frozen=True)
+class DatabaseObjects:
+    """What of ours (and whether anything of the owner's) is in one database."""
+
+    publications: tuple[str, ...]
+    heartbeat: bool
+    has_relations: bool
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """One server, observed. `records` is None where there is no control database."""
+
+    settings: dict[str, str]
+    databases: tuple[Database, ...]
+    slots: dict[str, Slot]
+    subscriptions: dict[str, Subscription]
+    records: Records | None
+    current_lsn: LSN
+    objects: dict[str, DatabaseObjects] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        """server_version_num, e.g. 150018."""
+        return int(self.settings["server_version_num"])
+
+    @property
+    def logical(self) -> bool:
+        """Whether logical decoding is possible and commit timestamps are kept."""
+        return self.settings["wal_level"] == "logical" and self.settings["track_commit_timestamp"] == "on"
+
+    def database(self, name: str) -> Database | None:
+        return next((d for d in self.databases if d.name == name), None)
+
+
+@dataclass(frozen=True)
+class State:
+    """Both servers at one moment. `target` is None where the stack has none; `source` is None only where it could
+    not be reached and the target's records say that the target is open (then it is no longer needed to decide)."""
+
+    at: datetime
+    source: ServerState | None
+    target: ServerState | None
+    source_problem: Problem | None = None
+
+    @property
+    def records(self) -> Records:
+        """The records that decide: the target's once they hold `open`, before that the source's."""
+        if self.target is not None and self.target.records and "open" in self.target.records:
+            return self.target.records
+        return (self.source.records if self.source else None) or {}
+
+    @property
+    def migrated(self) -> tuple[Database, ...]:
+        """The databases that move: recorded by `prepare`; before that, those that would."""
+        listed = self.records.get("databases")
+        server = self.source or self.target
+        assert server is not None
+        if listed is not None:
+            wanted = {d["oid"] for d in listed}
+            return tuple(d for d in server.databases if d.oid in wanted)
+        return to_migrate(server)
+
+
+def to_migrate(server: ServerState) -> tuple[Database, ...]:
+    """Every database that accepts connections; `postgres` only if something of the owner's is in it."""
+    return tuple(
+        d
+        for d in server.databases
+        if d.allow_connections and (d.name != "postgres" or server.objects["postgres"].has_relations)
+    )
+
+
+def observe(m: Migration) -> State:
+    """Read both servers. Raises Failed where one does not answer, but for a source that is no longer needed."""
+    target = observe_server(m.target) if m.target is not None else None
+    is_open = target is not None and bool(target.records) and "open" in (target.records or {})
+    try:
+        source, problem = observe_server(m.source), None
+    except Problem as error:
+        if not is_open:
+            raise
+        source, problem = None, error
+    now = (m.target if is_open and m.target else m.source).db("postgres").execute("SELECT clock_timestamp()").fetchone()
+    assert now is not None
+    return State(now[0], source, target, problem)
+
+
+def observe_server(server: Server) -> ServerState:
+    """Read one server. Raises Failed where it does not answer."""
+    with server.translated("postgres"):
+        main = server.db("postgres")
+        settings: dict[str, str] = dict(main.execute(SETTINGS_SQL).fetchall())
+        with main.cursor(row_factory=class_row(Database)) as cursor:
+            databases = tuple(cursor.execute(DATABASES_SQL, [list(NEVER_MIGRATED)]).fetchall())
+        with main.cursor(row_factory=class_row(Slot)) as cursor:
+            slots = {s.name: s for s in cursor.execute(SLOTS_SQL).fetchall()}
+        with main.cursor(row_factory=class_row(Subscription)) as cursor:
+            subscriptions = {s.name: s for s in cursor.execute(SUBSCRIPTIONS_SQL).fetchall()}
+        position = main.execute(
+            "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END"
+        ).fetchone()
+    assert position is not None
+    objects = {d.name: found for d in databases if (found := _objects(server, d)) is not None}
+    return ServerState(settings, databases, slots, subscriptions, control.records(server), position[0], objects)
+
+
+def _objects(server: Server, database: Database) -> DatabaseObjects | None:
+    """None where the database takes no connections: it is fenced."""
+    if not database.allow_connections:
+        return None
+    with server.translated(database.name):
+        row: tuple[Any, ...] | None = None
+        for _ in range(2):
+            try:
+                row = server.db(database.name).execute(DATABASE_OBJECTS_SQL).fetchone()
+                break
+            except errors.OperationalError:
+                # A fence or a reboot ended the cached connection; a second failure is the world's.
+                server.drop_cached(database.name)
+        else:
+            row = server.db(database.name).execute(DATABASE_OBJECTS_SQL).fetchone()
+    assert row is not None
+    return DatabaseObjects(tuple(row[0] or ()), row[1], row[2])

@@ -1,0 +1,182 @@
+"""One database server, and how we talk to it: TLS verified, every statement with a timeout, errors translated.
+
+This is the only place that opens connections, and the only one that turns a driver's error into words.
+"""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import psycopg
+from psycopg import Connection, errors
+from psycopg.rows import TupleRow, tuple_row
+
+from controller import lsn
+from controller.errors import Failed, Interrupted, Problem
+from controller.names import CONTROL_DATABASE
+from controller.secret import Secret
+
+SideName = Literal["source", "target"]
+
+CONNECT_SECONDS = 5
+"""A server that does not answer is given up after this."""
+
+STATEMENT_SECONDS = 60
+"""What any statement of ours may take unless its caller says otherwise."""
+
+Db = Connection[TupleRow]
+
+
+@dataclass(frozen=True)
+class Login:
+    """User and password, and where they came from (for messages; never the password)."""
+
+    user: str
+    password: Secret
+    origin: str
+
+
+@dataclass
+class Server:
+    """A source or a target. `db()` gives a cached autocommit connection per database; `connect()` a new one."""
+
+    side: SideName
+    host: str
+    port: int
+    login: Login
+    purpose: str = "controller"
+    _cache: dict[str, Db] = field(default_factory=dict, repr=False)
+
+    def conninfo(self, database: str) -> dict[str, Any]:
+        """Connection parameters without the password."""
+        return {
+            "host": self.host,
+            "port": self.port,
+            "user": self.login.user,
+            "dbname": database,
+            "connect_timeout": CONNECT_SECONDS,
+            "sslmode": os.environ.get("PGSSLMODE", "verify-full"),
+            "application_name": f"encryptdb {self.purpose} on {socket.gethostname()} pid {os.getpid()}"[:63],
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+        }
+
+    def connect(self, database: str, *, statement_seconds: float = STATEMENT_SECONDS, **settings: str) -> Db:
+        """A new autocommit connection. `settings` are server parameters for the session, sent in the startup
+        packet, where no statement log sees them. Raises Failed, in words."""
+        given = {
+            "statement_timeout": str(int(statement_seconds * 1000)),
+            "lock_timeout": "10000",
+            "idle_in_transaction_session_timeout": "0",
+            "default_transaction_read_only": "off",
+            "client_min_messages": "warning",
+        } | settings
+        options = " ".join(f"-c {name}={_escape(value)}" for name, value in given.items())
+        with self.translated(database):
+            connection = psycopg.connect(
+                **self.conninfo(database),
+                password=self.login.password.reveal(),
+                options=options,
+                autocommit=True,
+                row_factory=tuple_row,
+                # A prepared statement would outlive a change of the catalog it was planned for.
+                prepare_threshold=None,
+            )
+        lsn.register(connection)
+        return connection
+
+    def db(self, database: str = CONTROL_DATABASE) -> Db:
+        """The cached connection to `database`, opened if there is none that lives."""
+        cached = self._cache.get(database)
+        if cached is None or cached.closed or cached.broken:
+            cached = self._cache[database] = self.connect(database)
+        return cached
+
+    def close(self) -> None:
+        """Close every cached connection."""
+        for connection in self._cache.values():
+            connection.close()
+        self._cache.clear()
+
+    def drop_cached(self, database: str) -> None:
+        """Close the cached connection to one database, e.g. before it is dropped."""
+        connection = self._cache.pop(database, None)
+        if connection is not None:
+            connection.close()
+
+    def pids(self) -> list[int]:
+        """Backend pids of the cached connections: ours, for whoever terminates others."""
+        return [c.info.backend_pid for c in self._cache.values() if not c.closed]
+
+    @contextlib.contextmanager
+    def translated(self, database: str) -> Iterator[None]:
+        """Turn a driver's error inside the block into a Problem that says what it means and what to do."""
+        try:
+            yield
+        except psycopg.Error as error:
+            raise self.explain(error, database) from None
+
+    def explain(self, error: psycopg.Error, database: str) -> Problem:
+        """What a driver's error means for the person at the keyboard."""
+        where = f"{self.side} {self.host}:{self.port}, database {database!r}"
+        # The driver never puts the password into its messages; the first line is enough.
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        text = str(error)
+        # A failure while connecting carries no SQLSTATE in libpq: only the server's words tell.
+        if isinstance(error, errors.InvalidPassword | errors.InvalidAuthorizationSpecification) or (
+            error.sqlstate is None and "authentication failed" in text
+        ):
+            return Failed(
+                f"The {self.side} refuses the login of {self.login.user!r}.",
+                detail=f"{where}: {said}. The login came from {self.login.origin}.",
+                hint="Check that secret or variable. A restored target has the passwords of the snapshot: if the "
+                "password was rotated since, set ENCRYPTDB_TARGET_PASSWORD to the older one.",
+            )
+        if error.sqlstate is None and "certificate" in text:
+            return Failed(
+                f"The {self.side}'s TLS certificate cannot be verified.",
+                detail=f"{where}: {said}",
+                hint="Download the RDS bundle (https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem) "
+                "and set PGSSLROOTCERT to its path.",
+            )
+        if error.sqlstate is None and "does not exist" in text and "database" in text:
+            return Failed(f"The {self.side} has no database {database!r}.", detail=f"{where}: {said}")
+        if isinstance(error, errors.QueryCanceled | errors.LockNotAvailable):
+            return Failed(
+                f"A statement on the {self.side} took too long and was given up.",
+                detail=f"{where}: {said}. Nothing it would have done was done.",
+                hint="Look for what holds the lock (pg_stat_activity, pg_locks), then run the command again.",
+            )
+        if isinstance(error, errors.InsufficientPrivilege):
+            return Failed(
+                f"The role {self.login.user!r} may not do this on the {self.side}.",
+                detail=f"{where}: {said}",
+                hint="Run `python -m controller preflight`: it lists every privilege that is missing.",
+            )
+        if error.sqlstate is None or isinstance(error, errors.OperationalError):
+            return Failed(
+                f"The {self.side} does not answer.",
+                detail=f"{where}: {said}",
+                hint="Check that the instance is available, that the security group lets this host in, and that this "
+                "host stands in (or is connected to) the database's VPC.",
+            )
+        return Failed(f"The {self.side} answered with an error.", detail=f"{where}: {said} (SQLSTATE {error.sqlstate})")
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C inside the block becomes Interrupted, after the running statement was cancelled by the driver."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("Interrupted.") from None
+
+
+def _escape(value: str) -> str:
+    """Escape one value for libpq's `options`: spaces and backslashes."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
