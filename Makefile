@@ -1,0 +1,31 @@
+# `make demo` and `make test` do all set-up themselves; `make help` lists what there is.
+
+ENGINE ?= rds
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench clean
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: ## the virtual environment, the pinned packages, pgbouncer and gocryptfs
+	@./scripts/setup
+
+demo: setup ## from nothing to an encrypted database under load   [ENGINE=rds] [PG=15|18 or PG_BIN=directory]
+	@$(PY) -m demo --engine $(ENGINE) $(if $(PG),--pg $(PG)) $(if $(PG_BIN),--pg-bin $(PG_BIN))
+
+check: setup ## lint and types
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+test: check ## lint, types and the whole test suite   [TESTS="-k fence"]
+	@$(PY) -m pytest $(TESTS)
+
+bench: setup ## the figures that are measured, not tested
+	@$(PY) -m benchmarks.help
+
+clean: ## everything that the targets above made in this directory
+	rm -rf $(VENV) build .lab .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Figures that are measured, never asserted by a test: each module prints one measurement."""
