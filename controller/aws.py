@@ -41,7 +41,8 @@ class Aws:
             from botocore.config import Config
 
             config = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 4})
-            self._clients[service] = boto3.client(service, region_name=self.region, config=config)
+            session: Any = boto3.session.Session(region_name=self.region)
+            self._clients[service] = session.client(service, config=config)
         return self._clients[service]
 
     def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ and is never fenced. The source's records decide until the target's hold `open`;
 CI runners are thrown away: nothing that matters is kept anywhere else.
 """
 
+import contextlib
 import getpass
 import json
 import os
@@ -69,10 +70,9 @@ def create(server: Server) -> None:
     name = sql.Identifier(CONTROL_DATABASE)
     with server.translated(CONTROL_DATABASE):
         if not exists(server):
-            try:
+            # Another controller may be making it at this very moment.
+            with contextlib.suppress(errors.DuplicateDatabase):
                 server.db("postgres").execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
-            except errors.DuplicateDatabase:
-                pass
         server.db("postgres").execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
         server.db().execute(SCHEMA_SQL)
 

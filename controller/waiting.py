@@ -38,7 +38,8 @@ class Reporter:
 
     def say(self, text: str) -> None:
         if not self.quiet:
-            print(f"{time.strftime('%H:%M:%S')}  {text}", file=self.stream, flush=True)  # noqa: T201
+            self.stream.write(f"{time.strftime('%H:%M:%S')}  {text}\n")
+            self.stream.flush()
 
 
 def wait_until(

@@ -77,7 +77,7 @@ class Outputs:
         if not isinstance(document, Mapping):
             raise ContractError("the outputs are not a JSON object")
         if document.get("contract") != CONTRACT:
-            raise ContractError(f"contract: this controller reads version {CONTRACT}, found {document.get('contract')!r}")
+            raise ContractError(f"contract: this reads version {CONTRACT}, found {document.get('contract')!r}")
         read = _Reader(document, "")
         return cls(
             contract=CONTRACT,
