@@ -10,12 +10,12 @@ from typing import Any
 from psycopg import errors
 from psycopg.rows import class_row
 
-from controller import control
+from controller import control, mark
 from controller.control import Records
 from controller.errors import Problem
 from controller.lsn import LSN
 from controller.migration import Migration
-from controller.names import CONTROL_DATABASE
+from controller.names import CONTROL_DATABASE, REPLICATION_ROLE
 from controller.server import Server
 
 NEVER_MIGRATED = ("template0", "template1", "rdsadmin", CONTROL_DATABASE)
@@ -48,6 +48,12 @@ SELECT s.subname AS name, d.datname AS database, s.subenabled AS enabled, s.subs
   JOIN pg_database d ON d.oid = s.subdbid
   LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL
  WHERE EXISTS (SELECT 1 FROM pg_replication_origin o WHERE o.roname = 'pg_' || s.oid)
+"""
+
+CLUSTER_SQL = """
+SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = %s) AS replication_role,
+       (SELECT array_agg(gid || ' in ' || database || ' by ' || owner) FROM pg_prepared_xacts) AS prepared_transactions,
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS current_lsn
 """
 
 DATABASE_OBJECTS_SQL = """
@@ -120,6 +126,8 @@ class ServerState:
     subscriptions: dict[str, Subscription]
     records: Records | None
     current_lsn: LSN
+    replication_role: bool
+    prepared_transactions: tuple[str, ...]
     objects: dict[str, DatabaseObjects] = field(default_factory=dict)
 
     @property
@@ -145,6 +153,7 @@ class State:
     source: ServerState | None
     target: ServerState | None
     source_problem: Problem | None = None
+    mark: mark.Mark | None = None
 
     @property
     def records(self) -> Records:
@@ -174,8 +183,11 @@ def to_migrate(server: ServerState) -> tuple[Database, ...]:
     )
 
 
-def observe(m: Migration) -> State:
-    """Read both servers. Raises Failed where one does not answer, but for a source that is no longer needed."""
+def observe(m: Migration, *, with_mark: bool = False) -> State:
+    """Read both servers, and the mark in SSM where it is asked for.
+
+    Raises Failed where one does not answer, but for a source that is no longer needed.
+    """
     target = observe_server(m.target) if m.target is not None else None
     is_open = target is not None and bool(target.records) and "open" in (target.records or {})
     try:
@@ -186,7 +198,7 @@ def observe(m: Migration) -> State:
         source, problem = None, error
     now = (m.target if is_open and m.target else m.source).db("postgres").execute("SELECT clock_timestamp()").fetchone()
     assert now is not None
-    return State(now[0], source, target, problem)
+    return State(now[0], source, target, problem, mark.read(m) if with_mark else None)
 
 
 def observe_server(server: Server) -> ServerState:
@@ -200,12 +212,20 @@ def observe_server(server: Server) -> ServerState:
             slots = {s.name: s for s in cursor.execute(SLOTS_SQL).fetchall()}
         with main.cursor(row_factory=class_row(Subscription)) as cursor:
             subscriptions = {s.name: s for s in cursor.execute(SUBSCRIPTIONS_SQL).fetchall()}
-        position = main.execute(
-            "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END"
-        ).fetchone()
-    assert position is not None
+        cluster = main.execute(CLUSTER_SQL, [REPLICATION_ROLE]).fetchone()
+    assert cluster is not None
     objects = {d.name: found for d in databases if (found := _objects(server, d)) is not None}
-    return ServerState(settings, databases, slots, subscriptions, control.records(server), position[0], objects)
+    return ServerState(
+        settings=settings,
+        databases=databases,
+        slots=slots,
+        subscriptions=subscriptions,
+        records=control.records(server),
+        replication_role=cluster[0],
+        prepared_transactions=tuple(cluster[1] or ()),
+        current_lsn=cluster[2],
+        objects=objects,
+    )
 
 
 def _objects(server: Server, database: Database) -> DatabaseObjects | None:

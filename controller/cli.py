@@ -1,0 +1,182 @@
+"""The command line: reads arguments, runs one command, prints, and chooses the exit status. Only here.
+
+Heavy modules are imported by the command that needs them, so that --help answers at once.
+"""
+
+import argparse
+import importlib
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from controller.errors import Interrupted, Problem, Status
+
+COMMANDS = {
+    "preflight": "every problem at once, before or between the steps: what was found, what is needed, the remedy",
+    "prepare": "make the source ready for its snapshot",
+    "replicate": "join the restored copy at the exact LSN, and follow until it has caught up",
+    "status": "station, next step, lag, slot health",
+    "verify": "compare every table on both sides, at the same point",
+    "cutover": "move the applications to the target (running it is the approval)",
+    "rollback": "move them back without losing data, while the rollback window is open",
+    "retire": "drop all replication objects; list what still holds plaintext",
+    "abandon": "before the cutover has opened the target: the source exactly as it was",
+    "plan": "the steps, which are done, what comes next; changes nothing",
+    "run": "do the next steps as far as they may go without approval",
+    "report": "one self-contained HTML file of what was done and what proves it",
+}
+
+EXIT_STATUSES = """\
+exit status:
+  0    reached its goal
+  1    failed (a server is silent, a wrong password, a difference was found)
+  2    wrong usage or configuration
+  3    not yet (infrastructure not there, not caught up, approval missing)
+  4    refused, because going on would not be safe
+  130  interrupted
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="python -m controller",
+        description="Moves a live PostgreSQL database on RDS to an encrypted copy of itself.",
+        epilog=EXIT_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        sub = commands.add_parser(
+            name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=EXIT_STATUSES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        where = sub.add_mutually_exclusive_group(required=True)
+        where.add_argument("--stack", metavar="NAME", help="the Pulumi stack; its outputs are asked from pulumi")
+        where.add_argument("--outputs", metavar="FILE", help="a file with the stack's outputs as JSON")
+        sub.add_argument("--json", action="store_true", help="one JSON document on stdout")
+        _add_own(sub, name)
+    return top
+
+
+def _add_own(sub: argparse.ArgumentParser, name: str) -> None:
+    if name in ("prepare", "abandon", "run"):
+        sub.add_argument("--allow-reboot", action="store_true", help="the source may be rebooted now, if it must be")
+    if name == "replicate":
+        sub.add_argument("--lsn", metavar="X/Y", help="the exact LSN by hand; it is checked like a found one")
+    if name == "status":
+        sub.add_argument("--watch", action="store_true", help="repeat until interrupted")
+    if name in ("cutover", "rollback"):
+        sub.add_argument(
+            "--max-pause", type=_seconds, default=10.0, metavar="SECONDS",
+            help="longest write pause; past it the source serves again (default 10)",
+        )  # fmt: skip
+    if name == "cutover":
+        sub.add_argument("--dry-run", action="store_true", help="all checks and probes; changes nothing")
+        sub.add_argument("--approved-by", metavar="WHO", help="who approved, for the journal")
+    if name == "retire":
+        sub.add_argument(
+            "--delete-source", metavar="IDENTIFIER", help="also delete the source instance, without a final snapshot"
+        )
+    if name == "report":
+        sub.add_argument("--output", metavar="FILE", help="where to write (default encryptdb-<stack>.html)")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.5 <= value <= 600:
+        raise argparse.ArgumentTypeError("between 0.5 and 600 seconds")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        document = _run(arguments)
+    except KeyboardInterrupt:
+        return _end(Interrupted("Interrupted.", detail=_INTERRUPTED, hint="Run the command again."), arguments.json)
+    except Problem as problem:
+        return _end(problem, arguments.json)
+    if arguments.json:
+        print(json.dumps(document, indent=2, default=str))
+    return Status.OK
+
+
+_INTERRUPTED = "Nothing was lost: what was done stays done, and the source goes on serving unless it was fenced for good."
+
+
+def _run(arguments: argparse.Namespace) -> dict[str, Any]:
+    from controller.migration import Options, open_migration
+    from controller.stack import read_outputs
+    from controller.waiting import Reporter
+
+    options = Options(
+        **{
+            name: value
+            for name, value in vars(arguments).items()
+            if name not in ("command", "stack", "outputs", "json")
+        }
+    )
+    if options.lsn is not None:
+        _check_lsn(options.lsn)
+    outputs = read_outputs(arguments.stack, arguments.outputs)
+    m = open_migration(outputs, options, arguments.command, Reporter())
+    try:
+        module = importlib.import_module(f"controller.commands.{arguments.command}")
+        document: dict[str, Any] = module.run(m)
+        return _whole(m, document)
+    finally:
+        m.close()
+
+
+def _whole(m: Any, document: dict[str, Any]) -> dict[str, Any]:
+    """Add what every command's document holds, where the command did not."""
+    if "station" in document:
+        return document
+    from controller.observe import observe
+    from controller.runner import next_step
+    from controller.station import document as base
+
+    state = observe(m, with_mark=True)
+    following = next_step(m, state)
+    return base(m, state, following.name if following else None) | document
+
+
+def _check_lsn(text: str) -> None:
+    from controller.errors import Refused
+    from controller.lsn import LSN
+
+    try:
+        LSN.parse(text)
+    except ValueError as error:
+        raise Refused(
+            f"--lsn {text!r} is not an LSN.", detail=f"{error}. Nothing was changed.", hint="Leave --lsn out."
+        ) from None
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    # The pipeline's way of saying Ctrl-C. Once is enough: the clean-up must not be interrupted by a second one.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _end(problem: Problem, as_json: bool) -> int:
+    """Say what happened, what it means, what to do."""
+    print(f"\n{problem.message}", file=sys.stderr)
+    if problem.detail:
+        print(f"  what it means: {problem.detail}", file=sys.stderr)
+    if problem.hint:
+        print(f"  what to do:    {problem.hint}", file=sys.stderr)
+    if as_json:
+        document = dict(getattr(problem, "document", None) or {})
+        document["error"] = {"message": problem.message, "detail": problem.detail, "hint": problem.hint}
+        document["status"] = int(problem.status)
+        print(json.dumps(document, indent=2, default=str))
+    return int(problem.status)
+
+

@@ -1,0 +1,86 @@
+"""retire: take down every replication object after the cutover; delete the source on request; list plaintext."""
+
+from typing import Any
+
+from controller import leftovers, report
+from controller.errors import NotYet, Refused, Usage
+from controller.migration import Migration
+from controller.observe import observe
+from controller.runner import advance, locked
+from controller.station import document, station
+
+
+def run(m: Migration) -> dict[str, Any]:
+    """Running it ends the rollback window. Raises NotYet before the cutover has finished."""
+    m.the_target  # noqa: B018  (raises NotYet, before anything else is asked)
+    state = observe(m)
+    where = station(m, state)
+    if where == "abandoned" or (state.target is not None and "abandoned" in (state.target.records or {})):
+        raise Refused("This attempt was abandoned: there is nothing to retire.")
+    if where == "rolled-back":
+        raise Refused(
+            "The migration was rolled back: the source is in use.",
+            hint="Cut over again first, or abandon this attempt.",
+        )
+    if where not in ("open", "retired"):
+        raise NotYet(
+            "The applications have not been moved yet.",
+            detail=f"The migration is {where or 'not prepared'}.",
+            hint=f"python -m controller cutover --stack {m.outputs.stack}",
+        )
+    if where == "open" and "cutover" not in state.records:
+        raise NotYet(
+            "The cutover has opened the target, but has not finished.",
+            hint=f"Run python -m controller cutover --stack {m.outputs.stack} again: it completes what is missing.",
+        )
+    extra: dict[str, Any] = {}
+    base = document(m, state, None)
+    if where == "open":
+        # The evidence lives in the databases that are about to go: the report is its last reader.
+        extra["report"] = report.write(m, report.collect(m, state))
+        with locked(m, source=state.source is not None and state.source.records is not None, target=True):
+            advance_quietly(m, state)
+    if m.options.delete_source is not None:
+        extra["deleted"] = delete_source(m, m.options.delete_source)
+    left = [item.as_json() for item in leftovers.find(m)]
+    for item in left:
+        m.say(f"may still hold plaintext: {item['kind']} {item['name']} ({item['remedy']})")
+    return base | {"station": "retired"} | extra | {"leftovers": left}
+
+
+def advance_quietly(m: Migration, state: Any) -> None:
+    """The take-down drops the databases that hold the locks, so nothing is checked or journalled after it."""
+    advance(m, "retire", state)
+
+
+def delete_source(m: Migration, identifier: str) -> str:
+    """Delete the source for good, without a final snapshot (it would be one more plaintext copy), with its automated
+    backups. `identifier` must name it: that is the confirmation."""
+    found = leftovers.find_source(m)
+    if found is None:
+        m.say(f"the source {m.outputs.source.resource_id} is gone already")
+        return identifier
+    if found.identifier != identifier:
+        raise Usage(
+            f"--delete-source names {identifier!r}, but the source is {found.identifier!r}.",
+            detail="Nothing was deleted.",
+            hint="Give the source's own identifier.",
+        )
+    if found.status == "deleting":
+        return identifier
+    if found.deletion_protection:
+        raise Refused(
+            f"The source {identifier} is protected against deletion.",
+            detail="Nothing was deleted. Everything else of retire is done.",
+            hint=f"aws rds modify-db-instance --db-instance-identifier {identifier} --no-deletion-protection "
+            "--apply-immediately, then run this again.",
+        )
+    m.aws.call(
+        "rds",
+        "delete_db_instance",
+        DBInstanceIdentifier=identifier,
+        SkipFinalSnapshot=True,
+        DeleteAutomatedBackups=True,
+    )
+    m.say(f"deleting the source {identifier}, without a final snapshot")
+    return identifier

@@ -1,0 +1,83 @@
+"""Where the outputs of a stack come from: a file, the lab's directory, or `pulumi stack output --json`."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from controller.errors import Usage
+from stacks.outputs import ContractError, Outputs
+
+PULUMI_SECONDS = 60
+
+
+def read_outputs(stack: str | None, file: str | None) -> Outputs:
+    """The outputs of the named stack, or of the file. Raises Usage, which says what was tried."""
+    if file is not None:
+        return _parse(_read(Path(file)), f"the file {file}")
+    assert stack is not None, "the command line asks for one of the two"
+    lab = os.environ.get("LAB_DIR")
+    if lab:
+        path = Path(lab) / "outputs" / f"{stack}.json"
+        if "/" in stack or not path.is_file():
+            raise Usage(
+                f"There is no stack {stack!r} in the lab.",
+                detail=f"LAB_DIR is set, and {path} does not exist.",
+                hint=f"python -m lab up --dir {lab} --stack {stack} makes it.",
+            )
+        return _parse(_read(path), f"the file {path}")
+    return _parse(_ask_pulumi(stack), f"pulumi stack output of {stack}")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Usage(
+            f"The outputs in {path} cannot be read.",
+            detail=str(error),
+            hint="pulumi stack output --json --stack NAME > FILE writes them.",
+        ) from None
+
+
+def _ask_pulumi(stack: str) -> str:
+    try:
+        answer = subprocess.run(  # noqa: S603  (the stack's name is an argument of its own, no shell reads it)
+            ["pulumi", "stack", "output", "--json", "--non-interactive", "--stack", stack],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=PULUMI_SECONDS,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise Usage(
+            "The pulumi command is not on the PATH.",
+            detail=f"The outputs of the stack {stack!r} are asked from it.",
+            hint="Install Pulumi, or write the outputs to a file where it is installed and give --outputs FILE.",
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise Usage(
+            f"pulumi did not answer within {PULUMI_SECONDS} s.", hint="Check its login (pulumi whoami), or give --outputs."
+        ) from None
+    if answer.returncode != 0:
+        raise Usage(
+            f"pulumi cannot give the outputs of the stack {stack!r}.",
+            detail=answer.stderr.strip()[-600:],
+            hint="pulumi stack ls lists the stacks; run this in the project's directory, logged in.",
+        )
+    return answer.stdout
+
+
+def _parse(text: str, origin: str) -> Outputs:
+    try:
+        document: Any = json.loads(text)
+        return Outputs.from_json(document)
+    except ValueError as error:
+        what = str(error) if isinstance(error, ContractError) else "it is not JSON"
+        raise Usage(
+            f"The outputs in {origin} cannot be understood.",
+            detail=f"{what}.",
+            hint="Run pulumi up with this version of the program, then try again.",
+        ) from None

@@ -1,0 +1,1 @@
+"""What a command does, one local thing per step. `controller.plan` puts them in order."""

@@ -1,0 +1,31 @@
+"""What a step is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from controller.migration import Migration
+from controller.observe import State
+
+Command = Literal["prepare", "replicate", "cutover", "retire"]
+COMMANDS: tuple[Command, ...] = ("prepare", "replicate", "cutover", "retire")
+
+Goal = Callable[[Migration, State], bool]
+Act = Callable[[Migration, State], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that a command does.
+
+    `summary` is the line the operator reads while it happens. `done` recognises the goal from what was observed,
+    without asking anyone. `act` may be run again after any interruption. `undo` is what `abandon` does, also
+    safe to repeat; None says that nothing on the source is left behind, so there is nothing to undo.
+    """
+
+    name: str
+    command: Command
+    summary: str
+    done: Goal
+    act: Act
+    undo: Act | None
