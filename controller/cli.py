@@ -107,7 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return Status.OK
 
 
-_INTERRUPTED = "Nothing was lost: what was done stays done, and the source goes on serving unless it was fenced for good."
+_INTERRUPTED = (
+    "Nothing was lost: what was done stays done, and the source goes on serving unless it was fenced for good."
+)
 
 
 def _run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -178,5 +180,3 @@ def _end(problem: Problem, as_json: bool) -> int:
         document["status"] = int(problem.status)
         print(json.dumps(document, indent=2, default=str))
     return int(problem.status)
-
-

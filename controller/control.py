@@ -58,9 +58,7 @@ def exists(server: Server) -> bool:
     """Whether the server has a control database. Raises Failed where it cannot be told."""
     with server.translated("postgres"):
         row = (
-            server.db("postgres")
-            .execute("SELECT 1 FROM pg_database WHERE datname = %s", [CONTROL_DATABASE])
-            .fetchone()
+            server.db("postgres").execute("SELECT 1 FROM pg_database WHERE datname = %s", [CONTROL_DATABASE]).fetchone()
         )
     return row is not None
 
@@ -157,8 +155,10 @@ class Lock:
                 return
             holders = connection.execute(LOCK_HOLDER_SQL, [LOCK_KEY]).fetchall()
         connection.close()
-        shown = "; ".join(f"{name} (role {role}, from {address}, since {since:%Y-%m-%d %H:%M:%S %Z})"
-                          for name, role, address, since in holders)
+        shown = "; ".join(
+            f"{name} (role {role}, from {address}, since {since:%Y-%m-%d %H:%M:%S %Z})"
+            for name, role, address, since in holders
+        )
         raise Refused(
             "Another controller is at work on this migration.",
             detail=f"The lock on the {self.server.side} is held by: {shown or 'a session that has just ended'}.",

@@ -87,7 +87,9 @@ def _automated_backups(aws: Aws, resource_id: str) -> list[Leftover]:
 def _log_groups(aws: Aws, identifier: str) -> list[Leftover]:
     prefix = f"/aws/rds/instance/{identifier}/"
     return [
-        Leftover("log group", group["logGroupName"], f"aws logs delete-log-group --log-group-name {group['logGroupName']}")
+        Leftover(
+            "log group", group["logGroupName"], f"aws logs delete-log-group --log-group-name {group['logGroupName']}"
+        )
         for group in aws.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=prefix)
         # Unless it has a key of its own, what applications wrote into their statements stands there in the clear.
         if not group.get("kmsKeyId")

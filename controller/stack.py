@@ -43,8 +43,8 @@ def _read(path: Path) -> str:
 
 def _ask_pulumi(stack: str) -> str:
     try:
-        answer = subprocess.run(  # noqa: S603  (the stack's name is an argument of its own, no shell reads it)
-            ["pulumi", "stack", "output", "--json", "--non-interactive", "--stack", stack],  # noqa: S607
+        answer = subprocess.run(
+            ["pulumi", "stack", "output", "--json", "--non-interactive", "--stack", stack],
             capture_output=True,
             text=True,
             timeout=PULUMI_SECONDS,
@@ -59,7 +59,8 @@ def _ask_pulumi(stack: str) -> str:
         ) from None
     except subprocess.TimeoutExpired:
         raise Usage(
-            f"pulumi did not answer within {PULUMI_SECONDS} s.", hint="Check its login (pulumi whoami), or give --outputs."
+            f"pulumi did not answer within {PULUMI_SECONDS} s.",
+            hint="Check its login (pulumi whoami), or give --outputs.",
         ) from None
     if answer.returncode != 0:
         raise Usage(

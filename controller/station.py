@@ -5,9 +5,7 @@ from typing import Any, Literal
 from controller.migration import Migration
 from controller.observe import ServerState, State
 
-Station = Literal[
-    "prepared", "restored", "replicating", "caught-up", "open", "rolled-back", "retired", "abandoned"
-]
+Station = Literal["prepared", "restored", "replicating", "caught-up", "open", "rolled-back", "retired", "abandoned"]
 
 
 def station(m: Migration, state: State) -> Station | None:

@@ -136,9 +136,7 @@ def set_parameters(m: Migration, state: State) -> None:
     m.say(f"rebooting {identifier}: its clients are disconnected now and can come back when it is up")
     m.source.close()
     rds.reboot(m.aws, identifier)
-    rds.wait_for_instance(
-        m.aws, identifier, parameters=frozenset({"in-sync"}), reporter=m.reporter, clock=m.clock
-    )
+    rds.wait_for_instance(m.aws, identifier, parameters=frozenset({"in-sync"}), reporter=m.reporter, clock=m.clock)
     if not observe_server(m.source).logical:
         raise Refused(
             "The source was rebooted, but logical replication is still off.",
@@ -194,7 +192,9 @@ def make_role(m: Migration, state: State) -> None:
                     "SELECT has_database_privilege(%s, %s::oid, 'CONNECT')", [REPLICATION_ROLE, database.oid]
                 ).fetchone()
                 if row == (False,):
-                    db.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database.name), role))
+                    db.execute(
+                        sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database.name), role)
+                    )
 
 
 def drop_role(m: Migration, state: State) -> None:
@@ -333,9 +333,7 @@ def drop_slot(m: Migration, name: str, server: Server) -> None:
                 return None
             return True
 
-        wait_until(
-            gone, what=f"slot {name} to be free", seconds=60, every=0.05, reporter=m.reporter, clock=m.clock
-        )
+        wait_until(gone, what=f"slot {name} to be free", seconds=60, every=0.05, reporter=m.reporter, clock=m.clock)
 
 
 # The first commit of our own after the slots: every snapshot of this migration holds it.

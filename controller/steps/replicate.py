@@ -5,7 +5,7 @@ from psycopg import errors, sql
 from controller import control, rds, subscriptions
 from controller.cutover import lasting
 from controller.errors import Failed, NotYet, Refused
-from controller.exact_lsn import ExactLSN, find_exact_lsn
+from controller.exact_lsn import find_exact_lsn
 from controller.lsn import LSN
 from controller.migration import Migration
 from controller.names import CONTROL_DATABASE, REPLICATION_ROLE
@@ -57,7 +57,7 @@ def refuse_wrong_copy(m: Migration, state: State) -> None:
     if ours is None or "prepared" not in (_source(state).records or {}):
         raise NotYet(
             "The source is not prepared.",
-            hint=f"Run python -m controller prepare --stack {m.outputs.stack} first: the snapshot must be made after it.",
+            hint=f"Run python -m controller prepare --stack {m.outputs.stack} first: the snapshot comes after it.",
         )
     if theirs is None or any(ours[key] != theirs[key] for key in ("stack", "attempt", "source_resource_id", "started")):
         raise Refused(
@@ -73,13 +73,13 @@ def refuse_wrong_copy(m: Migration, state: State) -> None:
             f"{_source(state).settings['track_commit_timestamp']}. Changes may be missing from the slots.",
             hint="Somebody attached another parameter group. Abandon, set attempt one higher, and begin again.",
         )
-    lost = [s.name for d in state.migrated if (s := _source(state).slots.get(m.names.slot(d.oid))) is None
-            or s.wal_status == "lost"]  # fmt: skip
-    missing = [m.names.slot(d.oid) for d in state.migrated if m.names.slot(d.oid) not in _source(state).slots]
-    if lost or missing:
+    slots = _source(state).slots
+    wanted = [m.names.slot(d.oid) for d in state.migrated]
+    gone = [name for name in wanted if name not in slots or slots[name].wal_status == "lost"]
+    if gone:
         raise Refused(
             "A replication slot on the source is gone.",
-            detail=f"Missing or invalidated: {', '.join([*missing, *lost])}. The changes it kept cannot be had again.",
+            detail=f"Missing or invalidated: {', '.join(gone)}. The changes it kept cannot be had again.",
             hint="Abandon, set attempt one higher, and begin again. If max_slot_wal_keep_size invalidated it, raise "
             "that first.",
         )
@@ -174,7 +174,7 @@ def find_lsn(m: Migration, state: State) -> None:
 
 def exact_lsn(state: State) -> LSN:
     """The recorded exact LSN."""
-    return ExactLSN.from_json(state.records["exact_lsn"]).value
+    return LSN.parse(state.records["exact_lsn"]["lsn"]["value"])
 
 
 # Subscriptions, without a copy of the data, disabled until the origin stands.
