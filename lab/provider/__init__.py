@@ -1,0 +1,20 @@
+"""The resource types and functions of pulumi-aws that the stack uses, over boto3. It knows nothing of any engine.
+
+Property names and behaviour are pulumi-aws's where that matters: what is an input and what an output, which inputs can
+only be had by replacing the resource, what a resource's id is.
+"""
+
+from lab.provider.base import Handler
+from lab.provider.ingress import IngressRule
+from lab.provider.instance import Instance
+from lab.provider.parameter_group import ParameterGroup
+from lab.provider.snapshot import Snapshot, SnapshotCopy
+
+HANDLERS: dict[str, Handler] = {
+    "aws:rds/parameterGroup:ParameterGroup": ParameterGroup(),
+    "aws:rds/snapshot:Snapshot": Snapshot(),
+    "aws:rds/snapshotCopy:SnapshotCopy": SnapshotCopy(),
+    "aws:rds/instance:Instance": Instance(),
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": IngressRule(),
+}
+"""Every type the provider can make, by its Pulumi token."""

@@ -1,0 +1,176 @@
+"""aws:rds/instance:Instance, as far as it is restored from a snapshot."""
+
+from typing import Any
+
+from lab.provider.base import Calls, Handler, Properties, ProviderError, as_tag_list, as_tags, retag_rds, same_tags
+
+ABSENT = ("DBInstanceNotFound", "DBInstanceNotFoundFault")
+
+BROKEN = frozenset(
+    {
+        "failed",
+        "incompatible-restore",
+        "incompatible-network",
+        "incompatible-parameters",
+        "inaccessible-encryption-credentials",
+        "storage-full",
+    }
+)
+"""States that an instance does not leave by itself."""
+
+RESTORED_WITH = {
+    "dbSubnetGroupName": "DBSubnetGroupName",
+    "multiAz": "MultiAZ",
+    "publiclyAccessible": "PubliclyAccessible",
+    "autoMinorVersionUpgrade": "AutoMinorVersionUpgrade",
+    "copyTagsToSnapshot": "CopyTagsToSnapshot",
+    "deletionProtection": "DeletionProtection",
+    "iamDatabaseAuthenticationEnabled": "EnableIAMDatabaseAuthentication",
+    "parameterGroupName": "DBParameterGroupName",
+    "vpcSecurityGroupIds": "VpcSecurityGroupIds",
+    "enabledCloudwatchLogsExports": "EnableCloudwatchLogsExports",
+    "port": "Port",
+}
+"""Inputs that RestoreDBInstanceFromDBSnapshot takes, as the Terraform provider passes them on."""
+
+MODIFIED_WITH = {
+    "instanceClass": "DBInstanceClass",
+    "identifier": "NewDBInstanceIdentifier",
+    "port": "DBPortNumber",
+    **{k: v for k, v in RESTORED_WITH.items() if k not in ("enabledCloudwatchLogsExports", "port")},
+}
+
+NOT_IN_AWS = frozenset({"applyImmediately", "skipFinalSnapshot", "finalSnapshotIdentifier", "tags"})
+"""Inputs that a change of does not ask for a modification."""
+
+
+class Instance(Handler):
+    """An RDS instance; its id is its resource id, since pulumi-aws 6."""
+
+    replaced_by = frozenset(
+        {"snapshotIdentifier", "storageEncrypted", "kmsKeyId", "availabilityZone", "dbName", "engine", "username"}
+    )
+    unordered = frozenset({"vpcSecurityGroupIds", "enabledCloudwatchLogsExports"})
+    named_by = "identifier"
+
+    def create(self, calls: Calls, inputs: Properties, seconds: float) -> tuple[str, Properties]:
+        if not inputs.get("snapshotIdentifier"):
+            raise ProviderError("an instance is only ever restored from a snapshot here, and there is no snapshot")
+        arguments = {aws: inputs[ours] for ours, aws in RESTORED_WITH.items() if inputs.get(ours) not in (None, [], "")}
+        if "Port" in arguments:
+            arguments["Port"] = int(arguments["Port"])
+        answer = calls.call(
+            "rds",
+            "restore_db_instance_from_db_snapshot",
+            DBInstanceIdentifier=inputs["identifier"],
+            DBSnapshotIdentifier=inputs["snapshotIdentifier"],
+            DBInstanceClass=inputs["instanceClass"],
+            Tags=as_tag_list(inputs.get("tags")),
+            **arguments,
+        )
+        identity = str(answer["DBInstance"]["DbiResourceId"])
+        self.settle(calls, identity, seconds)
+        return identity, inputs | (self.read(calls, identity) or {})
+
+    def read(self, calls: Calls, identity: str) -> Properties | None:
+        found = describe(calls, identity)
+        return None if found is None else _outputs(found)
+
+    def update(
+        self, calls: Calls, identity: str, inputs: Properties, changed: frozenset[str], seconds: float
+    ) -> Properties:
+        found = describe(calls, identity)
+        if found is None:
+            raise ProviderError(f"the instance {inputs['identifier']} ({identity}) is gone")
+        arguments = {aws: inputs[ours] for ours, aws in MODIFIED_WITH.items() if ours in changed and ours in inputs}
+        if "enabledCloudwatchLogsExports" in changed:
+            wanted = set(inputs.get("enabledCloudwatchLogsExports") or ())
+            standing = set(found.get("EnabledCloudwatchLogsExports") or ())
+            arguments["CloudwatchLogsExportConfiguration"] = {
+                "EnableLogTypes": sorted(wanted - standing),
+                "DisableLogTypes": sorted(standing - wanted),
+            }
+        if "DBPortNumber" in arguments:
+            arguments["DBPortNumber"] = int(arguments["DBPortNumber"])
+        if arguments:
+            calls.call(
+                "rds",
+                "modify_db_instance",
+                DBInstanceIdentifier=found["DBInstanceIdentifier"],
+                ApplyImmediately=bool(inputs.get("applyImmediately")),
+                **arguments,
+            )
+            self.settle(calls, identity, seconds)
+        if "tags" in changed:
+            retag_rds(calls, found["DBInstanceArn"], inputs.get("tags") or {})
+        return inputs | (self.read(calls, identity) or {})
+
+    def delete(self, calls: Calls, identity: str, inputs: Properties, seconds: float) -> None:
+        found = describe(calls, identity)
+        if found is None:
+            return
+        final: Properties = {"SkipFinalSnapshot": bool(inputs.get("skipFinalSnapshot"))}
+        if not final["SkipFinalSnapshot"]:
+            final["FinalDBSnapshotIdentifier"] = inputs["finalSnapshotIdentifier"]
+        calls.call("rds", "delete_db_instance", DBInstanceIdentifier=found["DBInstanceIdentifier"], **final)
+        calls.wait(f"{found['DBInstanceIdentifier']} to be gone", seconds, lambda: _gone(describe(calls, identity)))
+
+    def find(self, calls: Calls, inputs: Properties) -> str | None:
+        found = calls.find("rds", "describe_db_instances", ABSENT, DBInstanceIdentifier=inputs["identifier"])
+        if not found or not found["DBInstances"] or not same_tags(inputs, found["DBInstances"][0].get("TagList")):
+            return None
+        return str(found["DBInstances"][0]["DbiResourceId"])
+
+    def settle(self, calls: Calls, identity: str, seconds: float) -> None:
+        calls.wait(f"the instance {identity} to be available", seconds, lambda: _available(calls, identity))
+
+
+def describe(calls: Calls, resource_id: str) -> dict[str, Any] | None:
+    """The instance with that resource id as AWS describes it, or None. A rename does not hide it."""
+    for page in calls.client("rds").get_paginator("describe_db_instances").paginate():
+        for instance in page["DBInstances"]:
+            if instance["DbiResourceId"] == resource_id:
+                return dict(instance)
+    return None
+
+
+def _available(calls: Calls, resource_id: str) -> tuple[bool, str]:
+    found = describe(calls, resource_id)
+    if found is None:
+        raise ProviderError(f"the instance {resource_id} disappeared while it was being waited for")
+    status = found["DBInstanceStatus"]
+    if status in BROKEN:
+        raise ProviderError(
+            f"the instance {found['DBInstanceIdentifier']} is {status}; see its events (aws rds describe-events)"
+        )
+    return status == "available", status
+
+
+def _gone(found: dict[str, Any] | None) -> tuple[bool, str]:
+    return found is None, found["DBInstanceStatus"] if found else "gone"
+
+
+def _outputs(found: dict[str, Any]) -> Properties:
+    endpoint = found.get("Endpoint") or {}
+    tags = as_tags(found.get("TagList"))
+    groups = found.get("DBParameterGroups") or [{}]
+    return {
+        "address": endpoint.get("Address", ""),
+        "port": endpoint.get("Port"),
+        "endpoint": f"{endpoint.get('Address', '')}:{endpoint.get('Port', '')}",
+        "arn": found["DBInstanceArn"],
+        "identifier": found["DBInstanceIdentifier"],
+        "resourceId": found["DbiResourceId"],
+        "status": found["DBInstanceStatus"],
+        "engine": found["Engine"],
+        "engineVersionActual": found.get("EngineVersion", ""),
+        "instanceClass": found["DBInstanceClass"],
+        "storageEncrypted": bool(found.get("StorageEncrypted")),
+        "kmsKeyId": found.get("KmsKeyId") or "",
+        "multiAz": bool(found.get("MultiAZ")),
+        "publiclyAccessible": bool(found.get("PubliclyAccessible")),
+        "deletionProtection": bool(found.get("DeletionProtection")),
+        "parameterGroupName": groups[0].get("DBParameterGroupName", ""),
+        "tags": tags,
+        "tagsAll": tags,
+    }

@@ -1,0 +1,256 @@
+"""What the program reads from AWS itself, with boto3 and without ever writing.
+
+Pulumi's own functions do not serve here: `aws.rds.get_parameter_group` returns no parameters, `aws.rds.get_instance`
+cannot look for a resource id and raises where the answer is "there is none", and whether a phase has been reached
+must be known while the program decides what to declare. Absent is a value; whatever could not be read is an error.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from stacks.errors import Unreadable, Unsafe
+
+DEFAULT_PORT = 5432
+NO_GROUP = {"DBParameterGroupNotFound", "DBParameterGroupNotFoundFault"}
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One RDS instance: who it is, and all of it that a target may inherit."""
+
+    identifier: str
+    resource_id: str
+    engine: str
+    engine_version: str
+    status: str
+    host: str | None
+    port: int
+    encrypted: bool
+    kms_key_arn: str | None
+    parameter_group: str | None
+    instance_class: str
+    subnet_group: str | None
+    security_groups: tuple[str, ...]
+    multi_az: bool
+    log_exports: tuple[str, ...]
+    publicly_accessible: bool
+    iam_authentication: bool
+    copy_tags_to_snapshot: bool
+    auto_minor_version_upgrade: bool
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, answer: Mapping[str, Any]) -> "Instance":
+        endpoint = answer.get("Endpoint") or {}
+        groups = answer.get("DBParameterGroups") or [{}]
+        return cls(
+            identifier=answer["DBInstanceIdentifier"],
+            resource_id=answer["DbiResourceId"],
+            engine=answer["Engine"],
+            engine_version=answer.get("EngineVersion", ""),
+            status=answer.get("DBInstanceStatus", ""),
+            host=endpoint.get("Address"),
+            # An instance that is being made has no endpoint yet, and its DbInstancePort may be 0.
+            port=int(endpoint.get("Port") or answer.get("DbInstancePort") or DEFAULT_PORT),
+            encrypted=bool(answer.get("StorageEncrypted")),
+            kms_key_arn=answer.get("KmsKeyId"),
+            parameter_group=groups[0].get("DBParameterGroupName"),
+            instance_class=answer["DBInstanceClass"],
+            subnet_group=(answer.get("DBSubnetGroup") or {}).get("DBSubnetGroupName"),
+            security_groups=tuple(sorted(g["VpcSecurityGroupId"] for g in answer.get("VpcSecurityGroups") or ())),
+            multi_az=bool(answer.get("MultiAZ")),
+            log_exports=tuple(sorted(answer.get("EnabledCloudwatchLogsExports") or ())),
+            publicly_accessible=bool(answer.get("PubliclyAccessible")),
+            iam_authentication=bool(answer.get("IAMDatabaseAuthenticationEnabled")),
+            copy_tags_to_snapshot=bool(answer.get("CopyTagsToSnapshot")),
+            auto_minor_version_upgrade=bool(answer.get("AutoMinorVersionUpgrade", True)),
+            tags=_tags(answer.get("TagList")),
+        )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One manual snapshot."""
+
+    identifier: str
+    arn: str
+    kms_key_arn: str | None
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a group. `user` tells whether somebody set it, as against the engine's default."""
+
+    name: str
+    value: str | None
+    static: bool
+    user: bool
+
+
+@dataclass(frozen=True)
+class IngressRule:
+    """One rule that lets another security group in over TCP."""
+
+    identifier: str
+    group: str
+    referenced: str
+    from_port: int
+    to_port: int
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What `controller prepare` wrote when it was done."""
+
+    source_resource_id: str
+    attempt: int
+
+    @classmethod
+    def parse(cls, name: str, text: str) -> "Mark":
+        try:
+            document = json.loads(text)
+            return cls(str(document["source_resource_id"]), int(document["attempt"]))
+        except (ValueError, KeyError, TypeError):
+            raise Unsafe(
+                f"The SSM parameter {name} does not hold what `controller prepare` writes.",
+                "Run `python -m controller prepare` again: it writes it anew.",
+            ) from None
+
+
+class Aws:
+    """Reads in one region with one set of credentials. Raises Unreadable where AWS does not answer or refuses."""
+
+    def __init__(self, region: str, profile: str | None = None) -> None:
+        self.region = region
+        session = boto3.Session(region_name=region, profile_name=profile)
+        config = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 4})
+        self._client: Callable[[str], Any] = lambda service: session.client(service, config=config)  # type: ignore[call-overload]
+
+    def account(self) -> str:
+        return str(self._call("sts", "get_caller_identity")["Account"])
+
+    def instances(self) -> tuple[Instance, ...]:
+        """Every instance of the region that is not on its way out."""
+        answers = self._pages("rds", "describe_db_instances", "DBInstances")
+        return tuple(Instance.read(a) for a in answers if a.get("DBInstanceStatus") != "deleting")
+
+    def has_cluster(self, identifier: str) -> bool:
+        """Whether the identifier is a cluster's (Aurora, or a Multi-AZ cluster)."""
+        found = self._find("rds", "describe_db_clusters", {"DBClusterNotFoundFault"}, DBClusterIdentifier=identifier)
+        return bool(found and found["DBClusters"])
+
+    def snapshot(self, identifier: str) -> Snapshot | None:
+        """The manual snapshot of that name, or None where there is none."""
+        found = self._find(
+            "rds",
+            "describe_db_snapshots",
+            {"DBSnapshotNotFound", "DBSnapshotNotFoundFault"},
+            DBSnapshotIdentifier=identifier,
+        )
+        if not found or not found["DBSnapshots"]:
+            return None
+        answer = found["DBSnapshots"][0]
+        return Snapshot(identifier, answer["DBSnapshotArn"], answer.get("KmsKeyId"), _tags(answer.get("TagList")))
+
+    def parameters(self, group: str) -> tuple[Parameter, ...] | None:
+        """Every parameter of the group, set or not; None where there is no such group."""
+        try:
+            answers = list(self._raw_pages("rds", "describe_db_parameters", "Parameters", DBParameterGroupName=group))
+        except ClientError as error:
+            if error.response["Error"]["Code"] in NO_GROUP:
+                return None
+            raise _unreadable("rds", "describe_db_parameters", error) from None
+        except BotoCoreError as error:
+            raise _unreadable("rds", "describe_db_parameters", error) from None
+        return tuple(_parameter(a) for a in answers)
+
+    def group_tags(self, group: str) -> Mapping[str, str]:
+        """The tags of a parameter group; none where there is no such group."""
+        found = self._find("rds", "describe_db_parameter_groups", NO_GROUP, DBParameterGroupName=group)
+        if not found or not found["DBParameterGroups"]:
+            return {}
+        arn = found["DBParameterGroups"][0]["DBParameterGroupArn"]
+        return _tags(self._call("rds", "list_tags_for_resource", ResourceName=arn).get("TagList"))
+
+    def ingress(self, filters: Mapping[str, Iterable[str]]) -> tuple[IngressRule, ...]:
+        """The rules that let one security group into another, by the filters of DescribeSecurityGroupRules."""
+        asked = [{"Name": name, "Values": sorted(values)} for name, values in filters.items()]
+        answers = self._pages("ec2", "describe_security_group_rules", "SecurityGroupRules", Filters=asked)
+        return tuple(
+            IngressRule(
+                identifier=a["SecurityGroupRuleId"],
+                group=a["GroupId"],
+                referenced=a["ReferencedGroupInfo"]["GroupId"],
+                from_port=int(a.get("FromPort", -1)),
+                to_port=int(a.get("ToPort", -1)),
+                tags=_tags(a.get("Tags")),
+            )
+            for a in answers
+            if not a.get("IsEgress") and a.get("ReferencedGroupInfo") and a.get("IpProtocol") in ("tcp", "6")
+        )
+
+    def mark(self, name: str) -> Mark | None:
+        """What `controller prepare` wrote, or None where it has written nothing (or took it away again)."""
+        found = self._find("ssm", "get_parameter", {"ParameterNotFound"}, Name=name)
+        return Mark.parse(name, found["Parameter"]["Value"]) if found else None
+
+    def _call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
+        found = self._find(service, operation, set(), **arguments)
+        assert found is not None, "without codes for absence, an answer or an error"
+        return found
+
+    def _find(self, service: str, operation: str, absent: set[str], **arguments: Any) -> dict[str, Any] | None:
+        try:
+            answer: dict[str, Any] = getattr(self._client(service), operation)(**arguments)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in absent:
+                return None
+            raise _unreadable(service, operation, error) from None
+        except BotoCoreError as error:
+            raise _unreadable(service, operation, error) from None
+        return answer
+
+    def _raw_pages(self, service: str, operation: str, key: str, **arguments: Any) -> Iterable[dict[str, Any]]:
+        for page in self._client(service).get_paginator(operation).paginate(**arguments):
+            yield from page.get(key, ())
+
+    def _pages(self, service: str, operation: str, key: str, **arguments: Any) -> list[dict[str, Any]]:
+        try:
+            return list(self._raw_pages(service, operation, key, **arguments))
+        except ClientError as error:
+            raise _unreadable(service, operation, error) from None
+        except BotoCoreError as error:
+            raise _unreadable(service, operation, error) from None
+
+
+def _unreadable(service: str, operation: str, error: Exception) -> Unreadable:
+    permission = f"{service}:{operation.title().replace('_', '').replace('Db', 'DB')}"
+    return Unreadable(
+        f"AWS did not answer {service} {operation}: {error}",
+        f"Check the credentials, the region and the network of this host, and the permission {permission}.",
+    )
+
+
+def _parameter(answer: Mapping[str, Any]) -> Parameter:
+    # ApplyMethod says what somebody chose; what the engine needs is in ApplyType.
+    static = answer.get("ApplyType", "").lower() == "static" or (
+        "ApplyType" not in answer and answer.get("ApplyMethod") == "pending-reboot"
+    )
+    return Parameter(
+        name=answer["ParameterName"],
+        value=answer.get("ParameterValue"),
+        static=static,
+        user=answer.get("Source", "user") == "user",
+    )
+
+
+def _tags(answer: Iterable[Mapping[str, str]] | None) -> dict[str, str]:
+    return {tag["Key"]: tag.get("Value", "") for tag in answer or ()}

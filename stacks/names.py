@@ -1,0 +1,69 @@
+"""Every name and tag the program gives, in one place, so that no two parts can disagree about one.
+
+The attempt is part of what an attempt makes (snapshot, copy, target), so that a second try meets nothing of the first.
+Parameter groups and the link serve every attempt and carry no attempt.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+STACK = "encryptdb:stack"
+ATTEMPT = "encryptdb:attempt"
+SOURCE = "encryptdb:source"
+SOURCE_RESOURCE_ID = "encryptdb:source-resource-id"
+SOURCE_PORT = "encryptdb:source-port"
+LINK = "encryptdb:link"
+QUIETED = "encryptdb:quieted"
+
+IDENTIFIER_LENGTH = 63
+"""The longest DBInstanceIdentifier, in characters (RDS API reference, CreateDBInstance)."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What this stack's things are called."""
+
+    stack: str
+    attempt: int
+
+    @property
+    def source_group(self) -> str:
+        return f"encryptdb-{slug(self.stack)}-source"
+
+    @property
+    def target_group(self) -> str:
+        return f"encryptdb-{slug(self.stack)}-target"
+
+    @property
+    def snapshot(self) -> str:
+        return f"encryptdb-{slug(self.stack)}-{self.attempt}"
+
+    @property
+    def encrypted_snapshot(self) -> str:
+        return f"{self.snapshot}-encrypted"
+
+    @property
+    def mark(self) -> str:
+        """The SSM parameter in which `controller prepare` says that it is done."""
+        return f"/encryptdb/{self.stack}/prepared"
+
+    def target(self, source_identifier: str) -> str:
+        """The target's default identifier: the source's, cut so that RDS accepts the whole."""
+        ending = f"-encrypted-{self.attempt}"
+        return source_identifier[: IDENTIFIER_LENGTH - len(ending)].rstrip("-") + ending
+
+    def tags(self) -> dict[str, str]:
+        """What marks a thing as one of this attempt's."""
+        return {STACK: self.stack, ATTEMPT: str(self.attempt)}
+
+
+def slug(stack: str) -> str:
+    """The stack's name as RDS allows it in a name: lower-case letters, digits and single hyphens.
+
+    Where that loses something, a digest keeps two stacks that would now look alike apart.
+    """
+    plain = re.sub(r"[^a-z0-9]+", "-", stack.lower()).strip("-")[:60].rstrip("-")
+    if plain == stack:
+        return plain
+    return f"{plain}-{hashlib.sha256(stack.encode()).hexdigest()[:6]}".lstrip("-")

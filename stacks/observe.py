@@ -1,0 +1,183 @@
+"""Everything the program needs to know, read once into one frozen value, before anything is decided or declared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pulumi_aws as aws
+
+from stacks import names
+from stacks.aws_reads import Aws, IngressRule, Instance, Mark, Parameter, Snapshot
+from stacks.errors import ConfigError
+from stacks.names import Names
+from stacks.settings import Settings
+
+
+@dataclass(frozen=True)
+class Key:
+    """The KMS key the target is to be encrypted under, as `aws.kms.get_key` describes it."""
+
+    arn: str
+    enabled: bool
+    state: str
+    spec: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the provider works."""
+
+    region: str
+    account: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The world as the program found it.
+
+    `source` is None where it is gone, or where it is not read (`retire`). `targets` are this stack's, by attempt.
+    `rules` are those of the link that this stack made, and others between the same two groups.
+    """
+
+    place: Place
+    source: Instance | None
+    targets: Mapping[int, Instance]
+    snapshot: Snapshot | None
+    encrypted: Snapshot | None
+    mark: Mark | None
+    key: Key | None
+    identifiers: frozenset[str] = frozenset()
+    source_parameters: tuple[Parameter, ...] | None = None
+    own_source_group: tuple[Parameter, ...] | None = None
+    own_target_group: tuple[Parameter, ...] | None = None
+    own_target_group_tags: Mapping[str, str] = field(default_factory=dict)
+    rules: tuple[IngressRule, ...] = ()
+
+
+def place() -> tuple[Place, Aws]:
+    """Where Pulumi's AWS provider works, and reads of our own in the same place.
+
+    Raises ConfigError where boto3 finds another account than the provider: then every read would be of a stranger.
+    """
+    region = aws.get_region().region
+    account = aws.get_caller_identity().account_id
+    reads = Aws(region, aws.config.profile)
+    if reads.account() != account:
+        raise ConfigError(
+            "aws:profile",
+            f"Pulumi's AWS provider is in account {account}, boto3's default credentials are in {reads.account()}.",
+            "Let both find the same credentials: AWS_PROFILE or aws:profile, not keys or roles set for one of them.",
+        )
+    return Place(region, account), reads
+
+
+def observe(settings: Settings, reads: Aws, at: Place) -> Seen:
+    """Read the world. Raises ConfigError for a key that AWS does not know, Unreadable where AWS does not answer."""
+    called = Names(settings.stack, settings.attempt)
+    instances = reads.instances()
+    targets = _targets(settings, instances)
+    target = targets.get(settings.attempt)
+    snapshot = _own(settings, reads.snapshot(called.snapshot), called.snapshot)
+    encrypted = _own(settings, reads.snapshot(called.encrypted_snapshot), called.encrypted_snapshot)
+    mark = reads.mark(called.mark)
+    known_as = target.tags if target else snapshot.tags if snapshot else {}
+    source = None
+    if settings.phase != "retire":
+        source = find_source(settings.source, instances, known_as.get(names.SOURCE_RESOURCE_ID), mark)
+        if source is None and target is None and reads.has_cluster(settings.source):
+            raise ConfigError("source", f"{settings.source} is a cluster.", "Only RDS instances are supported so far.")
+    manage = settings.parameter_group == "manage"
+    current = source.parameter_group if source else None
+    return Seen(
+        place=at,
+        source=source,
+        targets=targets,
+        snapshot=snapshot,
+        encrypted=encrypted,
+        mark=mark,
+        key=None if settings.phase == "retire" else read_key(settings.kms_key, at),
+        identifiers=frozenset(i.identifier for i in instances),
+        source_parameters=reads.parameters(current) if manage and current else None,
+        own_source_group=reads.parameters(called.source_group) if manage and not current else None,
+        own_target_group=reads.parameters(called.target_group) if manage and target else None,
+        own_target_group_tags=reads.group_tags(called.target_group) if manage and target else {},
+        rules=_rules(settings, reads, source, target),
+    )
+
+
+def find_source(
+    identifier: str, instances: tuple[Instance, ...], resource_id: str | None, mark: Mark | None
+) -> Instance | None:
+    """The source among the instances.
+
+    Once something was made from it, only its resource id counts: after the cutover its name may be the target's.
+    Before that the configured name decides, and the id of the prepared mark where the source was renamed.
+    """
+    by_id = {i.resource_id: i for i in instances}
+    if resource_id:
+        return by_id.get(resource_id)
+    named = next((i for i in instances if i.identifier == identifier), None)
+    return named or (by_id.get(mark.source_resource_id) if mark else None)
+
+
+def read_key(key: str, at: Place) -> Key:
+    """The key behind an alias, an id or an ARN. Raises ConfigError naming `encryptdb:kmsKey`.
+
+    Asking for alias/aws/rds makes that key where the account never had one (DescribeKey does).
+    """
+    parts = key.split(":")
+    if parts[0] == "arn" and (len(parts) < 6 or parts[2] != "kms"):
+        raise ConfigError("kmsKey", f"{key} is not the ARN of a KMS key.", "Give a key's ARN, its id, or alias/NAME.")
+    if parts[0] == "arn" and parts[3] != at.region:
+        raise ConfigError(
+            "kmsKey",
+            f"{key} is in region {parts[3]}, the database in {at.region}.",
+            "RDS encrypts only under a key of its own region: name one, or a replica of a multi-Region key.",
+        )
+    try:
+        found = aws.kms.get_key(key_id=key)
+    except Exception as error:
+        raise ConfigError(
+            "kmsKey",
+            f"AWS describes no key {key} in {at.region}: {error}",
+            "Check the spelling (an alias begins with alias/), the region, and the permission kms:DescribeKey.",
+        ) from None
+    return Key(found.arn, bool(found.enabled), found.key_state or "unknown", found.customer_master_key_spec or "")
+
+
+def _targets(settings: Settings, instances: tuple[Instance, ...]) -> dict[int, Instance]:
+    mine = [i for i in instances if i.tags.get(names.STACK) == settings.stack]
+    found: dict[int, Instance] = {}
+    for instance in mine:
+        attempt = instance.tags.get(names.ATTEMPT, "")
+        if attempt.isdecimal() and int(attempt) not in found:
+            found[int(attempt)] = instance
+            continue
+        raise ConfigError(
+            "attempt",
+            f"{instance.identifier} is tagged as another target of attempt {attempt or '?'} of this stack.",
+            f"Take the tags {names.STACK} and {names.ATTEMPT} off the instance that this stack did not make.",
+        )
+    return found
+
+
+def _own(settings: Settings, snapshot: Snapshot | None, name: str) -> Snapshot | None:
+    if snapshot and snapshot.tags.get(names.STACK) != settings.stack:
+        raise ConfigError(
+            "attempt",
+            f"There is a snapshot {name} already, and it is not this stack's.",
+            f"Use another attempt, or delete that snapshot (its tags do not say {names.STACK}={settings.stack}).",
+        )
+    return snapshot
+
+
+def _rules(settings: Settings, reads: Aws, source: Instance | None, target: Instance | None) -> tuple[IngressRule, ...]:
+    if settings.link == "existing" or settings.phase == "retire":
+        return ()
+    own = reads.ingress({f"tag:{names.STACK}": [settings.stack]})
+    if source is None or not source.security_groups:
+        return own
+    groups = {*source.security_groups, *(settings.overrides.security_groups or ())}
+    if target:
+        groups |= {*target.security_groups}
+    others = reads.ingress({"group-id": groups})
+    return own + tuple(r for r in others if r.identifier not in {o.identifier for o in own})

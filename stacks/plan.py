@@ -1,0 +1,286 @@
+"""What the program declares, decided from what it saw. Pure: `Settings` and `Seen` in, a `Plan` or a refusal out.
+
+Whether a phase has been reached is read from AWS, not from Pulumi's state, which a program cannot see: this attempt's
+snapshot and target carry the stack's name and the attempt in their tags.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stacks import names, parameters
+from stacks.aws_reads import IngressRule, Instance
+from stacks.errors import ConfigError, NotYet
+from stacks.names import Names
+from stacks.observe import Place, Seen
+from stacks.outputs import Side
+from stacks.parameters import Setting
+from stacks.settings import Settings
+
+SYMMETRIC = ("", "SYMMETRIC_DEFAULT")
+
+
+@dataclass(frozen=True)
+class Group:
+    """A parameter group to declare."""
+
+    name: str
+    family: str
+    settings: tuple[Setting, ...]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Link:
+    """One rule of the network link. `as_it_is`: it stands, and nothing is known that could change it."""
+
+    name: str
+    group: str
+    referenced: str
+    port: int
+    as_it_is: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to declare. `template` is where the target's settings come from: itself, once it is there, else the source.
+
+    `earlier` are the targets of earlier attempts, by attempt, that their owner has not deleted yet.
+    """
+
+    settings: Settings
+    called: Names
+    place: Place
+    source: Side
+    template: Instance
+    target: Instance | None
+    earlier: Mapping[int, Instance]
+    source_group: Group | None
+    target_group: Group | None
+    link: tuple[Link, ...]
+    snapshot: bool
+    restored: bool
+    kms_key_arn: str
+    tags: Mapping[str, str]
+
+
+def decide(settings: Settings, seen: Seen) -> Plan:
+    """The plan for this phase and attempt. Raises ConfigError, NotYet or Unsafe where there is none."""
+    called = Names(settings.stack, settings.attempt)
+    target = seen.targets.get(settings.attempt)
+    _refuse_going_back(settings, seen, target)
+    source = seen.source
+    template = target or source
+    if template is None:
+        raise ConfigError(
+            "source",
+            f"there is no RDS instance {settings.source} in {seen.place.region} (account {seen.place.account}).",
+            "Check the identifier, the region (aws:region) and the account.",
+        )
+    if source:
+        _refuse_source(settings, seen, source)
+    kms_key_arn = _key(settings, seen, target)
+    if settings.phase == "restore" and not seen.snapshot and source:
+        _require_prepared(settings, seen, source)
+    _refuse_taken_name(settings, seen, called, target)
+    side = _source_side(settings, source, target)
+    source_group, target_group = _groups(settings, seen, called, template)
+    return Plan(
+        settings=settings,
+        called=called,
+        place=seen.place,
+        source=side,
+        template=template,
+        target=target,
+        earlier={n: i for n, i in sorted(seen.targets.items()) if n < settings.attempt},
+        source_group=source_group,
+        target_group=target_group,
+        link=_link(settings, seen, template),
+        snapshot=settings.phase == "restore",
+        restored=settings.phase in ("restore", "retire"),
+        kms_key_arn=kms_key_arn,
+        tags={
+            **called.tags(),
+            names.SOURCE: side.identifier,
+            names.SOURCE_RESOURCE_ID: side.resource_id,
+            names.SOURCE_PORT: str(side.port),
+        },
+    )
+
+
+def _refuse_going_back(settings: Settings, seen: Seen, target: Instance | None) -> None:
+    attempt, phase = settings.attempt, settings.phase
+    later = [n for n in seen.targets if n > attempt]
+    if later:
+        raise ConfigError(
+            "attempt",
+            f"it says {attempt}, but attempt {max(later)} has a target ({seen.targets[max(later)].identifier}).",
+            f"Attempts only count up: set it to {max(later)}.",
+        )
+    if phase == "prepare" and (seen.snapshot or target):
+        made = f"target {target.identifier}" if target else f"snapshot {seen.snapshot and seen.snapshot.identifier}"
+        raise ConfigError(
+            "phase",
+            f"prepare would go back: attempt {attempt} has its {made} already.",
+            f"Set phase to restore; to begin again, set attempt to {attempt + 1} as well.",
+        )
+    if phase == "restore" and target and not seen.snapshot:
+        raise ConfigError(
+            "phase",
+            f"restore would go back: attempt {attempt} has its target {target.identifier}, and its snapshot is gone.",
+            f"Set phase to retire; to begin again, set attempt to {attempt + 1} and phase to prepare.",
+        )
+    if phase == "retire" and not target:
+        raise ConfigError(
+            "phase",
+            f"retire comes after restore: attempt {attempt} has no target.",
+            "Set phase to restore (or to prepare, where the source is not prepared yet).",
+        )
+    if phase == "retire" and seen.mark and seen.mark.attempt == attempt:
+        raise NotYet(
+            "encryptdb:phase: retire takes the network link away, and replication still runs over it.",
+            f"Run `python -m controller retire --stack {settings.stack}` first (or `abandon`).",
+        )
+
+
+def _refuse_source(settings: Settings, seen: Seen, source: Instance) -> None:
+    if source.engine != "postgres":
+        raise ConfigError(
+            "source",
+            f"{source.identifier} runs {source.engine}, which is not yet supported here.",
+            "Only RDS for PostgreSQL is, so far.",
+        )
+    if source.tags.get(names.STACK) == settings.stack:
+        raise ConfigError(
+            "source",
+            f"{source.identifier} is this stack's own target (attempt {source.tags.get(names.ATTEMPT)}).",
+            "Name the instance to encrypt. To encrypt a target once more, under another key, use a stack of its own.",
+        )
+    if settings.overrides.publicly_accessible and not source.publicly_accessible:
+        raise ConfigError(
+            "publiclyAccessible",
+            f"it says true, but {source.identifier} is not publicly accessible.",
+            "The copy is never more open than its source: leave the key out.",
+        )
+
+
+def _key(settings: Settings, seen: Seen, target: Instance | None) -> str:
+    actual = target.kms_key_arn if target else seen.encrypted.kms_key_arn if seen.encrypted else None
+    if seen.key is None:
+        return actual or ""
+    if actual and actual != seen.key.arn:
+        raise ConfigError(
+            "kmsKey",
+            f"it means {seen.key.arn}, but attempt {settings.attempt} is encrypted under {actual}.",
+            f"Set kmsKey to that key's ARN (an alias may have been moved), or attempt to {settings.attempt + 1}.",
+        )
+    if not seen.key.enabled:
+        raise ConfigError(
+            "kmsKey", f"{seen.key.arn} cannot be used: it is {seen.key.state}.", "Enable the key, or name another one."
+        )
+    if seen.key.spec not in SYMMETRIC:
+        raise ConfigError(
+            "kmsKey", f"{seen.key.arn} is a key of kind {seen.key.spec}.", "RDS takes symmetric encryption keys only."
+        )
+    if seen.source and seen.source.encrypted and not target and seen.source.kms_key_arn == seen.key.arn:
+        raise ConfigError(
+            "kmsKey",
+            f"{seen.source.identifier} is encrypted under {seen.key.arn} already.",
+            "Name the key that it is to be encrypted under instead.",
+        )
+    return seen.key.arn
+
+
+def _require_prepared(settings: Settings, seen: Seen, source: Instance) -> None:
+    run = f"Run `python -m controller prepare --stack {settings.stack}`, then this again."
+    if seen.mark is None:
+        raise NotYet(
+            f"The source {source.identifier} is not prepared: a snapshot taken now would have no slot to go on from.",
+            run,
+        )
+    if seen.mark.source_resource_id != source.resource_id:
+        raise NotYet(
+            f"Prepared was another server ({seen.mark.source_resource_id}); {source.identifier} is "
+            f"{source.resource_id}.",
+            run,
+        )
+    if seen.mark.attempt != settings.attempt:
+        raise NotYet(f"Prepared was attempt {seen.mark.attempt}; this is attempt {settings.attempt}.", run)
+
+
+def _refuse_taken_name(settings: Settings, seen: Seen, called: Names, target: Instance | None) -> None:
+    asked = settings.overrides.target_identifier
+    wanted = asked or called.target(seen.source.identifier if seen.source else settings.source)
+    if wanted in seen.identifiers and not (target and (target.identifier == wanted or not asked)):
+        raise ConfigError(
+            "targetIdentifier",
+            f"there is an instance {wanted} already, and it is not attempt {settings.attempt}'s target.",
+            "Name the target otherwise, or free that name first.",
+        )
+
+
+def _source_side(settings: Settings, source: Instance | None, target: Instance | None) -> Side:
+    if source:
+        return Side(source.identifier, source.resource_id, source.host, source.port, settings.source_secret)
+    known = target.tags if target else {}
+    port = known.get(names.SOURCE_PORT, "")
+    return Side(
+        identifier=known.get(names.SOURCE, settings.source),
+        resource_id=known.get(names.SOURCE_RESOURCE_ID, ""),
+        host=None,
+        port=int(port) if port.isdecimal() else 5432,
+        secret_arn=settings.source_secret,
+    )
+
+
+def _groups(settings: Settings, seen: Seen, called: Names, template: Instance) -> tuple[Group | None, Group | None]:
+    if settings.parameter_group == "existing":
+        return None, None
+    tags = {names.STACK: settings.stack}
+    if seen.source_parameters is not None:
+        on_source = parameters.for_source(seen.source_parameters)
+    else:
+        on_source = parameters.as_it_is(seen.own_source_group or ())
+    target_tags = dict(tags)
+    if seen.own_target_group is None:
+        on_target, quieted = parameters.for_target(on_source), parameters.to_tag(parameters.quieted(on_source))
+    else:
+        quieted = seen.own_target_group_tags.get(names.QUIETED, "")
+        back = parameters.from_tag(quieted) if settings.phase == "retire" else {}
+        on_target = parameters.as_it_is(seen.own_target_group, back)
+    if quieted:
+        target_tags[names.QUIETED] = quieted
+    version = (seen.source or template).engine_version
+    return (
+        Group(called.source_group, parameters.family(version), on_source, tags),
+        Group(called.target_group, parameters.family(template.engine_version), on_target, target_tags),
+    )
+
+
+def _link(settings: Settings, seen: Seen, template: Instance) -> tuple[Link, ...]:
+    """Ingress both ways. A group does not let its own members in, so one shared group needs a rule, too."""
+    if settings.link == "existing" or settings.phase == "retire":
+        return ()
+    own = {r.tags[names.LINK]: r for r in seen.rules if _is_own(r, settings.stack)}
+    if seen.source is None:
+        return tuple(Link(n, r.group, r.referenced, r.from_port, as_it_is=True) for n, r in sorted(own.items()))
+    theirs = template.security_groups if seen.targets.get(settings.attempt) else settings.overrides.security_groups
+    to_source, to_target = seen.source.security_groups, theirs or template.security_groups
+    if not to_source or not to_target:
+        return ()
+    wanted = [
+        Link("link-to-source", to_source[0], to_target[0], seen.source.port),
+        Link("link-to-target", to_target[0], to_source[0], template.port),
+    ]
+    if (wanted[0].group, wanted[0].referenced, wanted[0].port) == (
+        wanted[1].group,
+        wanted[1].referenced,
+        wanted[1].port,
+    ):
+        wanted.pop()
+    # AWS refuses a rule that stands already; where the owner made it, there is nothing left to declare.
+    standing = {(r.group, r.referenced, r.from_port, r.to_port) for r in seen.rules if not _is_own(r, settings.stack)}
+    return tuple(w for w in wanted if (w.group, w.referenced, w.port, w.port) not in standing)
+
+
+def _is_own(rule: IngressRule, stack: str) -> bool:
+    return rule.tags.get(names.STACK) == stack and names.LINK in rule.tags
