@@ -10,7 +10,8 @@ from typing import Any
 from psycopg import errors
 from psycopg.rows import class_row
 
-from controller import control, mark
+from controller import control
+from controller import mark as prepared_mark
 from controller.control import Records
 from controller.errors import Problem
 from controller.lsn import LSN
@@ -153,7 +154,7 @@ class State:
     source: ServerState | None
     target: ServerState | None
     source_problem: Problem | None = None
-    mark: mark.Mark | None = None
+    mark: prepared_mark.Mark | None = None
 
     @property
     def records(self) -> Records:
@@ -198,7 +199,7 @@ def observe(m: Migration, *, with_mark: bool = False) -> State:
         source, problem = None, error
     now = (m.target if is_open and m.target else m.source).db("postgres").execute("SELECT clock_timestamp()").fetchone()
     assert now is not None
-    return State(now[0], source, target, problem, mark.read(m) if with_mark else None)
+    return State(now[0], source, target, problem, prepared_mark.read(m) if with_mark else None)
 
 
 def observe_server(server: Server) -> ServerState:

@@ -10,6 +10,7 @@ from controller.lsn import LSN
 from controller.migration import Migration
 from controller.names import CONTROL_DATABASE, REPLICATION_ROLE
 from controller.observe import ServerState, State, Subscription
+from controller.server import Server
 from controller.waiting import wait_until
 
 STALL_SECONDS = 600.0
@@ -116,11 +117,19 @@ def tame(m: Migration, state: State) -> None:
     ours = {m.names.slot(d.oid) for d in state.migrated}
     for subscription in target.subscriptions.values():
         if subscription.name not in ours:
-            # Detached, not dropped: dropping would reach out to its upstream and take production's slot.
-            subscriptions.detach(server, subscription.database, subscription.name)
+            _detach(server, subscription)
     if target.prepared_transactions:
         _roll_back_prepared(m)
     control.record(server, "tamed", {"attempt": m.outputs.attempt})
+
+
+def _detach(server: Server, subscription: Subscription) -> None:
+    """Cut an inherited subscription off from its upstream: enabled, it would take the slot that production uses."""
+    name = sql.Identifier(subscription.name)
+    with server.translated(subscription.database):
+        db = server.db(subscription.database)
+        db.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(name))
+        db.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(name))
 
 
 def _end_sessions(m: Migration, state: State) -> None:
