@@ -108,6 +108,17 @@ class Pgbench:
                 found += read_log(lines)
         return found
 
+    def trouble(self, begin: float, end: float) -> list[str]:
+        """What went wrong in the runs that touch the time from `begin` to `end` (time.time() seconds)."""
+        touching = [run for run in self.runs if run.began <= end and run.ended >= begin]
+        bad = [run for run in touching if run.failed or run.lost]
+        wrong = [f"pgbench: {run.failed} transactions failed, {run.lost} of {CLIENTS} clients lost" for run in bad]
+        if self.broken:
+            wrong.append(self.broken)
+        elif not any(run.processed for run in touching):
+            wrong.append("pgbench processed nothing")
+        return wrong
+
     def _run(self) -> None:
         number = 0
         while not self._stopping.is_set():

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,7 @@ def configuration(databases: Mapping[str, str], server: Login, port: int, direct
         f"admin_users = {ADMIN}",
         "pool_mode = transaction",
         "default_pool_size = 12",
-        "server_tls_sslmode = verify-full",
-        f"server_tls_ca_file = {server.ca}",
+        *(["server_tls_sslmode = verify-full", f"server_tls_ca_file = {server.ca}"] if server.ca else []),
         # While a server restarts, ask it again each second, not every fifteen.
         "server_login_retry = 1",
         f"logfile = {directory}/pgbouncer.log",
@@ -62,7 +62,8 @@ class Pooler:
         self, program: Path, directory: Path, server: Login, databases: Mapping[str, str], app: Login, app_verifier: str
     ) -> None:
         self.directory = directory
-        self._databases, self._process = databases, None
+        self._databases = databases
+        self._process: subprocess.Popen[bytes] | None = None
         # PgBouncer refuses to run as root, as PostgreSQL does.
         self._user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
         password = secrets.token_urlsafe(16)
@@ -74,11 +75,14 @@ class Pooler:
         userlist = directory / "userlist.txt"
         userlist.touch(mode=0o600)
         userlist.write_text(f'"{app.user}" "{app_verifier}"\n"{ADMIN}" "{admin_verifier}"\n')
-        assert server.ca is not None, "the pooler verifies the server"
-        shutil.copy(server.ca, directory / "ca.pem")
-        self._server = Login(server.host, server.port, server.user, "", str(directory / "ca.pem"))
+        self._server = server
+        if server.ca is not None:
+            # A copy, because the original may lie where the pooler's user cannot go.
+            self._server = replace(server, ca=str(directory / "ca.pem"))
+            shutil.copy(server.ca, directory / "ca.pem")
+            self._own(directory / "ca.pem")
         self.config_file = directory / "pgbouncer.ini"
-        self._own(directory, userlist, directory / "ca.pem")
+        self._own(directory, userlist)
         port = self._start(program)
         self.login = Login("127.0.0.1", port, app.user, app.password)
         self.admin = Login("127.0.0.1", port, ADMIN, password)
@@ -103,8 +107,6 @@ class Pooler:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(5)
-
-    _process: "subprocess.Popen[bytes] | None"
 
     def _own(self, *paths: Path) -> None:
         if self._user is not None:

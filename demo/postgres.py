@@ -17,7 +17,8 @@ CONNECT_TIMEOUT = 5
 @dataclass(frozen=True)
 class Login:
     """Where a database server or pooler is, and as whom to log in. `ca` is the path of a CA bundle: with it the
-    server's certificate and name are verified, without it TLS is not asked for (the pooler is on loopback)."""
+    server's certificate and name are verified; without it there is no TLS (the pooler is on loopback, and some builds
+    of PostgreSQL have none)."""
 
     host: str
     port: int
