@@ -1,0 +1,122 @@
+"""The fence of the pause: no connections to any migrated database, and nobody left in them.
+
+`ALLOW_CONNECTIONS false` keeps out superusers and background workers too, which no other fence does, but leaves
+sessions where they are. So they are ended until the databases are closed, which means, read in this order: nobody
+holds a lock on the database object, and nobody is in it but the controller, the walsenders that carry the changes to
+the other side, and autovacuum.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.rows import class_row
+
+from controller import control
+from controller.cutover.lasting import Named
+from controller.errors import Failed, Refused
+from controller.names import CONTROL_DATABASE
+from controller.server import Db, Server
+from controller.waiting import Clock
+
+PREPARED_SQL = """
+-- Prepared transactions: they hold changes that no drain would bring over, and could be committed later.
+SELECT gid, database::text, owner::text FROM pg_prepared_xacts WHERE database = ANY (%s)
+"""
+
+EVICT_SQL = """
+SELECT pid, database, role, kind, client, application, refused FROM encryptdb.evict(%s, %s, %s)
+"""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Somebody found in a database. `refused`: this role may not end that session."""
+
+    pid: int
+    database: str | None
+    role: str | None
+    kind: str
+    client: str | None
+    application: str | None
+    refused: bool
+
+    def __str__(self) -> str:
+        where = f" in {self.database}" if self.database else ""
+        who = f" of {self.role}" if self.role else ""
+        what = f" ({self.application})" if self.application else ""
+        return f"{self.kind} pid {self.pid}{who}{where}{what}"
+
+
+def up(connection: Db, databases: Sequence[Named]) -> None:
+    """Record and fence all databases in one transaction. `connection` is to the control database."""
+    connection.execute("SELECT encryptdb.fence_up(%s)", [[d.oid for d in databases]])
+
+
+def down(connection: Db, why: str) -> int:
+    """Put back what `up` recorded; the number of databases (0: the watchdog was faster)."""
+    row = connection.execute("SELECT encryptdb.fence_down(%s, %s)", [control.who(), why]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def clear(
+    connection: Db,
+    databases: Sequence[Named],
+    *,
+    spared: Sequence[int],
+    slots: Sequence[str],
+    seconds: float,
+    clock: Clock,
+    side: str,
+) -> None:
+    """End everybody who is in the databases until nobody is. Raises Refused, which names who may not be ended, and
+    Failed, which names who does not go, after `seconds`."""
+    started = clock.monotonic()
+    while True:
+        found = evict(connection, databases, spared=spared, slots=slots)
+        if not found:
+            return
+        if clock.monotonic() - started >= seconds:
+            refused = [i for i in found if i.refused]
+            raise (Refused if refused else Failed)(
+                f"The {side} cannot be closed: not everybody left within {seconds:g} s.",
+                detail="; ".join(str(i) for i in refused or found),
+                hint="End these sessions with a role that may (a superuser's can be ended by a superuser only), "
+                "or stop what opens them, then run the command again."
+                if refused
+                else "See what keeps them (pg_stat_activity, pg_locks), then run the command again.",
+            )
+        clock.sleep(0.001)
+
+
+def evict(connection: Db, databases: Sequence[Named], *, spared: Sequence[int], slots: Sequence[str]) -> list[Inside]:
+    """One pass: end whoever is in the databases, and return whom it found. None found: closed."""
+    with connection.cursor(row_factory=class_row(Inside)) as cursor:
+        return cursor.execute(EVICT_SQL, [[d.oid for d in databases], list(spared), list(slots)]).fetchall()
+
+
+def prepared(connection: Db, databases: Sequence[Named]) -> list[str]:
+    """The prepared transactions there are, in words."""
+    rows = connection.execute(PREPARED_SQL, [[d.name for d in databases]]).fetchall()
+    return [f"{gid!r} of {owner} in {database}" for gid, database, owner in rows]
+
+
+def empty(server: Server, databases: Sequence[Named], *, slots: Sequence[str], seconds: float, clock: Clock) -> None:
+    """Send away whoever is connected to databases that a lasting fence has just closed. Apply workers of ours come
+    back by themselves. Raises as `clear`."""
+    with server.translated(CONTROL_DATABASE):
+        try:
+            clear(
+                server.db(),
+                databases,
+                spared=server.pids(),
+                slots=slots,
+                seconds=seconds,
+                clock=clock,
+                side=server.side,
+            )
+        except psycopg.errors.UndefinedFunction:
+            raise Failed(
+                f"The control database of the {server.side} has no fence.",
+                hint="Run `python -m controller prepare` again.",
+            ) from None

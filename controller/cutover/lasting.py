@@ -1,0 +1,264 @@
+"""The lasting fence: databases that replication and the controller may enter, and nobody else.
+
+It tames the restored copy until OPEN, closes the source after it, and the target after a rollback. CONNECT is taken
+from everybody, the owner and PUBLIC included, and given to a few roles; sessions start read-only. Unlike
+ALLOW_CONNECTIONS false it lets apply workers and walsenders start. Superusers still pass (on RDS only AWS has any).
+
+What was there is recorded in the server's control database, in the same transaction, and only once: closing what is
+closed never overwrites the record. `reopen` restores the privileges recorded; an ACL that was NULL (the default)
+comes back spelled out, which is the same to the server.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from controller import control
+from controller.errors import Refused
+from controller.server import Db, Server
+
+RECORD = "closed"
+"""Key of the record: database oid → what was there before."""
+
+CONNECT_GRANTS_SQL = """
+-- Who may CONNECT to each database, by whose grant (grantee NULL: PUBLIC). A NULL ACL means the default one.
+SELECT d.oid::bigint AS database,
+       CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee)::text END AS grantee,
+       pg_get_userbyid(a.grantor)::text AS grantor, a.is_grantable AS grantable, a.grantor = d.datdba AS by_owner
+  FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+ WHERE d.oid = ANY (%s) AND a.privilege_type = 'CONNECT'
+"""
+
+READ_ONLY_SQL = """
+-- Each database's own default_transaction_read_only, for all roles and for ours (NULL: not set).
+SELECT d.oid::bigint AS database, r.role IS NOT NULL AS ours, split_part(c.entry, '=', 2) AS value
+  FROM pg_database d CROSS JOIN (VALUES (NULL), (current_user::text)) r (role)
+  LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid
+   AND s.setrole = coalesce((SELECT oid FROM pg_roles WHERE rolname = r.role), 0)
+  LEFT JOIN LATERAL unnest(s.setconfig) c (entry) ON split_part(c.entry, '=', 1) = 'default_transaction_read_only'
+ WHERE d.oid = ANY (%s)
+"""
+
+STILL_ENTER_SQL = """
+-- Login roles that may CONNECT although they are not among those let in: members of a role that is.
+SELECT d.datname::text, r.rolname::text
+  FROM pg_database d, pg_roles r
+ WHERE d.oid = ANY (%s) AND r.rolcanlogin AND NOT r.rolsuper AND r.rolname <> ALL (%s)
+   AND EXISTS (SELECT FROM unnest(%s::text[]) let_in WHERE pg_has_role(r.oid, let_in, 'USAGE'))
+ ORDER BY 1, 2
+"""
+
+
+class Named(Protocol):
+    """A database: its oid, which source and target share, and its name."""
+
+    @property
+    def oid(self) -> int: ...
+
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One CONNECT privilege. `grantee` None is PUBLIC."""
+
+    database: int
+    grantee: str | None
+    grantor: str
+    grantable: bool
+    by_owner: bool
+
+
+@dataclass(frozen=True)
+class Setting:
+    """default_transaction_read_only of one database, for all roles or for ours; None where it is not set."""
+
+    database: int
+    ours: bool
+    value: str | None
+
+
+def close(server: Server, databases: Sequence[Named], *, keep: Sequence[str]) -> None:
+    """Let only the roles in `keep` (and always our own) connect; record first what was there.
+
+    Sessions that are connected stay: see `fence.clear`. Raises Refused where the privileges are not ours to take.
+    """
+    with server.translated("encryptdb"):
+        connection = server.db()
+        with connection.transaction():
+            close_within(connection, databases, keep=keep)
+    # Checked after the commit: it is closed for all others, and who slips through is told.
+
+
+def close_within(connection: Db, databases: Sequence[Named], *, keep: Sequence[str]) -> None:
+    """The same inside the caller's transaction, on a connection to the control database."""
+    if not databases:
+        return
+    ours, grants, settings = _read(connection, databases)
+    recorded = _recorded(connection)
+    for database in databases:
+        recorded.setdefault(
+            str(database.oid),
+            {
+                "name": database.name,
+                "connect": [asdict(g) for g in grants if g.database == database.oid],
+                "read_only": [asdict(s) for s in settings if s.database == database.oid],
+            },
+        )
+    control.write(connection, RECORD, recorded)
+    let_in = list(dict.fromkeys([ours, *keep]))
+    statements: list[sql.Composable] = []
+    for database in databases:
+        name = sql.Identifier(database.name)
+        statements += _revoke_all(name, [g for g in grants if g.database == database.oid])
+        statements.append(
+            sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, sql.SQL(", ").join(map(sql.Identifier, let_in)))
+        )
+        statements.append(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+        # The apply worker runs as us: without this, a trigger that is enabled ALWAYS and writes would stall it.
+        statements.append(
+            sql.SQL("ALTER ROLE {} IN DATABASE {} SET default_transaction_read_only = off").format(
+                sql.Identifier(ours), name
+            )
+        )
+    connection.execute(sql.SQL("; ").join(statements))
+    _, left, _ = _read(connection, databases)
+    kept = [g for g in left if g.grantee not in let_in]
+    if kept:
+        names = {d.oid: d.name for d in databases}
+        raise Refused(
+            "Not every connection privilege could be taken away.",
+            detail="; ".join(f"{names[g.database]}: {g.grantee or 'PUBLIC'} (granted by {g.grantor})" for g in kept),
+            hint=f"Make {ours} a member of the role that owns the database: GRANT owner TO {ours}.",
+        )
+
+
+def reopen(server: Server, databases: Sequence[Named]) -> None:
+    """Restore exactly what `close` recorded, and forget the record. Databases that are not closed stay as they are."""
+    with server.translated("encryptdb"):
+        connection = server.db()
+        with connection.transaction():
+            statements = plan_reopen(connection, databases)
+            if statements is not None:
+                connection.execute(statements)
+
+
+def plan_reopen(connection: Db, databases: Sequence[Named]) -> sql.Composed | None:
+    """Everything `reopen` will execute, as one text, so that inside the pause it is a single round trip.
+
+    None where nothing is closed. To be executed in a transaction.
+    """
+    ours, present, _ = _read(connection, databases)
+    recorded = _recorded(connection)
+    mine = [d for d in databases if str(d.oid) in recorded]
+    if not mine:
+        return None
+    reachable = _roles_we_can_become(connection)
+    statements: list[sql.Composable] = []
+    for database in mine:
+        was = recorded[str(database.oid)]
+        name = sql.Identifier(database.name)
+        statements += _revoke_all(name, [g for g in present if g.database == database.oid])
+        statements += _grant_again(name, [Grant(**g) for g in was["connect"]], reachable)
+        statements += [_set_again(name, ours, Setting(**s)) for s in was["read_only"]]
+    statements.append(
+        sql.SQL("UPDATE encryptdb.record SET value = value - {}::text[] WHERE key = {}").format(
+            sql.Literal([str(d.oid) for d in mine]), sql.Literal(RECORD)
+        )
+    )
+    statements.append(
+        sql.SQL("DELETE FROM encryptdb.record WHERE key = {} AND value = '{{}}'").format(sql.Literal(RECORD))
+    )
+    return sql.SQL("; ").join(statements)
+
+
+def closed(server: Server) -> set[str]:
+    """Names of the databases that are closed, by the record."""
+    return {str(was["name"]) for was in (control.records(server) or {}).get(RECORD, {}).values()}
+
+
+def still_enter(server: Server, databases: Sequence[Named], *, keep: Sequence[str]) -> list[tuple[str, str]]:
+    """(database, role) of the login roles that a lasting fence would not keep out, because they inherit from one
+    that it lets in. To be asked before relying on it."""
+    with server.translated("encryptdb"):
+        connection = server.db()
+        let_in = [connection.info.user, *keep]
+        return [
+            (database, role)
+            for database, role in connection.execute(
+                STILL_ENTER_SQL, [[d.oid for d in databases], let_in, let_in]
+            ).fetchall()
+        ]
+
+
+def _read(connection: Db, databases: Sequence[Named]) -> tuple[str, list[Grant], list[Setting]]:
+    oids = [d.oid for d in databases]
+    with connection.cursor(row_factory=class_row(Grant)) as cursor:
+        grants = cursor.execute(CONNECT_GRANTS_SQL, [oids]).fetchall()
+    with connection.cursor(row_factory=class_row(Setting)) as cursor:
+        settings = cursor.execute(READ_ONLY_SQL, [oids]).fetchall()
+    return connection.info.user, grants, settings
+
+
+def _recorded(connection: Db) -> dict[str, Any]:
+    row = connection.execute("SELECT value FROM encryptdb.record WHERE key = %s FOR UPDATE", [RECORD]).fetchone()
+    return dict(row[0]) if row else {}
+
+
+def _roles_we_can_become(connection: Db) -> frozenset[str]:
+    how = "SET" if connection.info.server_version >= 160000 else "MEMBER"
+    rows = connection.execute("SELECT rolname::text FROM pg_roles WHERE pg_has_role(oid, %s)", [how]).fetchall()
+    return frozenset(name for (name,) in rows)
+
+
+def _role(name: str | None) -> sql.Composable:
+    return sql.SQL("PUBLIC") if name is None else sql.Identifier(name)
+
+
+def _revoke_all(database: sql.Identifier, grants: Sequence[Grant]) -> list[sql.Composable]:
+    # CASCADE takes what a grantee has granted on; so only the owner's own grants are named.
+    grantees = dict.fromkeys(g.grantee for g in grants if g.by_owner)
+    return [
+        sql.SQL("REVOKE CONNECT ON DATABASE {} FROM {} CASCADE").format(database, _role(grantee))
+        for grantee in grantees
+    ]
+
+
+def _grant_again(database: sql.Identifier, grants: Sequence[Grant], reachable: frozenset[str]) -> list[sql.Composable]:
+    """The owner's grants first, then those that others could make by them; as their grantor where we can become
+    it, else as the owner."""
+    statements: list[sql.Composable] = []
+    held: set[str | None] = set()
+    waiting = sorted(grants, key=lambda g: not g.by_owner)
+    while waiting:
+        ready = [g for g in waiting if g.by_owner or g.grantor in held] or waiting
+        for g in ready:
+            grant = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}{}").format(
+                database, _role(g.grantee), sql.SQL(" WITH GRANT OPTION" if g.grantable else "")
+            )
+            if g.by_owner or g.grantor not in reachable:
+                statements.append(grant)
+            else:
+                statements += [
+                    sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(g.grantor)),
+                    grant,
+                    sql.SQL("RESET ROLE"),
+                ]
+        held.update(g.grantee for g in ready)
+        waiting = [g for g in waiting if g not in ready]
+    return statements
+
+
+def _set_again(database: sql.Identifier, ours: str, setting: Setting) -> sql.Composable:
+    whose = (
+        sql.SQL("ALTER ROLE {} IN DATABASE {}").format(sql.Identifier(ours), database)
+        if setting.ours
+        else sql.SQL("ALTER DATABASE {}").format(database)
+    )
+    if setting.value is None:
+        return sql.SQL("{} RESET default_transaction_read_only").format(whose)
+    return sql.SQL("{} SET default_transaction_read_only = {}").format(whose, sql.Literal(setting.value))

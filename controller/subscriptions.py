@@ -1,0 +1,244 @@
+"""Subscriptions and slots: making, re-pointing, stopping and dropping them, without a password in any log.
+
+`CREATE SUBSCRIPTION` carries the publisher's password in its text, and `log_statement = ddl` (or an error, or a slow
+statement) would write that text into the server's log and from there to CloudWatch. So the connection string travels
+in the startup packet of a connection of its own, as the session setting `encryptdb.conninfo`, and a `DO` block puts it
+into the statement inside the server. Nested statements are not logged; an error is raised anew, without its context.
+"""
+
+import os
+import secrets
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from controller.errors import Failed
+from controller.lsn import LSN
+from controller.names import REPLICATION_ROLE
+from controller.secret import Secret
+from controller.server import STATEMENT_SECONDS, Db, Server
+from controller.waiting import Clock, Reporter, SystemClock, wait_until
+
+GONE_SECONDS = 15.0
+"""How long a worker or a walsender may take to end after it was told to."""
+
+_RUN_SQL = """
+-- Runs one statement about a subscription with the connection string in the place of its first %L.
+DO $run$
+BEGIN
+    EXECUTE format({statement}, convert_from(decode(current_setting('encryptdb.conninfo'), 'hex'), 'UTF8'));
+EXCEPTION WHEN OTHERS THEN
+    -- The error as it was would bring the statement, password included, as its context into the log.
+    RAISE EXCEPTION USING MESSAGE = SQLERRM, ERRCODE = SQLSTATE;
+END
+$run$
+"""
+
+WORKERS_SQL = """
+-- Every worker that applies changes of one subscription: leader, parallel and table synchronisation alike.
+SELECT w.pid FROM pg_subscription s JOIN pg_stat_subscription w ON w.subid = s.oid
+ WHERE s.subname = %s AND s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND w.pid IS NOT NULL
+"""
+
+FIND_SQL = """
+-- One subscription of this database: is it enabled, and how far did its origin come (NULL: nowhere yet).
+SELECT s.subenabled, 'pg_' || s.oid, pg_replication_origin_progress('pg_' || s.oid, true)
+  FROM pg_subscription s
+ WHERE s.subname = %s AND s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+def set_replication_password(publisher: Server) -> Secret:
+    """Give the replication role of `publisher` a fresh random password, and return it.
+
+    The server is told its SCRAM verifier only, computed here, so no statement ever holds the password itself.
+    """
+    password = secrets.token_urlsafe(32)
+    with publisher.translated("encryptdb"):
+        connection = publisher.db()
+        verifier = connection.pgconn.encrypt_password(
+            password.encode(), REPLICATION_ROLE.encode(), b"scram-sha-256"
+        ).decode()
+        connection.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(REPLICATION_ROLE), sql.Literal(verifier))
+        )
+    return Secret(password)
+
+
+def create(
+    subscriber: Server,
+    database: str,
+    *,
+    name: str,
+    slot: str,
+    publication: str,
+    publisher: Server,
+    password: Secret,
+) -> None:
+    """Make a disabled subscription that copies nothing and uses the slot that is there; or, where it exists, point it
+    at `publisher` with the new password. The publisher is contacted: Failed says what it answered.
+    """
+    with subscriber.translated(database):
+        connection = _with_conninfo(subscriber, database, publisher, password)
+        with connection:
+            if connection.execute(FIND_SQL, [name]).fetchone() is not None:
+                statement = _format("ALTER SUBSCRIPTION {} CONNECTION", sql.Identifier(name).as_string(connection), "")
+            else:
+                statement = _format(
+                    "CREATE SUBSCRIPTION {} CONNECTION",
+                    sql.Identifier(name).as_string(connection),
+                    sql.SQL(" PUBLICATION {} WITH ({})")
+                    .format(sql.Identifier(publication), _options(connection, slot))
+                    .as_string(connection),
+                )
+            connection.execute(sql.SQL(_RUN_SQL).format(statement=sql.Literal(statement)))
+
+
+def _with_conninfo(subscriber: Server, database: str, publisher: Server, password: Secret) -> Db:
+    conninfo = make_conninfo(
+        host=publisher.host,
+        port=publisher.port,
+        dbname=database,
+        user=REPLICATION_ROLE,
+        password=password.reveal(),
+        # A subscription on RDS cannot read a file with certificates, so it encrypts but does not verify.
+        sslmode="disable" if os.environ.get("PGSSLMODE") == "disable" else "require",
+        connect_timeout=10,
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+    )
+    settings = {"encryptdb.conninfo": conninfo.encode().hex()}
+    return subscriber.connect(database, statement_seconds=STATEMENT_SECONDS, **settings)
+
+
+def _format(before: str, name: str, after: str) -> str:
+    """A template for the server's format(): all but the connection string is literal, so its percent signs double."""
+    return f"{before.format(name.replace('%', '%%'))} %L{after.replace('%', '%%')}"
+
+
+def _options(connection: Db, slot: str) -> sql.Composable:
+    options = [
+        sql.SQL("connect = true"),
+        sql.SQL("copy_data = false"),
+        sql.SQL("create_slot = false"),
+        sql.SQL("enabled = false"),
+        sql.SQL("slot_name = {}").format(sql.Literal(slot)),
+    ]
+    row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+    if connection.info.server_version >= 160000 and row != (True,):
+        # From 16 on the worker becomes each table's owner, which an owner of the subscription that is no
+        # superuser may do only where it may SET ROLE to all of them.
+        options.append(sql.SQL("run_as_owner = true"))
+    return sql.SQL(", ").join(options)
+
+
+def advance_origin(subscriber: Server, database: str, name: str, lsn: LSN) -> None:
+    """Tell the subscription where to start: once, only while it is disabled and has no position yet; read back.
+
+    Returns when the position is on disk. Raises Failed where one of this does not hold.
+    """
+    with subscriber.translated(database):
+        connection = subscriber.db(database)
+        row = connection.execute(FIND_SQL, [name]).fetchone()
+        if row is None:
+            raise Failed(f"The {subscriber.side} has no subscription {name!r} in database {database!r}.")
+        enabled, origin, progress = row
+        if enabled or (progress is not None and not progress.is_zero):
+            raise Failed(
+                f"The subscription {name!r} is {'enabled' if enabled else f'already at {progress}'}.",
+                detail="A position is set once, before a subscription has run: moving it later repeats or loses rows.",
+                hint="Drop the subscription and make it again, or go on from where it is.",
+            )
+        with connection.transaction():
+            connection.execute("SET LOCAL synchronous_commit = on")
+            connection.execute("SELECT pg_replication_origin_advance(%s, %s)", [origin, lsn])
+            # The advance alone takes no transaction id, and a commit without one flushes nothing.
+            connection.execute("SELECT txid_current()")
+        found = connection.execute("SELECT pg_replication_origin_progress(%s, true)", [origin]).fetchone()
+        if found != (lsn,):
+            raise Failed(
+                f"The origin of {name!r} was set to {lsn}, but reads {found[0] if found else 'nothing'}.",
+                detail="The subscription is still disabled, nothing was applied.",
+            )
+
+
+def enable(subscriber: Server, database: str, name: str) -> None:
+    """Let the subscription run."""
+    with subscriber.translated(database):
+        subscriber.db(database).execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
+
+
+def disable(
+    subscriber: Server,
+    database: str,
+    name: str,
+    *,
+    seconds: float = GONE_SECONDS,
+    reporter: Reporter | None = None,
+    clock: Clock | None = None,
+) -> None:
+    """Stop the subscription and see its workers gone. Raises Failed after `seconds`."""
+    with subscriber.translated(database):
+        connection = subscriber.db(database)
+        connection.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(name)))
+        wait_until(
+            lambda: True if _stopped(connection, name) else None,
+            what=f"the apply worker of {name} to end",
+            seconds=seconds,
+            every=0.002,
+            reporter=reporter or Reporter(quiet=True),
+            clock=clock or SystemClock(),
+        )
+
+
+def _stopped(connection: Db, name: str) -> bool:
+    # Below 16 an idle worker looks at its subscription only once a second; ended like this it loses
+    # nothing, because what it applied is committed together with its position.
+    workers = connection.execute(WORKERS_SQL, [name]).fetchall()
+    for (pid,) in workers:
+        try:
+            connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+        except psycopg.errors.InsufficientPrivilege:
+            continue
+    return not workers
+
+
+def drop(subscriber: Server, database: str, name: str) -> None:
+    """Drop the subscription, if there is one, detached from its slot: the publisher is not contacted."""
+    with subscriber.translated(database):
+        connection = subscriber.db(database)
+        if connection.execute(FIND_SQL, [name]).fetchone() is None:
+            return
+        subscription = sql.Identifier(name)
+        connection.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(subscription))
+        connection.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(subscription))
+        connection.execute(sql.SQL("DROP SUBSCRIPTION {}").format(subscription))
+
+
+def drop_slot(publisher: Server, name: str, *, reporter: Reporter | None = None, clock: Clock | None = None) -> None:
+    """Drop a replication slot, if there is one, once nobody reads it any more. Raises Failed where somebody does."""
+    with publisher.translated("encryptdb"):
+        connection = publisher.db()
+
+        def gone() -> bool | None:
+            row = connection.execute(
+                "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", [name]
+            ).fetchone()
+            if row is None:
+                return True
+            if row[0] is None:
+                connection.execute("SELECT pg_drop_replication_slot(%s)", [name])
+                return True
+            return None
+
+        wait_until(
+            gone,
+            what=f"the slot {name} to be let go by its reader",
+            seconds=GONE_SECONDS,
+            every=0.05,
+            reporter=reporter or Reporter(quiet=True),
+            clock=clock or SystemClock(),
+        )
