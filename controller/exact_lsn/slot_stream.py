@@ -1,0 +1,132 @@
+"""Reads a replication slot without consuming it, and without a copy of it: streaming replication that confirms nothing.
+
+A walsender may start at any position from the slot's confirmed_flush_lsn on, skips what was committed before, and moves
+the slot only when the client confirms. So the transactions around a position can be read off the slot itself: no spare
+slot, nothing that vanishes or stays, and nothing is materialised on the source (pg_logical_slot_peek_* spills its whole
+answer into temp files). The price is one walsender for the moment, which the subscription needs later anyway.
+"""
+
+import contextlib
+import select
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg import errors, pq
+
+from controller.errors import Failed
+from controller.exact_lsn.messages import Keepalive, Message, read, status_update
+from controller.lsn import LSN
+from controller.server import Server
+from controller.waiting import Clock, Reporter, wait_until
+
+SENDER_TIMEOUT_SECONDS = 20
+"""wal_sender_timeout of our walsender: it asks for a sign of life after half of this, and ends if we are gone."""
+
+STALL_SECONDS = 120.0
+"""A walsender that says nothing at all for this long, not even that it lives, is given up."""
+
+RELEASE_SECONDS = 60.0
+"""How long the slot may stay active after we hung up."""
+
+
+@contextlib.contextmanager
+def stream(
+    server: Server, database: str, slot: str, publication: str, start: LSN, *, clock: Clock, reporter: Reporter
+) -> Iterator[Iterator[Message | None]]:
+    """The slot's messages from the first transaction committed at or after `start` (or confirmed_flush_lsn, if that is
+    later). `None` says that nothing more has arrived yet; iteration never ends by itself.
+
+    When the block is left the slot is inactive again and stands where it stood. Raises Failed where the server refuses,
+    or says nothing for 120 s.
+    """
+    with server.translated(database):
+        _wait_inactive(server, slot, clock, reporter)
+        connection = _connect(server, database)
+        try:
+            _start(connection.pgconn, slot, publication, start)
+            yield _messages(connection.pgconn, slot, clock)
+        finally:
+            connection.close()
+            _wait_inactive(server, slot, clock, reporter)
+
+
+def _connect(server: Server, database: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(
+        **server.conninfo(database),
+        password=server.login.password.reveal(),
+        replication="database",
+        options=f"-c wal_sender_timeout={SENDER_TIMEOUT_SECONDS}s",
+        autocommit=True,
+    )
+
+
+def _start(pgconn: pq.abc.PGconn, slot: str, publication: str, start: LSN) -> None:
+    # Both names are ours: letters, digits and underscores (controller.names). The protocol has no parameters.
+    command = f"START_REPLICATION SLOT {slot} LOGICAL {start} (proto_version '1', publication_names '{publication}')"
+    pgconn.send_query(command.encode())
+    while pgconn.flush():
+        select.select([], [pgconn.socket], [], STALL_SECONDS)
+    while pgconn.is_busy():
+        if not select.select([pgconn.socket], [], [], STALL_SECONDS)[0]:
+            raise _stalled(slot)
+        pgconn.consume_input()
+    result = pgconn.get_result()
+    if result is None or result.status != pq.ExecStatus.COPY_BOTH:
+        raise errors.error_from_result(result) if result else errors.OperationalError("no answer to START_REPLICATION")
+
+
+def _messages(pgconn: pq.abc.PGconn, slot: str, clock: Clock) -> Generator[Message | None, None, None]:
+    heard = clock.monotonic()
+    while True:
+        size, frame = pgconn.get_copy_data(1)
+        if size > 0:
+            heard = clock.monotonic()
+            message = read(frame)
+            if isinstance(message, Keepalive) and message.wants_reply:
+                pgconn.put_copy_data(status_update(datetime.now(UTC)))
+                pgconn.flush()
+            yield message
+        elif size < 0:
+            result = pgconn.get_result()
+            raise errors.error_from_result(result) if result else errors.OperationalError("the walsender ended")
+        else:
+            yield None
+            if select.select([pgconn.socket], [], [], 1.0)[0]:
+                pgconn.consume_input()
+            elif clock.monotonic() - heard > STALL_SECONDS:
+                raise _stalled(slot)
+
+
+def _wait_inactive(server: Server, slot: str, clock: Clock, reporter: Reporter) -> None:
+    holder = "nobody"
+
+    def probe() -> bool | None:
+        nonlocal holder
+        row = (
+            server.db("postgres")
+            .execute("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s AND active", [slot])
+            .fetchone()
+        )
+        holder = f"process {row[0]}" if row else "nobody"
+        return None if row else True
+
+    wait_until(
+        probe,
+        what=f"the slot {slot} to be free",
+        seconds=RELEASE_SECONDS,
+        every=0.02,
+        reporter=reporter,
+        clock=clock,
+        progress=lambda: f"it is held by {holder}",
+        hint="Something else reads the slot on the source: see pg_replication_slots and pg_stat_replication there.",
+    )
+
+
+def _stalled(slot: str) -> Failed:
+    return Failed(
+        f"The source's walsender for the slot {slot} has said nothing for {STALL_SECONDS:.0f} s.",
+        detail="It was reading WAL for the proof of the exact LSN. Nothing was changed on either server.",
+        hint="See the source's server log and its load, then run this again.",
+    )
