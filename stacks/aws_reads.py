@@ -13,10 +13,13 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from stacks.errors import Unreadable, Unsafe
 
 DEFAULT_PORT = 5432
+NO_ANSWER = (BotoCoreError, ResponseParserError)
+"""What boto3 raises where nothing, or nothing readable, came back (the second is no BotoCoreError)."""
 NO_GROUP = {"DBParameterGroupNotFound", "DBParameterGroupNotFoundFault"}
 
 
@@ -161,14 +164,20 @@ class Aws:
         return Snapshot(identifier, answer["DBSnapshotArn"], answer.get("KmsKeyId"), _tags(answer.get("TagList")))
 
     def parameters(self, group: str) -> tuple[Parameter, ...] | None:
-        """Every parameter of the group, set or not; None where there is no such group."""
+        """What somebody set in the group, and what RDS sets by itself; None where there is no such group.
+
+        Engine defaults are left out: RDS shows no values for them, and there are hundreds.
+        """
+        answers: list[dict[str, Any]] = []
         try:
-            answers = list(self._raw_pages("rds", "describe_db_parameters", "Parameters", DBParameterGroupName=group))
+            for origin in ("user", "system"):
+                arguments = {"DBParameterGroupName": group, "Source": origin}
+                answers += self._raw_pages("rds", "describe_db_parameters", "Parameters", **arguments)
         except ClientError as error:
             if error.response["Error"]["Code"] in NO_GROUP:
                 return None
             raise _unreadable("rds", "describe_db_parameters", error) from None
-        except BotoCoreError as error:
+        except NO_ANSWER as error:
             raise _unreadable("rds", "describe_db_parameters", error) from None
         return tuple(_parameter(a) for a in answers)
 
@@ -214,7 +223,7 @@ class Aws:
             if error.response["Error"]["Code"] in absent:
                 return None
             raise _unreadable(service, operation, error) from None
-        except BotoCoreError as error:
+        except NO_ANSWER as error:
             raise _unreadable(service, operation, error) from None
         return answer
 
@@ -227,7 +236,7 @@ class Aws:
             return list(self._raw_pages(service, operation, key, **arguments))
         except ClientError as error:
             raise _unreadable(service, operation, error) from None
-        except BotoCoreError as error:
+        except NO_ANSWER as error:
             raise _unreadable(service, operation, error) from None
 
 

@@ -1,5 +1,6 @@
 """What the handlers have in common: the call to AWS, the wait with a deadline, tags, and how a difference is judged."""
 
+import json
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -10,6 +11,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 Properties = dict[str, Any]
 """Inputs or outputs of a resource, under pulumi-aws's camelCase names."""
@@ -65,7 +67,7 @@ class Calls:
             if error.response["Error"]["Code"] in absent:
                 return None
             raise ProviderError(str(error)) from None
-        except BotoCoreError as error:
+        except (BotoCoreError, ResponseParserError) as error:
             raise ProviderError(f"AWS does not answer ({service} {operation}): {error}") from None
         return answer
 
@@ -122,7 +124,7 @@ class Handler(ABC):
 
     def settle(self, calls: Calls, identity: str, seconds: float) -> None:
         """Wait until something that was found is ready, as `create` would have. Most things are ready at once."""
-        return None
+        return
 
     def changed(self, old: Properties, new: Properties) -> frozenset[str]:
         """The inputs that differ."""
@@ -131,7 +133,7 @@ class Handler(ABC):
     def _norm(self, key: str, inputs: Properties) -> Any:
         value = inputs.get(key)
         if key in self.unordered and isinstance(value, list):
-            return sorted(value, key=repr)
+            return sorted(value, key=lambda v: json.dumps(v, sort_keys=True))
         # The Terraform bridge sees no difference between what is empty and what is not there.
         return None if value in ([], {}, "") else value
 

@@ -99,8 +99,8 @@ class ParameterGroup(Handler):
             calls.call("rds", "reset_db_parameter_group", DBParameterGroupName=name, Parameters=chunk)
 
     def _user_set(self, calls: Calls, name: str) -> list[dict[str, Any]]:
-        pages = calls.client("rds").get_paginator("describe_db_parameters").paginate(DBParameterGroupName=name)
-        return [p for page in pages for p in page["Parameters"] if p.get("Source", "user") == "user"]
+        pages = calls.client("rds").get_paginator("describe_db_parameters")
+        return [p for page in pages.paginate(DBParameterGroupName=name, Source="user") for p in page["Parameters"]]
 
 
 def _chunks(items: list[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
