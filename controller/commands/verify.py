@@ -1,0 +1,106 @@
+"""verify: compare every row of both sides at the same point, while applications go on writing."""
+
+from typing import Any
+
+from controller import control
+from controller.errors import Failed, NotYet, Problem
+from controller.migration import Migration
+from controller.observe import Database, ServerState, State, observe
+from controller.server import Server
+from controller.station import document
+from controller.verify.database import compare_database
+from controller.verify.point import Ends
+from controller.verify.result import Verification
+
+
+class VerifyFailed(Failed):
+    """The sides differ. `document` says where."""
+
+    def __init__(self, verification: Verification, found: dict[str, Any]) -> None:
+        shown = "; ".join(verification.differing[:10])
+        more = f" and {len(verification.differing) - 10} more" if len(verification.differing) > 10 else ""
+        super().__init__(
+            f"Source and target differ in {len(verification.differing)} tables or sequences.",
+            detail=f"{shown}{more}. --json names the rows by their keys. Applications are not affected.",
+            hint="Do not cut over. Something wrote to the target besides replication, or changed a definition on one "
+            "side only: find what did (the target's log and roles), then abandon and begin a new attempt.",
+        )
+        self.document = found
+
+
+class VerifyIncomplete(NotYet):
+    """Nothing that was compared differs, but not everything could be compared. `document` says what."""
+
+    def __init__(self, verification: Verification, found: dict[str, Any]) -> None:
+        left = verification.not_compared
+        super().__init__(
+            f"{len(left)} of {len(verification.tables)} tables could not be compared; all others are equal.",
+            detail="; ".join(f"{t.database}: {t.table}: {t.reason}" for t in left[:10]),
+            hint="Run verify again when they are less busy, or when what keeps them (named above) is gone.",
+        )
+        self.document = found
+
+
+def run(m: Migration) -> dict[str, Any]:
+    """Raises VerifyFailed for a difference, VerifyIncomplete where a table could not be compared, NotYet where no
+    replication runs between the sides."""
+    m.the_target  # noqa: B018  (raises NotYet, before anything else is asked)
+    state = observe(m)
+    opened = "open" in state.records
+    # Every database must have its way before the first one is read: it may take hours.
+    ends = [_ends(m, state, database) for database in state.migrated]
+    if not ends:
+        raise NotYet("There is nothing to compare: no database is being migrated.")
+    results = [compare_database(end, m.reporter, m.clock, opened=opened) for end in ends]
+    verification = Verification(tuple(results), publisher=ends[0].publisher.side)
+    summary = verification.summary()
+    serving = ends[0].publisher
+    control.record(serving, "verify", summary | {"by": control.who(), "at": _now(serving)})
+    control.note(serving, "verify", **{k: summary[k] for k in ("equal", "tables", "rows", "point")})
+    found = document(m, state, None) | verification.as_json()
+    if verification.differing:
+        raise VerifyFailed(verification, found)
+    if verification.not_compared:
+        raise VerifyIncomplete(verification, found)
+    m.say(f"equal: {summary['tables']} tables, {summary['rows']} rows")
+    return found
+
+
+def _ends(m: Migration, state: State, database: Database) -> Ends:
+    """Who sends changes of this database to whom, by the subscription that is enabled. Raises NotYet for neither."""
+    target, name, oid = m.the_target, database.name, database.oid
+    forward, back = m.names.slot(oid), m.names.back_slot(oid)
+    if _follows(state.target, forward):
+        return Ends(name, m.source, target, forward)
+    if _follows(state.source, back):
+        return Ends(name, target, m.source, back)
+    if state.source_problem is not None:
+        raise state.source_problem
+    raise _nothing_runs(m, state, name)
+
+
+def _follows(subscriber: ServerState | None, subscription: str) -> bool:
+    found = subscriber.subscriptions.get(subscription) if subscriber is not None else None
+    return found is not None and found.enabled
+
+
+def _nothing_runs(m: Migration, state: State, database: str) -> Problem:
+    command = "cutover" if "open" in state.records else "replicate"
+    if "open" in state.records:
+        return NotYet(
+            f"No replication runs between the sides in database {database!r}.",
+            detail="The target is open and takes writes that the source does not get (no way back is kept, or it has "
+            "ended): they differ by design from the first write on.",
+            hint="Verify before the cutover; the cutover itself drains to an end marker in every database.",
+        )
+    return NotYet(
+        f"No replication runs between the sides in database {database!r}.",
+        detail="Both sides can only be compared at the same point, and it is replication that brings them there.",
+        hint=f"python -m controller {command} --stack {m.outputs.stack}, then run this again.",
+    )
+
+
+def _now(server: Server) -> str:
+    row = server.db().execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None
+    return str(row[0].isoformat())

@@ -1,0 +1,300 @@
+"""Brings both sides of a replicated database to the same point while applications go on writing, and holds it.
+
+The publisher's writers of some tables are held back for the few milliseconds in which a snapshot is taken and a
+heartbeat (the marker) is committed; the subscriber's apply worker stops of itself right before that marker, on a row
+lock of ours, and a snapshot is taken there. Why the two snapshots are equal: docs/verify.md.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from psycopg import errors, sql
+from psycopg.pq import TransactionStatus
+
+from controller.errors import Failed, NotYet
+from controller.lsn import LSN
+from controller.server import Db, Server
+from controller.verify.catalog import Pair
+from controller.waiting import Clock, Reporter, wait_until
+
+LOCK_MS = 100
+"""How long we queue for one lock, and so how long a writer can queue behind us, in ms."""
+
+SETTLE_SECONDS = 300.0
+"""How long the subscriber may take to apply a first marker, before any snapshot is held for it."""
+
+MARKER_SECONDS = 600.0
+"""How long it may take to apply the marker itself: it can queue behind a big transaction."""
+
+WORKER_SECONDS = 30.0
+"""How long the apply worker may be missing: it restarts within 5 s of an error, and the error comes again."""
+
+BEAT_SQL = "UPDATE encryptdb.heartbeat SET n = n + 1, at = clock_timestamp() RETURNING n, pg_current_wal_insert_lsn()"
+
+DEADLOCK_SQL = "SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'"
+
+WORKER_SQL = """
+-- Is there an apply worker, is it (or a parallel worker of it) waiting for this backend, and how far did it get?
+SELECT count(*) > 0, coalesce(bool_or(%s = ANY (pg_blocking_pids(pid))), false), max(received_lsn)
+  FROM pg_stat_subscription WHERE subname = %s AND pid IS NOT NULL
+"""
+
+SCAN_SETTINGS_SQL = """
+-- The same text for the same value on both sides, no policy that hides rows, nothing that ends a long read, and
+-- no more than one processor of a server in use. Only what this version of PostgreSQL has.
+SELECT count(set_config(s.name, w.setting, false))
+  FROM (VALUES ('search_path', 'pg_catalog'), ('TimeZone', 'UTC'), ('DateStyle', 'ISO, YMD'),
+               ('IntervalStyle', 'postgres'), ('extra_float_digits', '3'), ('bytea_output', 'hex'),
+               ('xmlbinary', 'base64'), ('lc_monetary', 'C'), ('row_security', 'off'),
+               ('transaction_timeout', '0'), ('max_parallel_workers_per_gather', '0'), ('jit', 'off')) w (name, setting)
+  JOIN pg_settings s ON lower(s.name) = lower(w.name)
+"""
+
+SCAN_SECONDS = 24 * 3600.0
+"""What reading one table (or one piece of it) may take."""
+
+
+class NotLocked(Exception):
+    """The tables could not be locked. Nothing is held any more. `final` says that trying again is of no use."""
+
+    def __init__(self, reason: str, *, final: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.final = reason, final
+
+
+class Missed(Exception):
+    """The subscriber went past the marker because somebody else's heartbeat came between. Try again."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The two ends of one database's replication. `subscription` is the subscriber's."""
+
+    database: str
+    publisher: Server
+    subscriber: Server
+    subscription: str
+
+
+class Meeting:
+    """The sessions that bring the two sides of one database together.
+
+    While a point is held, `publisher` and `subscriber` are connections with equal snapshots, for reading only.
+    """
+
+    def __init__(self, ends: Ends, reporter: Reporter, clock: Clock) -> None:
+        self.ends, self.reporter, self.clock = ends, reporter, clock
+        self.waited_ms = 0.0
+        with contextlib.ExitStack() as opened:
+            self.publisher = opened.enter_context(_reader(ends.publisher, ends.database))
+            self.subscriber = opened.enter_context(_reader(ends.subscriber, ends.database))
+            self._gate = opened.enter_context(ends.subscriber.connect(ends.database))
+            patience = self._patience_ms()
+            # The commit is asynchronous, so that writers are not held back for a flush as well.
+            self._locks = opened.enter_context(
+                ends.publisher.connect(
+                    ends.database,
+                    statement_seconds=patience * 2 / 1000,
+                    lock_timeout=str(patience),
+                    synchronous_commit="off",
+                )
+            )
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> "Meeting":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._opened.close()
+
+    def settle(self) -> None:
+        """Wait until the subscriber is close behind, so that no snapshot is held for a long way.
+
+        Raises NotYet where it is not."""
+        beat = self._beat()
+
+        def applied() -> bool | None:
+            with self._on_subscriber():
+                return True if self._applied(self._watch()) >= beat else None
+
+        if not self._reached(applied, SETTLE_SECONDS):
+            raise NotYet(
+                f"The {self.ends.subscriber.side} has not caught up in database {self.ends.database!r}.",
+                detail=f"A heartbeat committed {SETTLE_SECONDS:.0f} s ago has not been applied there yet.",
+                hint="Wait until `status` says caught-up, then run this again.",
+            )
+
+    @contextlib.contextmanager
+    def at_one_point(self, pairs: Sequence[Pair]) -> Iterator[LSN]:
+        """Hold both snapshots while the block runs; yields the marker's position: exactly the commits before it are
+        in both. Raises NotLocked or Missed, after which nothing is held; Failed where the subscriber does not come."""
+        try:
+            with self._gate_closed():
+                beat, marker = self._mark(pairs)
+                # The marker was committed without a flush, and only flushed log is sent.
+                self._beat()
+                self._await(beat)
+            yield marker
+        finally:
+            for connection in (self.publisher, self.subscriber):
+                _end(connection)
+
+    @contextlib.contextmanager
+    def _gate_closed(self) -> Iterator[None]:
+        """Keep the apply worker from applying any heartbeat while the block runs."""
+        self._close_gate()
+        try:
+            yield
+        finally:
+            _end(self._gate)
+
+    def _close_gate(self) -> None:
+        with self._on_subscriber():
+            self._gate.execute("BEGIN")
+            self._gate.execute("SELECT n FROM encryptdb.heartbeat FOR UPDATE")
+
+    def _mark(self, pairs: Sequence[Pair]) -> tuple[int, LSN]:
+        """Snapshot and marker, with no commit to these tables between them. Returns the marker's n and position."""
+        names = sql.SQL(", ").join(sql.SQL("ONLY {}").format(p.publisher.identifier) for p in pairs)
+        with self._on_publisher():
+            # A snapshot is taken by the first query, not by BEGIN.
+            self.publisher.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self._locks.execute("BEGIN")
+            asked = self.clock.monotonic()
+            try:
+                self._locks.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(names))
+                self.publisher.execute("SELECT 1")
+                # One message, so that the locks go the moment the marker's commit record is written.
+                row = self._locks.execute(f"{BEAT_SQL}; COMMIT").fetchone()
+            except (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected):
+                raise NotLocked("busy: its writers never paused for a moment") from None
+            except errors.InsufficientPrivilege:
+                raise NotLocked(self._denied(), final=True) from None
+            except errors.UndefinedTable:
+                raise NotLocked("it was dropped or renamed meanwhile", final=True) from None
+            finally:
+                _end(self._locks)
+                self.waited_ms = max(self.waited_ms, (self.clock.monotonic() - asked) * 1000)
+        beat, marker = _only(row)
+        return beat, marker
+
+    def _await(self, beat: int) -> None:
+        """Wait until the apply worker stands right before the marker `beat`, and take the subscriber's snapshot."""
+
+        def probe() -> bool | None:
+            with self._on_subscriber():
+                if not self._worker()[1]:
+                    if self._applied(self._watch()) >= beat:
+                        raise Missed
+                    return None
+                self.subscriber.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                applied = self._applied(self.subscriber)
+                if applied == beat - 1:
+                    return True
+                self.subscriber.execute("ROLLBACK")
+            if applied >= beat:
+                raise Missed
+            # Another heartbeat came first: let it pass, and stand in the way of the next.
+            self._gate.execute("ROLLBACK")
+            self._close_gate()
+            return None
+
+        if not self._reached(probe, MARKER_SECONDS):
+            raise Failed(
+                f"The {self.ends.subscriber.side} did not reach the marker within {MARKER_SECONDS:.0f} s.",
+                detail=f"Database {self.ends.database!r}. Probably a big transaction is being applied before it.",
+                hint="Run verify again in a quieter moment. Nothing is held back any more.",
+            )
+
+    def _reached(self, probe: Callable[[], bool | None], seconds: float) -> bool:
+        """Wait for `probe`; False after `seconds`. Raises Failed where there has been no apply worker for a while."""
+        started = self.clock.monotonic()
+        missing_since: float | None = None
+        received: LSN | None = None
+
+        def outcome() -> bool | None:
+            nonlocal missing_since, received
+            now = self.clock.monotonic()
+            if probe():
+                return True
+            there, _, received = self._worker()
+            missing_since = None if there else (missing_since or now)
+            if missing_since is not None and now - missing_since > WORKER_SECONDS:
+                raise Failed(
+                    f"The {self.ends.subscriber.side} does not apply changes in database {self.ends.database!r}.",
+                    detail=f"Its subscription {self.ends.subscription} has had no worker for {WORKER_SECONDS:.0f} s.",
+                    hint=f"The {self.ends.subscriber.side}'s server log says why. `status` shows the slot's health.",
+                )
+            return False if now - started > seconds else None
+
+        return wait_until(
+            outcome,
+            what=f"the {self.ends.subscriber.side} to apply a heartbeat in {self.ends.database}",
+            # `outcome` gives up first, so that the caller can say what it means.
+            seconds=seconds + 60,
+            every=0.01,
+            reporter=self.reporter,
+            clock=self.clock,
+            progress=lambda: f"it has received the log up to {received}",
+        )
+
+    def _worker(self) -> tuple[bool, bool, LSN | None]:
+        """Whether there is an apply worker, whether it waits for the gate, and up to where it has received the log."""
+        with self._on_subscriber():
+            row = self._watch().execute(WORKER_SQL, [self._gate.info.backend_pid, self.ends.subscription]).fetchone()
+        there, held, received = _only(row)
+        return there, held, received
+
+    def _denied(self) -> str:
+        user = self.ends.publisher.login.user
+        return (
+            f"the role {user} may not lock it on the {self.ends.publisher.side} "
+            f"(GRANT pg_read_all_data, pg_write_all_data TO {user}, until retire)"
+        )
+
+    def _beat(self) -> int:
+        """Commit a heartbeat, synchronously, and return its n."""
+        with self._on_publisher():
+            return int(_only(self.ends.publisher.db(self.ends.database).execute(BEAT_SQL).fetchone())[0])
+
+    def _watch(self) -> Db:
+        return self.ends.subscriber.db(self.ends.database)
+
+    @staticmethod
+    def _applied(connection: Db) -> int:
+        return int(_only(connection.execute("SELECT n FROM encryptdb.heartbeat").fetchone())[0])
+
+    def _patience_ms(self) -> int:
+        """Far below deadlock_timeout: we must have given up before any writer looks for a deadlock and becomes its
+        victim."""
+        with self._on_publisher():
+            row = self.publisher.execute(DEADLOCK_SQL).fetchone()
+        return max(5, min(LOCK_MS, int(_only(row)[0]) // 10))
+
+    def _on_publisher(self) -> contextlib.AbstractContextManager[None]:
+        return self.ends.publisher.translated(self.ends.database)
+
+    def _on_subscriber(self) -> contextlib.AbstractContextManager[None]:
+        return self.ends.subscriber.translated(self.ends.database)
+
+
+def _reader(server: Server, database: str) -> Db:
+    """A session for long reads. Waits only briefly for a lock: a table that is being altered is read later."""
+    connection = server.connect(database, statement_seconds=SCAN_SECONDS, lock_timeout="2000")
+    with server.translated(database):
+        connection.execute(SCAN_SETTINGS_SQL)
+    return connection
+
+
+def _end(connection: Db) -> None:
+    """End the transaction, if there is one and a connection to have it."""
+    if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
+        connection.execute("ROLLBACK")
+
+
+def _only(row: tuple[Any, ...] | None) -> tuple[Any, ...]:
+    assert row is not None, "the heartbeat has one row, and an aggregate too"
+    return row

@@ -1,0 +1,170 @@
+"""Reads one table on one side, in a snapshot that is held: its digest, the digests of its parts, the hashes of rows.
+
+A row is the text of its columns, so two rows are equal if every value prints the same under `SCAN_SETTINGS_SQL`:
+exact for the types of PostgreSQL, floats and jsonb included.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from psycopg import errors, sql
+
+from controller.server import Db
+from controller.verify.catalog import Table
+from controller.verify.result import Digest
+
+PIECE_PAGES = 1 << 16
+"""512 MB: a table larger than this is read in pieces, so that progress can be told."""
+
+DIGEST_SQL = sql.SQL("""
+SELECT count(*), coalesce(sum(a), 0), coalesce(sum(b), 0), {intact}
+  FROM (SELECT hashtextextended(r, 0) AS a, hashtextextended(r, 1) AS b
+          FROM (SELECT ROW({columns})::text COLLATE "C" AS r FROM ONLY {table} AS t WHERE {where} OFFSET 0) x) y
+""")
+
+PARTS_SQL = sql.SQL("""
+SELECT part, count(*), sum(a), sum(b)
+  FROM (SELECT hashtextextended(k, 2) % {parts} AS part, hashtextextended(r, 0) AS a, hashtextextended(r, 1) AS b
+          FROM (SELECT ROW({columns})::text COLLATE "C" AS r, ROW({key})::text COLLATE "C" AS k
+                  FROM ONLY {table} AS t OFFSET 0) x) y
+ GROUP BY part
+""")
+
+ROWS_SQL = sql.SQL("""
+SELECT shown, a, b, count(*)
+  FROM (SELECT shown, hashtextextended(r, 0) AS a, hashtextextended(r, 1) AS b
+          FROM (SELECT {shown} AS shown, ROW({columns})::text COLLATE "C" AS r, ROW({key})::text COLLATE "C" AS k
+                  FROM ONLY {table} AS t OFFSET 0) x
+         WHERE hashtextextended(k, 2) % {parts} = ANY ({wanted})) y
+ GROUP BY shown, a, b
+""")
+
+INTACT_SQL = sql.SQL(
+    # pg_class is read in the snapshot, the function looks at the present: they differ once the table was truncated
+    # or rewritten, and a table that was truncated looks empty to an older snapshot.
+    "(SELECT c.relfilenode = pg_relation_filenode(c.oid) FROM pg_catalog.pg_class c WHERE c.oid = {oid}::oid)"
+)
+
+RowKey = tuple[tuple[str | None, ...] | None, int, int]
+"""Key columns as text (None where the table has no key), and the two hashes of the whole row."""
+
+
+class Unreadable(Exception):
+    """The table could not be read as it was at the point. `final` says that trying again is of no use."""
+
+    def __init__(self, reason: str, *, final: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.final = reason, final
+
+
+def digest(connection: Db, table: Table, progress: Callable[[float], None]) -> Digest:
+    """The table's digest. `progress` is told the fraction that was read. Raises Unreadable."""
+    total = Digest()
+    with _reading(connection):
+        for where, done in _pieces(table, connection.info.server_version):
+            query = DIGEST_SQL.format(
+                intact=_intact(table), columns=_row(table.columns), table=table.identifier, where=where
+            )
+            rows, first, second, intact = _one(connection, query)
+            _check(intact)
+            total += Digest(rows, int(first), int(second))
+            progress(done)
+    return total
+
+
+def parts(connection: Db, table: Table, number: int) -> dict[int, Digest]:
+    """The digests of `number` parts of the table, by hash of the key. Raises Unreadable."""
+    query = PARTS_SQL.format(
+        parts=sql.Literal(number), columns=_row(table.columns), key=_key(table), table=table.identifier
+    )
+    with _reading(connection):
+        found = {part: Digest(n, int(a), int(b)) for part, n, a, b in connection.execute(query).fetchall()}
+        _check(_one(connection, sql.SQL("SELECT {}").format(_intact(table)))[0])
+    return found
+
+
+def rows(connection: Db, table: Table, number: int, wanted: Iterable[int]) -> Counter[RowKey]:
+    """Every row in the `wanted` ones of `number` parts, by key and hashes. Raises Unreadable."""
+    shown = sql.SQL("ARRAY[{}]").format(
+        sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier("t", column)) for column in table.key)
+    )
+    query = ROWS_SQL.format(
+        shown=shown if table.key else sql.SQL("NULL::text[]"),
+        columns=_row(table.columns),
+        key=_key(table),
+        table=table.identifier,
+        parts=sql.Literal(number),
+        wanted=sql.Literal(list(wanted)),
+    )
+    with _reading(connection):
+        found: Counter[RowKey] = Counter()
+        for key, first, second, times in connection.execute(query):
+            found[(None if key is None else tuple(key), first, second)] = times
+        _check(_one(connection, sql.SQL("SELECT {}").format(_intact(table)))[0])
+    return found
+
+
+@contextlib.contextmanager
+def _reading(connection: Db) -> Iterator[None]:
+    """Read in a savepoint that is rolled back: the snapshot stays, the table's lock does not, so that nobody's DDL
+    has to wait for the rest of a long comparison."""
+    try:
+        with connection.transaction(force_rollback=True):
+            yield
+    except errors.QueryCanceled:
+        raise Unreadable("busy: somebody needed it for a change of its definition, or a TRUNCATE") from None
+    except errors.LockNotAvailable:
+        raise Unreadable("busy: it is locked for a change of its definition") from None
+    except (errors.UndefinedTable, errors.UndefinedColumn):
+        raise Unreadable("its definition changed meanwhile") from None
+    except errors.InsufficientPrivilege as error:
+        raise Unreadable(f"not allowed: {_said(error)}", final=True) from None
+    except (errors.DataException, errors.InternalError, errors.ProgramLimitExceeded) as error:
+        # A value that cannot even be printed (a row of more than 1 GB, a damaged page).
+        raise Unreadable(f"it cannot be read: {_said(error)}", final=True) from None
+
+
+def _said(error: errors.Error) -> str:
+    """The server's own first line: names, never values."""
+    return error.diag.message_primary or type(error).__name__
+
+
+def _check(intact: bool | None) -> None:
+    if not intact:
+        raise Unreadable("busy: it was truncated or rewritten meanwhile")
+
+
+def _one(connection: Db, query: sql.Composed) -> tuple[Any, ...]:
+    row = connection.execute(query).fetchone()
+    assert row is not None, "an aggregate, or a SELECT without FROM, has one row"
+    return row
+
+
+def _pieces(table: Table, version: int) -> Iterator[tuple[sql.Composable, float]]:
+    """Conditions that together hold for every row once, and the fraction read after each."""
+    # Before 14 there is no TID range scan: every piece would read the whole table.
+    if table.pages <= PIECE_PAGES or version < 140000:
+        yield sql.SQL("true"), 1.0
+        return
+    starts = range(0, table.pages, PIECE_PAGES)
+    for number, start in enumerate(starts, 1):
+        condition = sql.SQL("t.ctid >= {}::tid").format(sql.Literal(f"({start},0)"))
+        # The last one is open: the table may have grown since its pages were counted.
+        if number < len(starts):
+            condition += sql.SQL(" AND t.ctid < {}::tid").format(sql.Literal(f"({start + PIECE_PAGES},0)"))
+        yield condition, number / len(starts)
+
+
+def _row(columns: list[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
+
+
+def _key(table: Table) -> sql.Composed:
+    """The key's columns; the whole row where there is no key."""
+    return _row(table.key or table.columns)
+
+
+def _intact(table: Table) -> sql.Composed:
+    return INTACT_SQL.format(oid=sql.Literal(table.oid))
