@@ -1,0 +1,206 @@
+"""The data plane: the real servers and snapshots behind the API. Knows nothing of moto; every call blocks until done."""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg
+
+from lab import freeze, roles
+from lab.agent import Agent, hand_out_transaction_ids
+from lab.binaries import Binaries
+from lab.certificates import Authority
+from lab.cluster import Cluster, Login
+from lab.errors import LabError
+from lab.layout import Layout
+from lab.processes import Owner
+from lab.vault import Keys, Stored
+from lab.volumes import Volume
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Host:
+    """What stands behind one DB instance. `running` are the parameters of the last start, with reloads since."""
+
+    volume: Volume
+    cluster: Cluster
+    running: dict[str, str] = field(default_factory=dict)
+    agent: Agent | None = None
+    log_offsets: dict[str, int] = field(default_factory=dict)
+    """Bytes of each log file that were there before this instance was: they are not exported to CloudWatch."""
+
+    @property
+    def address(self) -> str:
+        return self.cluster.login.host
+
+
+class KmsKeys(Keys):
+    """Data keys through the KMS API. Errors are boto3's ClientError."""
+
+    def __init__(self, client: Callable[[str], Any]) -> None:
+        self._client = client
+
+    def generate(self, key_arn: str) -> tuple[bytes, bytes]:
+        answer = self._client("kms").generate_data_key(KeyId=key_arn, KeySpec="AES_256")
+        return answer["Plaintext"], answer["CiphertextBlob"]
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        plaintext: bytes = self._client("kms").decrypt(CiphertextBlob=wrapped)["Plaintext"]
+        return plaintext
+
+
+class Clients:
+    """boto3 clients to the lab's own endpoint, made when first used and then shared: they are safe across threads."""
+
+    def __init__(self, endpoint: str, region: str) -> None:
+        self._session = boto3.session.Session("test", "test", region_name=region)
+        self._endpoint, self._made, self._lock = endpoint, dict[str, Any](), threading.Lock()
+
+    def __call__(self, service: str) -> Any:
+        with self._lock:
+            if service not in self._made:
+                self._made[service] = self._session.client(service, endpoint_url=self._endpoint)  # type: ignore[call-overload]
+            return self._made[service]
+
+
+class Plane:
+    """All servers and snapshots of one lab.
+
+    `network` is the first two octets after 127 ("A.B"): each instance gets 127.A.B.n. `delay` is the least duration in
+    seconds of every state in between.
+    """
+
+    def __init__(
+        self, layout: Layout, binaries: Binaries, owner: Owner, network: str, port: int, clients: Clients, delay: float
+    ) -> None:
+        self.layout, self.binaries, self.owner, self.port, self.delay = layout, binaries, owner, port, delay
+        self.clients, self.keys = clients, KmsKeys(clients)
+        self.hosts: dict[str, Host] = {}
+        self._network, self._numbers, self._lock = network, iter(range(10, 250)), threading.Lock()
+        self._password = secrets.token_urlsafe(24)
+        self._authority = Authority.create()
+        layout.ca.write_bytes(self._authority.pem())
+
+    def pause(self) -> None:
+        """Stay in a state in between for its duration."""
+        time.sleep(self.delay)
+
+    def create(self, resource: str, key_arn: str | None, values: Mapping[str, str]) -> Host:
+        """A fresh server, started, with only rdsadmin in it."""
+        host = self._prepare(resource, key_arn)
+        host.cluster.initdb()
+        self._start(host, values)
+        return host
+
+    def furnish(self, host: Host, master: str, password: str, database: str | None) -> None:
+        """Give a fresh server its roles, its master and, if named, its first database."""
+        roles.install(host.cluster.login, master, password)
+        if database is not None:
+            roles.create_database(host.cluster.login, database, master)
+
+    def restore(self, resource: str, key_arn: str | None, stored: Stored, values: Mapping[str, str]) -> Host:
+        """A server from a snapshot: crash recovery, and a few transaction ids of its own before anyone knows it."""
+        host = self._prepare(resource, key_arn)
+        host.volume.data.mkdir(mode=0o700)
+        stored.unpack(host.volume.data, self.keys)
+        freeze.give(host.volume.data, self.owner)
+        host.volume.data.chmod(0o700)
+        host.log_offsets = {p.name: p.stat().st_size for p in host.cluster.log_files()}
+        self._start(host, values)
+        hand_out_transaction_ids(host.cluster.login)
+        return host
+
+    def boot(self, host: Host, values: Mapping[str, str]) -> None:
+        """Start a stopped server."""
+        self._start(host, values)
+
+    def halt(self, host: Host) -> None:
+        """Stop a server, its agent first."""
+        if host.agent is not None:
+            host.agent.stop()
+            host.agent = None
+        host.cluster.stop()
+
+    def reload(self, host: Host, values: Mapping[str, str]) -> None:
+        host.cluster.reload(values)
+        host.running = dict(values)
+
+    def snapshot(self, host: Host, stored: Stored, key_arn: str | None) -> float:
+        """Store what the volume holds at one instant; returns the seconds for which the server was held.
+
+        An encrypted instance's copy is plain only inside its own encrypted filesystem, until it is sealed.
+        """
+        stored.directory.mkdir()
+        cluster = host.cluster
+        if key_arn is None:
+            return freeze.copy(cluster.data, stored.plain, cluster.postmaster())
+        staging = host.volume.mount / f"staging-{secrets.token_hex(4)}"
+        try:
+            held = freeze.copy(cluster.data, staging, cluster.postmaster(), two_passes=not host.volume.encrypted)
+            stored.seal(staging, self.keys, key_arn)
+        finally:
+            freeze.discard(staging)
+        return held
+
+    def copy(self, source: Stored, target: Stored, key_arn: str | None) -> None:
+        target.directory.mkdir()
+        source.copy_to(target, self.keys, key_arn)
+
+    def store(self) -> Stored:
+        """A place for a new snapshot."""
+        return Stored(self.layout.snapshots / secrets.token_hex(8))
+
+    def destroy(self, resource: str) -> None:
+        """Remove an instance's server and storage."""
+        host = self.hosts.pop(resource, None)
+        if host is not None:
+            self.halt(host)
+            host.volume.destroy()
+
+    def set_password(self, host: Host, role: str, password: str) -> None:
+        roles.set_password(host.cluster.login, role, password)
+
+    def disk_usage(self, host: Host) -> tuple[int, int]:
+        """Bytes on the volume, and those of them that are WAL."""
+        wal = _size(host.cluster.data / "pg_wal")
+        return _size(host.cluster.data), wal
+
+    def _prepare(self, resource: str, key_arn: str | None) -> Host:
+        with self._lock:
+            address = f"127.{self._network}.{next(self._numbers)}"
+        directory = self.layout.instances / resource
+        volume = Volume(directory, self.owner, key_arn)
+        login = Login(address, self.port, self.layout.ca, self.binaries.tls, self._password)
+        host = Host(volume, Cluster(volume.data, directory, login, self.binaries, self.owner))
+        # Known from here on, so that whatever fails next is still found and removed with the instance.
+        self.hosts[resource] = host
+        volume.create(self.keys)
+        host.cluster.certify(self._authority)
+        return host
+
+    def _start(self, host: Host, values: Mapping[str, str]) -> None:
+        try:
+            host.cluster.start(values)
+        except psycopg.Error as error:
+            raise LabError(f"the server does not answer: {error}") from error
+        host.running = dict(values)
+        host.agent = Agent(host.cluster.login)
+        host.agent.start()
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.lstat().st_blocks * 512
+        except OSError:  # files come and go
+            continue
+    return total

@@ -1,0 +1,41 @@
+"""Making a fresh PostgreSQL server look like an RDS one: its roles, its privileges, its closed database."""
+
+from pathlib import Path
+from typing import LiteralString, cast
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from lab.cluster import ADMIN, Login
+
+HERE = Path(__file__).parent
+
+
+def install(admin: Login, master: str, password: str) -> None:
+    """Run roles.sql and database.sql, and make the database `rdsadmin`. psycopg.Error when a statement fails."""
+    with admin.connect("postgres") as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(ADMIN)))
+    roles = (HERE / "roles.sql").read_text()
+    with admin.connect(ADMIN) as connection:
+        verifier = _verifier(connection, master, password)
+        connection.execute(sql.SQL(cast(LiteralString, roles)).format(master=sql.Identifier(master), verifier=verifier))
+    for database in ("template1", "postgres"):
+        with admin.connect(database) as connection:
+            connection.execute((HERE / "database.sql").read_bytes())
+
+
+def create_database(admin: Login, name: str, owner: str) -> None:
+    with admin.connect(ADMIN) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(owner)))
+
+
+def set_password(admin: Login, role: str, password: str) -> None:
+    with admin.connect(ADMIN) as connection:
+        verifier = _verifier(connection, role, password)
+        connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), verifier))
+
+
+def _verifier(connection: psycopg.Connection[TupleRow], role: str, password: str) -> sql.Literal:
+    hashed = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+    return sql.Literal(hashed.decode())

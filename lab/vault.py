@@ -1,0 +1,166 @@
+"""Snapshots at rest. A plain one is a directory; an encrypted one is a sealed archive beside its wrapped data key.
+
+A sealed archive is the tar of the directory, cut into chunks, each sealed with AES-256-GCM under the data key. The nonce
+is a random prefix, the chunk's number and whether it is the last one (the STREAM construction of Hoang, Reyhanitabar,
+Rogaway and Vizár, 2015), so chunks cannot be cut off, swapped or repeated unnoticed. The plaintext data key is nowhere
+on disk: only the blob that KMS gave, which KMS opens again.
+"""
+
+import io
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from lab.errors import LabError
+
+CHUNK = 1 << 20
+"""Bytes of plaintext in a chunk."""
+TAG = 16
+PREFIX = 7
+
+
+class Keys(Protocol):
+    """The two KMS calls that envelope encryption needs."""
+
+    def generate(self, key_arn: str) -> tuple[bytes, bytes]:
+        """A new 256-bit data key: (plaintext, wrapped under the KMS key)."""
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """The plaintext of a wrapped data key."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One snapshot's place. Its directory holds `data/` (plain), or `data.sealed` and `data.key`."""
+
+    directory: Path
+
+    @property
+    def plain(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def sealed(self) -> Path:
+        return self.directory / "data.sealed"
+
+    @property
+    def key(self) -> Path:
+        return self.directory / "data.key"
+
+    def seal(self, source: Path, keys: Keys, key_arn: str) -> None:
+        """Seal the directory `source` into this place under a new data key of the KMS key."""
+        with self._sealing(keys, key_arn) as out, tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT) as tar:
+            tar.add(source, arcname=".")
+
+    def unpack(self, to: Path, keys: Keys) -> None:
+        """Put the content into the existing directory `to`. Raises LabError if the archive was tampered with."""
+        if self.plain.is_dir():
+            shutil.copytree(self.plain, to, symlinks=True, dirs_exist_ok=True, copy_function=_copy)
+            _owners(self.plain, to)
+            return
+        with self._opened(keys) as source, tarfile.open(fileobj=source, mode="r|") as tar:
+            tar.extractall(to, numeric_owner=True, filter="fully_trusted")  # noqa: S202 (we wrote it, and GCM says so)
+
+    def copy_to(self, other: "Stored", keys: Keys, key_arn: str | None) -> None:
+        """Copy the snapshot; encrypted under `key_arn`, whatever it was before. None copies a plain one as it is."""
+        if key_arn is None:
+            shutil.copytree(self.plain, other.plain, symlinks=True, copy_function=_copy)
+            _owners(self.plain, other.plain)
+        elif self.plain.is_dir():
+            other.seal(self.plain, keys, key_arn)
+        else:
+            with self._opened(keys) as source, other._sealing(keys, key_arn) as out:
+                shutil.copyfileobj(source, out, CHUNK)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @contextmanager
+    def _sealing(self, keys: Keys, key_arn: str) -> Iterator[IO[bytes]]:
+        secret, wrapped = keys.generate(key_arn)
+        self.key.write_bytes(wrapped)
+        with self.sealed.open("xb") as file:
+            sealer = _Sealer(file, AESGCM(secret))
+            yield cast(IO[bytes], sealer)
+            sealer.finish()
+
+    @contextmanager
+    def _opened(self, keys: Keys) -> Iterator[IO[bytes]]:
+        secret = keys.unwrap(self.key.read_bytes())
+        with self.sealed.open("rb") as file:
+            yield io.BufferedReader(_Opener(file, AESGCM(secret)), CHUNK)
+
+
+def _nonce(prefix: bytes, number: int, last: bool) -> bytes:
+    return prefix + number.to_bytes(4, "big") + bytes([last])
+
+
+class _Sealer:
+    """A writable file whose bytes arrive sealed in `file`. Held back: one chunk, because the last one is marked."""
+
+    def __init__(self, file: IO[bytes], cipher: AESGCM) -> None:
+        self._file, self._cipher, self._held, self._number = file, cipher, bytearray(), 0
+        self._prefix = os.urandom(PREFIX)
+        file.write(self._prefix)
+
+    def write(self, data: bytes) -> int:
+        self._held += data
+        while len(self._held) > CHUNK:
+            self._emit(bytes(self._held[:CHUNK]), last=False)
+            del self._held[:CHUNK]
+        return len(data)
+
+    def finish(self) -> None:
+        self._emit(bytes(self._held), last=True)
+
+    def _emit(self, chunk: bytes, last: bool) -> None:
+        self._file.write(self._cipher.encrypt(_nonce(self._prefix, self._number, last), chunk, None))
+        self._number += 1
+
+
+class _Opener(io.RawIOBase):
+    """A readable file over a sealed one. Raises LabError at the first byte that is not what was sealed."""
+
+    def __init__(self, file: IO[bytes], cipher: AESGCM) -> None:
+        self._file, self._cipher, self._number, self._left = file, cipher, 0, b""
+        self._prefix = file.read(PREFIX)
+        self._next = file.read(CHUNK + TAG)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        if not self._left:
+            if not self._next:
+                return 0
+            sealed, self._next = self._next, self._file.read(CHUNK + TAG)
+            try:
+                self._left = self._cipher.decrypt(_nonce(self._prefix, self._number, not self._next), sealed, None)
+            except InvalidTag as error:
+                raise LabError("a sealed snapshot is damaged", "a chunk is not what was written, or not in its place") from error
+            self._number += 1
+        count = min(len(buffer), len(self._left))
+        buffer[:count], self._left = self._left[:count], self._left[count:]
+        return count
+
+
+def _copy(source: str, target: str) -> str:
+    return str(shutil.copy2(source, target, follow_symlinks=False))
+
+
+def _owners(source: Path, target: Path) -> None:
+    """shutil keeps times and modes but not owners."""
+    if os.geteuid() != 0:
+        return
+    for folder, _, names in os.walk(source):
+        for path in [Path(folder), *(Path(folder) / n for n in names)]:
+            found = path.lstat()
+            os.chown(target / path.relative_to(source), found.st_uid, found.st_gid, follow_symlinks=False)
