@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import time
@@ -60,7 +61,7 @@ class Scene:
         return self._run("controller", command, "--stack", STACK, *arguments)
 
     def _run(self, *arguments: str) -> Done:
-        self.narrator.say(f"$ python -m {' '.join(arguments)}")
+        self.narrator.say(f"$ python -m {shlex.join(arguments)}")
         done = commands.run(list(arguments), self.environment, self.narrator.overhear, COMMAND_DEADLINE)
         self.narrator.say(f"done in {done.seconds:.1f} s")
         return done

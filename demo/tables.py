@@ -1,8 +1,9 @@
 """Are two databases equal, table by table, to the row, although the second one has been in use since?
 
-The fenced source stands still. The target went on from there. A row of the target that its applications wrote since
-the opening says so: the commit timestamp of its xmin is later than the subscription's start and has no replication
-origin. Such rows are set aside by key on both sides; everything else must be equal.
+The fenced source stands still, or takes nothing but the target's changes where a way back is kept. The target went on
+from there. A row of the target that its applications wrote since the opening says so: the commit timestamp of its xmin
+is later than the subscription's start and has no replication origin. Such rows are set aside by key on both sides, and
+on the source what came back with an origin; everything else must be equal.
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ _SAME_TEXT = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET extra_float_digit
 
 _WRITTEN_HERE = sql.SQL(
     "(SELECT c.roident = 0 AND c.timestamp > {since} FROM pg_xact_commit_timestamp_origin(t.xmin) c) IS TRUE"
+)
+_CAME_BACK = sql.SQL(
+    "(SELECT c.roident <> 0 AND c.timestamp > {since} FROM pg_xact_commit_timestamp_origin(t.xmin) c) IS TRUE"
 )
 
 
@@ -108,9 +112,9 @@ def _compare(source: Connection | None, target: Connection | None, table: Table,
             keys = sql.SQL("SELECT {} FROM ONLY {} t WHERE {}").format(table.key_text(), table.identifier(), written)
             aside = [row[0] for row in target.execute(keys)]
     if source is not None:
-        condition: sql.Composable = sql.SQL("true")
+        condition = sql.SQL("NOT {}").format(_CAME_BACK.format(since=sql.Literal(since)))
         if aside:
-            condition = sql.SQL("NOT {} = ANY ({})").format(table.key_text(), sql.Literal(aside))
+            condition += sql.SQL(" AND NOT {} = ANY ({})").format(table.key_text(), sql.Literal(aside))
         source_digest = digest(source, table, condition)
     return Comparison(table, source_digest, target_digest, set_aside)
 

@@ -46,13 +46,18 @@ def pair(server: Server) -> Iterator[Pair]:
         yield pair
 
 
+def replicated(to: Connection, change: str) -> None:
+    """Make a change that looks as if replication had made it: it carries an origin."""
+    to.execute("SELECT pg_replication_origin_create('test') WHERE pg_replication_origin_oid('test') IS NULL")
+    to.execute("SELECT pg_replication_origin_session_setup('test')")
+    with to.transaction():
+        to.execute(change.encode())
+    to.execute("SELECT pg_replication_origin_session_reset()")
+
+
 def before(pair: Pair, change: str) -> None:
-    """Make a change on the target that looks as if the replication had made it: it carries an origin."""
-    pair.target.execute("SELECT pg_replication_origin_create('test') WHERE pg_replication_origin_oid('test') IS NULL")
-    pair.target.execute("SELECT pg_replication_origin_session_setup('test')")
-    with pair.target.transaction():
-        pair.target.execute(change.encode())
-    pair.target.execute("SELECT pg_replication_origin_session_reset()")
+    """Make a change on the target as the replication does before the cutover."""
+    replicated(pair.target, change)
 
 
 def afterwards(pair: Pair, change: str) -> None:
@@ -101,6 +106,16 @@ def test_what_applications_wrote_on_the_target_is_set_aside(pair: Pair) -> None:
     checked = tables(pair)
     assert checked.holds, checked.found
     assert "12 rows written since the opening are set aside" in checked.found
+
+
+def test_what_came_back_to_the_source_is_set_aside(pair: Pair) -> None:
+    turned = Pair(source=pair.target, target=pair.source, since=pair.since)
+    insert = "INSERT INTO audit.event VALUES (current_date, 'y', '{}', 1)"
+    afterwards(turned, insert)
+    assert tables(turned).holds
+    replicated(turned.source, insert)
+    checked = tables(turned)
+    assert checked.holds, checked.found
 
 
 def test_a_difference_beside_rows_that_were_set_aside_is_found(pair: Pair) -> None:
