@@ -1,0 +1,177 @@
+"""Sequences are not replicated: copy the state of all of them, whatever kind they are, in few round trips.
+
+A copy's sequence can be behind (nextval is not sent) or ahead (32 values are logged at a time). Both the value and
+whether it was handed out already are set to what the other side has. Copied once before the pause and again inside it,
+where only those that moved in between are set.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from controller.cutover.way import Way
+from controller.errors import Refused
+from controller.server import Server
+
+BATCH = 1000
+"""Sequences per statement: each costs a lock until its end, and the lock table is shared with everybody."""
+
+LIST_SQL = """
+-- All sequences of this database, their definition, and whether we may read and set them.
+SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid::bigint AS oid,
+       format('%s start %s increment %s min %s max %s%s', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin,
+              s.seqmax, CASE WHEN s.seqcycle THEN ' cycle' ELSE '' END) AS definition,
+       has_sequence_privilege(c.oid, 'SELECT') AND has_sequence_privilege(c.oid, 'UPDATE') AS permitted
+  FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relpersistence <> 't' AND n.nspname <> 'encryptdb'
+"""
+
+OIDS_SQL = """
+SELECT s.seqrelid::bigint FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relpersistence <> 't' AND n.nspname <> 'encryptdb'
+"""
+
+READ_SQL = """
+-- From 18 on.
+SELECT u.oid::bigint, d.last_value, d.is_called
+  FROM unnest(%s::oid[]) u (oid), pg_get_sequence_data(u.oid) d
+"""
+
+READ_BEFORE_18_SQL = """
+-- pg_sequence_last_value is NULL for one that was never called, but setval(…, false) may have moved that one too.
+SELECT c.oid::bigint,
+       coalesce(l.value, (xpath('//last_value/text()', query_to_xml(
+           format('SELECT last_value FROM %%I.%%I', n.nspname, c.relname), false, true, '')))[1]::text::bigint),
+       l.value IS NOT NULL
+  FROM unnest(%s::oid[]) u (oid) JOIN pg_class c ON c.oid = u.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+  CROSS JOIN LATERAL (SELECT pg_sequence_last_value(c.oid) AS value OFFSET 0) l
+"""
+
+SET_SQL = """
+SELECT count(setval(u.oid::regclass, u.value, u.called)) FROM unnest(%s::oid[], %s::bigint[], %s::bool[])
+    u (oid, value, called)
+"""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A sequence as it is declared. `permitted`: we may read and set it."""
+
+    schema: str
+    name: str
+    oid: int
+    definition: str
+    permitted: bool
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.schema, self.name
+
+
+@dataclass(frozen=True)
+class Value:
+    """The state of a sequence: nextval gives `last_value` itself where it was not called, else the one after it."""
+
+    last_value: int
+    is_called: bool
+
+
+@dataclass
+class Plan:
+    """For each database: oid on the leaving side → oid on the arriving side, and what the latter is known to hold."""
+
+    pairs: dict[str, dict[int, int]]
+    known: dict[str, dict[int, Value]]
+
+
+def prepare(way: Way) -> Plan:
+    """Pair the sequences of both sides by name, and copy their state a first time. Before the pause.
+
+    Raises Refused where one side has a sequence that the other has not, or has it otherwise, or it is not ours to set.
+    """
+    listed = {server.side: way.in_each(lambda d, s=server: _list(s, d.name)) for server in (way.from_, way.to)}
+    problems: list[str] = []
+    pairs: dict[str, dict[int, int]] = {}
+    for database in (d.name for d in way.databases):
+        here, there = ({s.key: s for s in listed[server.side][database]} for server in (way.from_, way.to))
+        problems += _differences(database, way, here, there)
+        pairs[database] = {here[key].oid: there[key].oid for key in here.keys() & there.keys()}
+    if problems:
+        raise Refused(
+            "The sequences of both sides differ, or are not ours to read and set.",
+            detail="; ".join(problems),
+            hint="Definitions are not replicated: make them the same on both sides. For those that are not permitted: "
+            f"GRANT SELECT, UPDATE ON SEQUENCE … TO {way.from_.login.user}, on both sides.",
+        )
+    plan = Plan(pairs, way.in_each(lambda d: _read(way.to, d.name, list(pairs[d.name].values()))))
+    copy(way, plan)
+    return plan
+
+
+def copy(way: Way, plan: Plan) -> int:
+    """Bring every sequence of `to` to the state that it has on `from_`; returns how many had to be set.
+
+    Raises Refused where a sequence appeared or went since `prepare`."""
+    return sum(way.in_each(lambda d: _copy(way, d.name, plan)).values())
+
+
+def _copy(way: Way, database: str, plan: Plan) -> int:
+    pairs, known = plan.pairs[database], plan.known[database]
+    with way.from_.translated(database):
+        present = {oid for (oid,) in way.from_.db(database).execute(OIDS_SQL).fetchall()}
+    if present != pairs.keys():
+        raise Refused(
+            f"A sequence was made or dropped in {database!r} on the {way.from_.side} just now.",
+            detail="Definitions are not replicated.",
+            hint="Make it on the other side as well, stop changing the schema, and run the command again.",
+        )
+    values = _read(way.from_, database, list(pairs))
+    moved = {pairs[oid]: value for oid, value in values.items() if known.get(pairs[oid]) != value}
+    for batch in _batches(list(moved)):
+        with way.to.translated(database):
+            way.to.db(database).execute(
+                SET_SQL,
+                [batch, [moved[oid].last_value for oid in batch], [moved[oid].is_called for oid in batch]],
+            )
+    known.update(moved)
+    return len(moved)
+
+
+def _list(server: Server, database: str) -> list[Definition]:
+    with server.translated(database), server.db(database).cursor(row_factory=class_row(Definition)) as cursor:
+        return cursor.execute(LIST_SQL).fetchall()
+
+
+def _read(server: Server, database: str, oids: Sequence[int]) -> dict[int, Value]:
+    with server.translated(database):
+        connection = server.db(database)
+        query = READ_SQL if connection.info.server_version >= 180000 else READ_BEFORE_18_SQL
+        return {
+            oid: Value(last_value, is_called)
+            for batch in _batches(oids)
+            for oid, last_value, is_called in connection.execute(query, [batch]).fetchall()
+        }
+
+
+def _differences(
+    database: str,
+    way: Way,
+    here: dict[tuple[str, str], Definition],
+    there: dict[tuple[str, str], Definition],
+) -> Iterator[str]:
+    for key in sorted(here.keys() | there.keys()):
+        name = f"{database}: {key[0]}.{key[1]}"
+        if key not in there:
+            yield f"{name} is missing on the {way.to.side}"
+        elif key not in here:
+            yield f"{name} is missing on the {way.from_.side}"
+        elif here[key].definition != there[key].definition:
+            yield f"{name} is {here[key].definition} here and {there[key].definition} on the {way.to.side}"
+        elif not (here[key].permitted and there[key].permitted):
+            yield f"{name} is not permitted"
+
+
+def _batches(oids: Sequence[int]) -> Iterator[list[int]]:
+    for start in range(0, len(oids), BATCH):
+        yield list(oids[start : start + BATCH])

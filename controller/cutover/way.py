@@ -1,0 +1,94 @@
+"""One direction of the move: cutover goes from the source to the target, rollback the other way."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from controller.cutover.lasting import Named
+from controller.errors import Failed
+from controller.lsn import LSN
+from controller.migration import Migration
+from controller.names import CONTROL_DATABASE, REPLICATION_ROLE
+from controller.server import Db, Server
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Way:
+    """From where to where, and what the replication objects of this direction and of the way back are called.
+
+    Changes go through a slot on `from_` to a subscription on `to`; the way back has its slot on `to`.
+    """
+
+    name: Literal["cutover", "rollback"]
+    from_: Server
+    to: Server
+    databases: tuple[Named, ...]
+    publication: str
+    forward: Callable[[int], str]
+    back: Callable[[int], str]
+
+    @classmethod
+    def cutover(cls, m: Migration, databases: Sequence[Named]) -> "Way":
+        names = m.names
+        return cls(
+            "cutover", m.source, m.the_target, tuple(databases), names.publication, names.slot, names.back_slot
+        )
+
+    @classmethod
+    def rollback(cls, m: Migration, databases: Sequence[Named]) -> "Way":
+        names = m.names
+        return cls(
+            "rollback", m.the_target, m.source, tuple(databases), names.publication, names.back_slot, names.slot
+        )
+
+    @property
+    def keep(self) -> list[str]:
+        """Roles that a closed side still lets in: those we log in with, and the replication role."""
+        return list(dict.fromkeys([self.from_.login.user, self.to.login.user, REPLICATION_ROLE]))
+
+    def forward_slots(self) -> list[str]:
+        return [self.forward(d.oid) for d in self.databases]
+
+    def warm_up(self, statement_seconds: float) -> None:
+        """Open every connection that the pause needs, anew, and make each commit on them wait for the disk.
+
+        Inside the pause no connection could be opened any more; a statement may take `statement_seconds`.
+        """
+        for server in (self.from_, self.to):
+            server.close()
+            for database in (CONTROL_DATABASE, *(d.name for d in self.databases)):
+                with server.translated(database):
+                    server.db(database).execute(
+                        "SELECT set_config('synchronous_commit', 'on', false), "
+                        "set_config('statement_timeout', %s, false)",
+                        [str(int(statement_seconds * 1000))],
+                    )
+
+    def in_each(self, work: Callable[[Named], T]) -> dict[str, T]:
+        """Do the same in every database, at the same time, and return the results by name. Raises the first error."""
+        if len(self.databases) == 1:
+            return {d.name: work(d) for d in self.databases}
+        with ThreadPoolExecutor(max_workers=len(self.databases), thread_name_prefix="database") as pool:
+            return dict(zip((d.name for d in self.databases), pool.map(work, self.databases), strict=True))
+
+
+def synchronous_lsn(connection: Db) -> LSN:
+    """Commit something that waits for the disk, and return how far the WAL is on disk after it: everything that was
+    committed before is below this position, and nothing that is committed from now on."""
+    cursor = connection.execute(
+        "BEGIN; SET LOCAL synchronous_commit = on; SELECT txid_current(); COMMIT; SELECT pg_current_wal_flush_lsn()"
+    )
+    return last_value(cursor)
+
+
+def last_value(cursor: object) -> LSN:
+    """The single value of the last of several statements."""
+    while cursor.nextset():  # type: ignore[attr-defined]
+        pass
+    row = cursor.fetchone()  # type: ignore[attr-defined]
+    if row is None or not isinstance(row[0], LSN):
+        raise Failed("The server did not say where its WAL ends.")
+    return row[0]
