@@ -37,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--engine", choices=("rds", "aurora"), default="rds")
     start.add_argument("--database", action="append", metavar="NAME", help="a database to make (repeatable; orders)")
     start.add_argument("--pg-bin", type=Path, metavar="DIR", help="the folder of `postgres` and `initdb`")
-    start.add_argument("--delay", type=float, default=0.3, metavar="SECONDS", help="how long states in between last (0.3)")
+    start.add_argument(
+        "--delay", type=float, default=0.3, metavar="SECONDS", help="how long states in between last (0.3)"
+    )
     start.set_defaults(command=_start)
 
     up = commands.add_parser("up", help="what `pulumi up` does, on this lab")

@@ -1,4 +1,4 @@
-"""The account that a new lab has: a network, a parameter group with the owner's own values, one unencrypted instance."""
+"""The account of a new lab: a network, a parameter group with its owner's values, one unencrypted instance."""
 
 import json
 import secrets
@@ -57,7 +57,7 @@ def furnish(
     rds.modify_db_parameter_group(
         DBParameterGroupName=identifier,
         Parameters=[
-            {"ParameterName": name, "ParameterValue": value, "ApplyMethod": method}  # type: ignore[typeddict-item]
+            {"ParameterName": name, "ParameterValue": value, "ApplyMethod": method}
             for name, (value, method) in OWN_PARAMETERS.items()
         ],
     )
@@ -103,7 +103,9 @@ def _available(rds: Any, identifier: str) -> dict[str, Any]:
     def there() -> bool:
         found.update(rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0])
         if found["DBInstanceStatus"] == "failed":
-            raise LabError(f"the instance {identifier} could not be created", "its state is `failed`", "see lab.log in DIR")
+            raise LabError(
+                f"the instance {identifier} could not be created", "its state is `failed`", "see lab.log in DIR"
+            )
         return bool(found["DBInstanceStatus"] == "available")
 
     wait_until(there, f"the instance {identifier} to be available", CREATE_SECONDS, every=0.05)
@@ -126,6 +128,13 @@ def _secret(
     session: boto3.session.Session, endpoint: str, identifier: str, host: str, port: int, password: str, database: str
 ) -> str:
     """The login in Secrets Manager, in the form that RDS's own secrets have."""
-    document = {"engine": "postgres", "host": host, "port": port, "username": MASTER, "password": password, "dbname": database}
+    document = {
+        "engine": "postgres",
+        "host": host,
+        "port": port,
+        "username": MASTER,
+        "password": password,
+        "dbname": database,
+    }
     client = session.client("secretsmanager", endpoint_url=endpoint)
-    return client.create_secret(Name=f"{identifier}/master", SecretString=json.dumps(document))["ARN"]
+    return str(client.create_secret(Name=f"{identifier}/master", SecretString=json.dumps(document))["ARN"])

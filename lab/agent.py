@@ -55,8 +55,8 @@ class Agent:
 def give_replication(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     """Bring the REPLICATION attribute into line with membership in rds_replication."""
     for name, has in connection.execute(ROLES).fetchall():
-        word = "NOREPLICATION" if has else "REPLICATION"
-        connection.execute(sql.SQL("ALTER ROLE {} " + word).format(sql.Identifier(str(name))))  # type: ignore[arg-type]
+        word = sql.SQL("NOREPLICATION" if has else "REPLICATION")
+        connection.execute(sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(str(name)), word))
 
 
 def hand_out_transaction_ids(login: Login) -> None:

@@ -41,8 +41,11 @@ def find(asked: Path | None) -> Path:
     """The folder with `postgres` and `initdb`. Raises LabError (status 2) when there is none."""
     if asked is not None:
         if not all((asked / name).is_file() for name in ("postgres", "initdb")):
-            raise LabError(f"{asked} holds no PostgreSQL server", hint="--pg-bin names the folder of `postgres` and `initdb`",
-                           status=USAGE)
+            raise LabError(
+                f"{asked} holds no PostgreSQL server",
+                hint="--pg-bin names the folder of `postgres` and `initdb`",
+                status=USAGE,
+            )
         return asked.absolute()
     found = [p.parent for p in Path("/usr/lib/postgresql").glob("*/bin/postgres") if (p.parent / "initdb").is_file()]
     if found:

@@ -37,7 +37,9 @@ class Login:
 
     def connect(self, database: str, timeout: int = 10) -> psycopg.Connection[TupleRow]:
         """An autocommit session of rdsadmin. psycopg.OperationalError when the server does not answer."""
-        tls: dict[str, Any] = {"sslmode": "verify-full", "sslrootcert": str(self.ca)} if self.tls else {"sslmode": "disable"}
+        tls: dict[str, Any] = (
+            {"sslmode": "verify-full", "sslrootcert": str(self.ca)} if self.tls else {"sslmode": "disable"}
+        )
         return psycopg.connect(
             host=self.host,
             port=self.port,
@@ -77,7 +79,16 @@ class Cluster:
         try:
             secret.write_text(self.login.password + "\n")
             self.owner.own(secret)
-            argv = [self.binaries.folder / "initdb", "-D", self.data, "-U", ADMIN, "--pwfile", secret, "--no-sync"]
+            argv: list[str | Path] = [
+                self.binaries.folder / "initdb",
+                "-D",
+                self.data,
+                "-U",
+                ADMIN,
+                "--pwfile",
+                secret,
+                "--no-sync",
+            ]
             argv += ["-A", "scram-sha-256", "-E", "UTF8", "--locale", "C.UTF-8"]
             processes.run(argv, "making the database cluster", self.owner)
         finally:
@@ -99,7 +110,9 @@ class Cluster:
                 folder.mkdir(mode=0o700)
                 self.owner.own(folder)
         before = self._log_sizes()
-        self.process = processes.spawn([self.binaries.folder / "postgres", "-D", self.data], self.startup_log, self.owner)
+        self.process = processes.spawn(
+            [self.binaries.folder / "postgres", "-D", self.data], self.startup_log, self.owner
+        )
         process = self.process
         try:
             processes.wait_until(
@@ -190,4 +203,3 @@ def running_postmaster(data: Path) -> int | None:
     except (OSError, ValueError, IndexError):
         return None
     return pid if str(data).encode() in command and processes.alive(pid) else None
-

@@ -18,7 +18,6 @@ import psutil
 
 from lab import processes
 from lab.errors import LabError
-from lab.processes import Owner
 
 # File times come from the kernel's tick (4 ms at 250 Hz): a file written twice within one tick looks untouched the
 # second time. What was modified this recently before the first pass is copied again.
@@ -74,15 +73,6 @@ def copy(data: Path, to: Path, postmaster: int | None, two_passes: bool = True) 
         held = time.monotonic() - began
     (to / "postmaster.pid").unlink(missing_ok=True)
     return held
-
-
-def give(tree: Path, owner: Owner) -> None:
-    """Make everything below `tree` the owner's, where this process may."""
-    if os.geteuid() == 0:
-        for folder, _, files in os.walk(tree):
-            os.chown(folder, owner.uid, owner.gid)
-            for name in files:
-                os.chown(Path(folder) / name, owner.uid, owner.gid, follow_symlinks=False)
 
 
 def _running(parent: psutil.Process) -> list[psutil.Process]:

@@ -1,11 +1,11 @@
 """Where everything of one lab lies.
 
-    DIR/lab.json    settings of this lab; its presence means "a lab is here"
-    DIR/env         sourceable: how to reach the lab
-    DIR/ca.pem      the lab's certificate authority
-    DIR/lab.log     what the server process has to say
-    DIR/run/        the server process's pid
-    DIR/volumes/    instances' storage and snapshots; a link to elsewhere where DIR is closed to the servers' user
+DIR/lab.json    settings of this lab; its presence means "a lab is here"
+DIR/env         sourceable: how to reach the lab
+DIR/ca.pem      the lab's certificate authority
+DIR/lab.log     what the server process has to say
+DIR/run/        the server process's pid
+DIR/volumes/    instances' storage and snapshots; a link to elsewhere where DIR is closed to the servers' user
 """
 
 import os

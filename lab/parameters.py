@@ -36,11 +36,42 @@ class Setting:
 
 # What the lab itself decides, as RDS does for its own machinery: where the server listens, logs and keeps its files.
 RESERVED = frozenset(
-    "archive_cleanup_command archive_command archive_library archive_mode cluster_name config_file data_directory "
-    "external_pid_file fsync full_page_writes hba_file ident_file listen_addresses log_destination log_directory "
-    "log_file_mode log_filename log_line_prefix log_timezone logging_collector port primary_conninfo "
-    "recovery_end_command recovery_target restore_command ssl ssl_ca_file ssl_cert_file ssl_key_file "
-    "ssl_library unix_socket_directories unix_socket_group unix_socket_permissions wal_level".split()
+    [
+        "archive_cleanup_command",
+        "archive_command",
+        "archive_library",
+        "archive_mode",
+        "cluster_name",
+        "config_file",
+        "data_directory",
+        "external_pid_file",
+        "fsync",
+        "full_page_writes",
+        "hba_file",
+        "ident_file",
+        "listen_addresses",
+        "log_destination",
+        "log_directory",
+        "log_file_mode",
+        "log_filename",
+        "log_line_prefix",
+        "log_timezone",
+        "logging_collector",
+        "port",
+        "primary_conninfo",
+        "recovery_end_command",
+        "recovery_target",
+        "restore_command",
+        "ssl",
+        "ssl_ca_file",
+        "ssl_cert_file",
+        "ssl_key_file",
+        "ssl_library",
+        "unix_socket_directories",
+        "unix_socket_group",
+        "unix_socket_permissions",
+        "wal_level",
+    ]
 )
 
 RDS_OWN = (
@@ -109,9 +140,10 @@ def catalog(described: str) -> dict[str, Parameter]:
 
 
 def _kind(word: str) -> Literal["boolean", "enum", "integer", "real", "string"]:
-    for kind in ("boolean", "enum", "integer", "real"):
+    kinds: tuple[Literal["boolean", "enum", "integer", "real"], ...] = ("boolean", "enum", "integer", "real")
+    for kind in kinds:
         if word.lower() == kind:
-            return kind  # type: ignore[return-value]
+            return kind
     return "string"
 
 
@@ -154,11 +186,16 @@ def effective(group: Mapping[str, Setting]) -> dict[str, str]:
     """What a server gets that starts with this group: system values under the user's."""
     values = dict(SYSTEM) | {name: s.value for name, s in group.items() if not FORMULA.match(s.value)}
     logical = values.get("rds.logical_replication", "0").lower() in TRUE
-    return values | {"wal_level": "logical" if logical else "replica", "rds.logical_replication": "on" if logical else "off"}
+    return values | {
+        "wal_level": "logical" if logical else "replica",
+        "rds.logical_replication": "on" if logical else "off",
+    }
 
 
-def reloaded(known: Mapping[str, Parameter], running: Mapping[str, str], group: Mapping[str, Setting]) -> dict[str, str]:
-    """What a server that runs with `running` gets when its group changes: the dynamic parameters that may apply at once.
+def reloaded(
+    known: Mapping[str, Parameter], running: Mapping[str, str], group: Mapping[str, Setting]
+) -> dict[str, str]:
+    """What a server that runs with `running` gets when its group changes: what may apply at once.
 
     Everything else stays as it was at the last start.
     """

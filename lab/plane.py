@@ -1,4 +1,4 @@
-"""The data plane: the real servers and snapshots behind the API. Knows nothing of moto; every call blocks until done."""
+"""The data plane: the real servers and snapshots behind the API. It knows nothing of moto; every call blocks."""
 
 import logging
 import secrets
@@ -110,9 +110,8 @@ class Plane:
         """A server from a snapshot: crash recovery, and a few transaction ids of its own before anyone knows it."""
         host = self._prepare(resource, key_arn)
         host.volume.data.mkdir(mode=0o700)
-        stored.unpack(host.volume.data, self.keys)
-        freeze.give(host.volume.data, self.owner)
-        host.volume.data.chmod(0o700)
+        self.owner.own(host.volume.data)
+        stored.unpack(host.volume.data, self.keys, self.owner)
         host.log_offsets = {p.name: p.stat().st_size for p in host.cluster.log_files()}
         self._start(host, values)
         hand_out_transaction_ids(host.cluster.login)

@@ -17,7 +17,7 @@ from lab.errors import LabError
 
 @dataclass(frozen=True)
 class Owner:
-    """The user that PostgreSQL runs as. PostgreSQL refuses root, so root hands the servers to `postgres` or `nobody`."""
+    """The user that PostgreSQL runs as: it refuses root, so root hands the servers to `postgres` or `nobody`."""
 
     name: str
     uid: int
@@ -47,15 +47,25 @@ class Owner:
 CLEAN: Mapping[str, str] = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
-def run(argv: Sequence[str | Path], what: str, owner: Owner | None = None, timeout: float = 120, input: str = "") -> str:
+def run(
+    argv: Sequence[str | Path], what: str, owner: Owner | None = None, timeout: float = 120, input: str = ""
+) -> str:
     """Run a program to its end and return what it wrote. `what` says in the error what was being done.
 
     Raises LabError when it fails or takes longer than `timeout` seconds.
     """
     who = owner.credentials() if owner else {}
+    done: subprocess.CompletedProcess[str]
     try:
         done = subprocess.run(
-            [str(a) for a in argv], text=True, capture_output=True, timeout=timeout, cwd="/", env=CLEAN, input=input, **who
+            [str(a) for a in argv],
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            cwd="/",
+            env=CLEAN,
+            input=input,
+            **who,
         )
     except subprocess.TimeoutExpired as late:
         raise LabError(f"{what}: {argv[0]} did not end within {timeout:g} s") from late

@@ -1,7 +1,6 @@
 """Making a fresh PostgreSQL server look like an RDS one: its roles, its privileges, its closed database."""
 
 from pathlib import Path
-from typing import LiteralString, cast
 
 import psycopg
 from psycopg import sql
@@ -19,7 +18,7 @@ def install(admin: Login, master: str, password: str) -> None:
     roles = (HERE / "roles.sql").read_text()
     with admin.connect(ADMIN) as connection:
         verifier = _verifier(connection, master, password)
-        connection.execute(sql.SQL(cast(LiteralString, roles)).format(master=sql.Identifier(master), verifier=verifier))
+        connection.execute(sql.SQL(roles).format(master=sql.Identifier(master), verifier=verifier))
     for database in ("template1", "postgres"):
         with admin.connect(database) as connection:
             connection.execute((HERE / "database.sql").read_bytes())

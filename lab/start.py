@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import secrets
 import shlex
 import socket
 import sys
@@ -60,7 +59,9 @@ def start(wanted: Wanted, tell: Tell) -> dict[str, Any]:
         layout.env.write_text("".join(f"export {k}={shlex.quote(v)}\n" for k, v in environment.items()))
         tell(f"AWS endpoint {server['endpoint_url']}; creating the instance {wanted.identifier}")
         session = boto3.session.Session("test", "test", region_name=REGION)
-        source = account.furnish(session, server["endpoint_url"], server["family"], wanted.identifier, wanted.databases, layout)
+        source = account.furnish(
+            session, server["endpoint_url"], server["family"], wanted.identifier, wanted.databases, layout
+        )
     except BaseException:
         stop.stop(layout, lambda _: None)
         if existed:
@@ -100,7 +101,7 @@ def _serve(layout: Layout, folder: Path, wanted: Wanted, owner: Owner) -> dict[s
         "pg_bin": str(folder),
         # A network of its own for each lab, and one port that is free everywhere: names and records can then point from
         # one instance to another, and labs side by side do not meet.
-        "network": f"{random.randint(16, 250)}.{random.randint(0, 250)}",  # noqa: S311
+        "network": f"{random.randint(16, 250)}.{random.randint(0, 250)}",
         "port": _free_port(),
         "delay": wanted.delay,
         "identifier": wanted.identifier,
@@ -111,7 +112,7 @@ def _serve(layout: Layout, folder: Path, wanted: Wanted, owner: Owner) -> dict[s
     # AWS variables of the caller could lead the server's own client to the real AWS.
     environment = dict(CLEAN) | {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1", "HOME": "/nonexistent"}
     environment["PATH"] = os.environ.get("PATH", CLEAN["PATH"])
-    argv = [sys.executable, "-m", "lab", "serve", "--dir", layout.directory]
+    argv: list[str | Path] = [sys.executable, "-m", "lab", "serve", "--dir", layout.directory]
     process = processes.spawn(argv, layout.log, env=environment)
     processes.wait_until(
         lambda: layout.server.exists() or process.poll() is not None, "the lab's server process", READY_SECONDS

@@ -17,7 +17,9 @@ def require_running(layout: Layout) -> dict[str, Any]:
     """The server process's document. Raises LabError: status 3 where no lab is, 1 where its server process died."""
     if not layout.settings.exists():
         raise LabError(
-            f"there is no lab in {layout.directory}", hint=f"python -m lab start --dir {layout.directory}", status=NOT_YET
+            f"there is no lab in {layout.directory}",
+            hint=f"python -m lab start --dir {layout.directory}",
+            status=NOT_YET,
         )
     if stop.server_pid(layout) is None:
         raise LabError(
@@ -54,7 +56,8 @@ def read(layout: Layout) -> dict[str, Any]:
             for i in instances
         ],
         "snapshots": [
-            {"identifier": s["DBSnapshotIdentifier"], "status": s["Status"], "encrypted": s["Encrypted"]} for s in snapshots
+            {"identifier": s["DBSnapshotIdentifier"], "status": s["Status"], "encrypted": s["Encrypted"]}
+            for s in snapshots
         ],
     }
 
@@ -65,7 +68,11 @@ def lines(document: dict[str, Any]) -> list[str]:
     text.append(f"storage         encrypted instances: {document['encrypted_storage']}")
     for i in document["instances"]:
         kind = "encrypted" if i["encrypted"] else "unencrypted"
-        text.append(f"instance        {i['identifier']}: {i['status']}, {kind}, {i['host']}:{i['port']}, {i['parameters']}")
+        text.append(
+            f"instance        {i['identifier']}: {i['status']}, {kind}, {i['host']}:{i['port']}, {i['parameters']}"
+        )
     for s in document["snapshots"]:
-        text.append(f"snapshot        {s['identifier']}: {s['status']}, {'encrypted' if s['encrypted'] else 'unencrypted'}")
+        text.append(
+            f"snapshot        {s['identifier']}: {s['status']}, {'encrypted' if s['encrypted'] else 'unencrypted'}"
+        )
     return text

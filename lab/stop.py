@@ -1,4 +1,4 @@
-"""`lab stop`: end every process, unmount every mount, remove every file. Works the same when the server process died."""
+"""`lab stop`: end every process, unmount every mount, remove every file; also after the server process died."""
 
 import json
 import os
@@ -32,7 +32,9 @@ def stop(layout: Layout, tell: Callable[[str], None]) -> bool:
             freeze.thaw(pid)
             processes.end(pid, cluster.STOP, f"stopping the server in {data}")
     for process in list(_ours(layout, "postgres")):
-        processes.end(process.pid, [(signal.SIGCONT, 0.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)], "a server process")
+        processes.end(
+            process.pid, [(signal.SIGCONT, 0.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)], "a server process"
+        )
     for mount in _mounts(layout):
         tell(f"unmounting {mount}")
         release(mount)
@@ -40,7 +42,9 @@ def stop(layout: Layout, tell: Callable[[str], None]) -> bool:
         processes.end(process.pid, END, "gocryptfs")
     left = [*_ours(layout, "lab", "postgres", "gocryptfs", "initdb"), *_mounts(layout)]
     if left:
-        raise LabError(f"the lab in {layout.directory} is not gone: {left}", hint="end these by hand, then `lab stop` again")
+        raise LabError(
+            f"the lab in {layout.directory} is not gone: {left}", hint="end these by hand, then `lab stop` again"
+        )
     layout.remove()
     return True
 
@@ -76,8 +80,11 @@ def _ours(layout: Layout, *programs: str) -> Iterator[psutil.Process]:
         if dead or process.pid == os.getpid() or not any(_under(a, roots) for a in command[1:]):
             continue
         serves = command[1:4] == ["-m", "lab", "serve"]
-        if (serves and "lab" in programs) or name in programs or (name == "gocryptfs" and "-init" in command
-                                                                  and "gocryptfs -init" in programs):
+        if (
+            (serves and "lab" in programs)
+            or name in programs
+            or (name == "gocryptfs" and "-init" in command and "gocryptfs -init" in programs)
+        ):
             yield process
 
 

@@ -5,7 +5,12 @@ from collections.abc import Collection
 from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
-from moto.rds.exceptions import DBInstanceNotFoundError, InvalidParameterCombination, KMSKeyNotAccessibleFault, RDSClientError
+from moto.rds.exceptions import (
+    DBInstanceNotFoundError,
+    InvalidParameterCombination,
+    KMSKeyNotAccessibleFault,
+    RDSClientError,
+)
 from moto.rds.models import DBInstance, DBParameterGroup, RDSBackend
 
 from lab.plane import Host, Plane
@@ -29,7 +34,7 @@ class LabBackend(RDSBackend):
         super().__init__(region_name, account_id)
         family = self.plane.binaries.family
         name = f"default.{family}"
-        self.db_parameter_groups[name] = DBParameterGroup(
+        self.db_parameter_groups[name] = DBParameterGroup(  # type: ignore[abstract]
             backend=self,
             db_parameter_group_name=name,
             db_parameter_group_family=family,
@@ -79,5 +84,7 @@ class LabBackend(RDSBackend):
             raise InvalidParameterCombination(f"The lab has no engine {engine}: it runs postgres.")
         binaries = self.plane.binaries
         if version is not None and str(version) not in (binaries.version, str(binaries.major)):
-            raise InvalidParameterCombination(f"Cannot find version {version} for postgres: this lab has {binaries.version}.")
+            raise InvalidParameterCombination(
+                f"Cannot find version {version} for postgres: this lab has {binaries.version}."
+            )
         return binaries.version

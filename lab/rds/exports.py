@@ -70,12 +70,12 @@ class Exports:
 
     def _put(self, group: str, stream: str, found: list[dict[str, Any]]) -> None:
         client = self._plane.clients("logs")
-        for create in (
-            lambda: client.create_log_group(logGroupName=group),
-            lambda: client.create_log_stream(logGroupName=group, logStreamName=stream),
+        for create, names in (
+            (client.create_log_group, {"logGroupName": group}),
+            (client.create_log_stream, {"logGroupName": group, "logStreamName": stream}),
         ):
             try:
-                create()
+                create(**names)
             except ClientError as error:
                 if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
                     raise

@@ -98,7 +98,9 @@ class Groups(Modify):
     def _own(self, name: str, what: str) -> DBParameterGroup:
         group = self.group(name)
         if group.name.startswith("default."):
-            raise RDSClientError("InvalidParameterValue", f"The parameter group {name} is a default group: it cannot be {what}.")
+            raise RDSClientError(
+                "InvalidParameterValue", f"The parameter group {name} is a default group: it cannot be {what}."
+            )
         return group
 
     def _users(self, group: DBParameterGroup) -> Iterator[LabInstance]:
@@ -118,7 +120,9 @@ class Groups(Modify):
                 self.plane.reload(host, values)
             waiting = parameters.pending(values, chosen)
             database.parameter_apply_status = "pending-reboot" if waiting else "in-sync"
-            log.info("%s: parameters of %s changed; pending reboot: %s", database.db_instance_identifier, group.name, waiting)
+            log.info(
+                "%s: parameters of %s changed; pending reboot: %s", database.db_instance_identifier, group.name, waiting
+            )
 
 
 def _extension_row(name: str, setting: parameters.Setting) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from moto.rds.exceptions import (
     InvalidParameterCombination,
     RDSClientError,
 )
-from moto.rds.models import DBInstance, DBSnapshot
+from moto.rds.models import DBInstance
 
 from lab import parameters
 from lab.plane import Host
 from lab.rds import models
-from lab.rds.models import LabInstance, LabSnapshot
+from lab.rds.models import LabInstance
 from lab.rds.snapshots import Snapshots
 from lab.rds.transitions import LOCK, background
 
@@ -71,7 +71,9 @@ class Instances(Snapshots):
         name = wanted.pop("db_instance_identifier")
         wanted.pop("db_snapshot_identifier", None)
         if wanted.pop("manage_master_user_password", None):
-            raise InvalidParameterCombination("ManageMasterUserPassword is not supported for a restore of engine postgres.")
+            raise InvalidParameterCombination(
+                "ManageMasterUserPassword is not supported for a restore of engine postgres."
+            )
         snapshot = self.snapshot(from_snapshot_id)
         if snapshot.status != "available":
             raise RDSClientError("InvalidDBSnapshotState", f"The snapshot {from_snapshot_id} is {snapshot.status}.")
@@ -150,7 +152,9 @@ class Instances(Snapshots):
                 "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified."
             )
         if skip_final_snapshot and final_db_snapshot_identifier:
-            raise InvalidParameterCombination("FinalDBSnapshotIdentifier cannot be given together with SkipFinalSnapshot.")
+            raise InvalidParameterCombination(
+                "FinalDBSnapshotIdentifier cannot be given together with SkipFinalSnapshot."
+            )
         final = None if skip_final_snapshot else self.declare_snapshot(database, str(final_db_snapshot_identifier))
         before, database.status = database.status, "deleting"
 
@@ -188,7 +192,11 @@ class Instances(Snapshots):
     def _key_for(self, wanted: Mapping[str, Any]) -> str | None:
         if wanted.get("kms_key_id") and not wanted.get("storage_encrypted"):
             raise InvalidParameterCombination("KmsKeyId can be given only with StorageEncrypted.")
-        return self._validate_kms_key(wanted.get("kms_key_id") or "alias/aws/rds") if wanted.get("storage_encrypted") else None
+        return (
+            self._validate_kms_key(wanted.get("kms_key_id") or "alias/aws/rds")
+            if wanted.get("storage_encrypted")
+            else None
+        )
 
     def _declare(self, name: str, wanted: dict[str, Any]) -> LabInstance:
         """The instance in state `creating`, after what AWS checks before it begins."""
@@ -202,7 +210,7 @@ class Instances(Snapshots):
             raise InvalidParameterCombination(f"In this lab every instance has port {self.plane.port}.")
         wanted["port"] = self.plane.port
         wanted["publicly_accessible"] = bool(wanted.get("publicly_accessible"))
-        database = LabInstance(self, db_instance_identifier=name, **wanted)
+        database = LabInstance(self, db_instance_identifier=name, **wanted)  # type: ignore[abstract]
         # ServerTime of the request, whole milliseconds: everything that the server itself writes comes later.
         database.instance_create_time = utcnow()
         self.databases[name] = database
@@ -218,9 +226,3 @@ class Instances(Snapshots):
     def _settle(database: DBInstance, status: str) -> None:
         with LOCK:
             database.status = status
-
-
-def origin_of(snapshot: DBSnapshot) -> LabSnapshot:
-    """The same object, known to be ours."""
-    assert isinstance(snapshot, LabSnapshot)
-    return snapshot

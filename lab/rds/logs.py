@@ -22,9 +22,9 @@ class Logs(Groups):
         found = []
         for path in self._paths(identifier):
             stat = path.stat()
-            row = {"LogFileName": _name(path), "LastWritten": int(stat.st_mtime * 1000), "Size": stat.st_size}
-            if contains in _name(path) and row["LastWritten"] >= since_ms and row["Size"] >= least:
-                found.append(row)
+            written = int(stat.st_mtime * 1000)
+            if contains in _name(path) and written >= since_ms and stat.st_size >= least:
+                found.append({"LogFileName": _name(path), "LastWritten": written, "Size": stat.st_size})
         return found
 
     def log_portion(self, identifier: str, name: str, marker: str | None, lines: int | None) -> tuple[str, str, bool]:

@@ -21,7 +21,7 @@ class LabInstance(DBInstance):
     def __init__(self, backend: RDSBackend, **kwargs: Any) -> None:
         super().__init__(backend, **kwargs)
         # moto gives every instance the same one; IAM policies, backups and our own checks tell instances apart by it.
-        self.dbi_resource_id = "db-" + "".join(random.choices(string.ascii_uppercase + string.digits, k=26))  # noqa: S311
+        self.dbi_resource_id = "db-" + "".join(random.choices(string.ascii_uppercase + string.digits, k=26))
         self.status = "creating"
         self.host: str | None = None
         self.parameter_apply_status = "in-sync"
@@ -75,7 +75,9 @@ class LabSnapshot(DBSnapshot):
 
     __module__ = "moto.rds.models"
 
-    def __init__(self, backend: RDSBackend, database: DBInstance, stored: Stored, key_arn: str | None, **kwargs: Any) -> None:
+    def __init__(
+        self, backend: RDSBackend, database: DBInstance, stored: Stored, key_arn: str | None, **kwargs: Any
+    ) -> None:
         super().__init__(backend, database, **kwargs)
         self.stored = stored
         self.kms_key_id = key_arn

@@ -47,7 +47,9 @@ class LabResponse(RDSResponse):
     def reset_db_parameter_group(self) -> ActionResult:
         named = [p["ParameterName"] for p in self.params.get("Parameters") or []]
         everything = bool(self.params.get("ResetAllParameters", not named))
-        group = self.backend.reset_db_parameter_group(self.params["DBParameterGroupName"], None if everything else named)
+        group = self.backend.reset_db_parameter_group(
+            self.params["DBParameterGroupName"], None if everything else named
+        )
         return ActionResult({"DBParameterGroupName": group.name})
 
     def describe_db_log_files(self) -> ActionResult:
@@ -85,6 +87,10 @@ class LabResponse(RDSResponse):
             "SupportsReadReplica": False,
             "Status": "available",
         }
-        fits = self.params.get("Engine") in (None, "postgres") and wanted in (None, binaries.version, str(binaries.major))
+        fits = self.params.get("Engine") in (None, "postgres") and wanted in (
+            None,
+            binaries.version,
+            str(binaries.major),
+        )
         fits = fits and self.params.get("DBParameterGroupFamily") in (None, binaries.family)
         return ActionResult({"DBEngineVersions": [row] if fits else []})

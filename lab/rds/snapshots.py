@@ -1,6 +1,7 @@
 """DB snapshots: take, copy (and encrypt), delete. The bytes behind them are in lab.vault."""
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from moto.core.utils import utcnow
@@ -42,7 +43,8 @@ class Snapshots(LabBackend):
         db_snapshot_identifier: str,
         snapshot_type: str = "manual",
         tags: list[dict[str, str]] | None = None,
-        **_: Any,
+        original_created_at: datetime | None = None,
+        kms_key_id: str | None = None,
     ) -> DBSnapshot:
         database = self.instance(db_instance_identifier)
         self.require(database, {"available", "stopped"}, "a snapshot")
@@ -103,7 +105,8 @@ class Snapshots(LabBackend):
         self._room(target_db_snapshot_identifier)
         if source.status != "available":
             raise RDSClientError(
-                "InvalidDBSnapshotState", f"The snapshot {source_db_snapshot_identifier} is {source.status}, not available."
+                "InvalidDBSnapshotState",
+                f"The snapshot {source_db_snapshot_identifier} is {source.status}, not available.",
             )
         # Without a key the copy of an encrypted snapshot stays under the key it has; one that is plain stays plain.
         key_arn = self._validate_kms_key(kms_key_id) if kms_key_id else source.kms_key_id
@@ -134,10 +137,13 @@ class Snapshots(LabBackend):
     def delete_db_snapshot(self, db_snapshot_identifier: str) -> DBSnapshot:
         snapshot = self.snapshot(db_snapshot_identifier)
         if snapshot.status not in ("available", "failed"):
-            raise RDSClientError("InvalidDBSnapshotState", f"The snapshot {db_snapshot_identifier} is {snapshot.status}.")
+            raise RDSClientError(
+                "InvalidDBSnapshotState", f"The snapshot {db_snapshot_identifier} is {snapshot.status}."
+            )
         if snapshot.snapshot_type == "automated":
             raise RDSClientError(
-                "InvalidDBSnapshotState", "Automated snapshots are deleted with their instance or after their retention."
+                "InvalidDBSnapshotState",
+                "Automated snapshots are deleted with their instance or after their retention.",
             )
         return self._drop(snapshot)
 

@@ -1,4 +1,4 @@
-"""States that take time. A handler sets the state in between and returns; a thread does the work and sets the last one."""
+"""States that take time: a handler sets the state in between and returns, a thread works and sets the last one."""
 
 import logging
 import threading

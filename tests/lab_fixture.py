@@ -1,0 +1,115 @@
+"""A lab for tests: `start_lab(directory)` gives one that is ready, with the environment a command needs to use it."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg
+from psycopg.rows import TupleRow
+
+from lab.layout import Layout
+from lab.start import Wanted, start
+from lab.stop import stop
+
+ROOT = Path(__file__).resolve().parent.parent
+TRANSITION_SECONDS = 120.0
+
+
+@dataclass
+class Lab:
+    """A running lab. `document` is what `lab start --json` prints; `env` is a whole environment for a subprocess."""
+
+    directory: Path
+    document: dict[str, Any]
+    env: dict[str, str]
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return dict(self.document["source"])
+
+    def client(self, service: str) -> Any:
+        session = boto3.session.Session("test", "test", region_name=self.document["region"])
+        return session.client(service, endpoint_url=self.document["endpoint_url"])  # type: ignore[call-overload]
+
+    def connect(
+        self, database: str | None = None, instance: str | None = None, user: str = "master", password: str | None = None
+    ) -> "psycopg.Connection[TupleRow]":
+        """An autocommit session as a client of RDS would have it: TLS verified, unless this build has none."""
+        endpoint = self.instance(instance or self.source["identifier"])["Endpoint"]
+        tls = (
+            {"sslmode": "verify-full", "sslrootcert": self.env["PGSSLROOTCERT"]}
+            if self.document["tls"]
+            else {"sslmode": "disable"}
+        )
+        return psycopg.connect(
+            host=endpoint["Address"],
+            port=endpoint["Port"],
+            user=user,
+            password=password or self.source["password"],
+            dbname=database or self.source["databases"][0],
+            autocommit=True,
+            connect_timeout=10,
+            **tls,  # type: ignore[arg-type]
+        )
+
+    def instance(self, identifier: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.client("rds").describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0]
+        return found
+
+    def snapshot(self, identifier: str) -> dict[str, Any]:
+        rds = self.client("rds")
+        found: dict[str, Any] = rds.describe_db_snapshots(DBSnapshotIdentifier=identifier)["DBSnapshots"][0]
+        return found
+
+    def settled(self, identifier: str, status: str = "available") -> list[str]:
+        """Wait until the instance is in this state and no parameter group is being applied; the states seen on the way."""
+        return self._wait(
+            lambda: (
+                (i := self.instance(identifier))["DBInstanceStatus"],
+                i["DBParameterGroups"][0]["ParameterApplyStatus"] != "applying",
+            ),
+            status,
+            f"the instance {identifier}",
+        )
+
+    def snapshot_settled(self, identifier: str, status: str = "available") -> list[str]:
+        """Wait until the snapshot is in this state; the states seen on the way."""
+        return self._wait(lambda: (self.snapshot(identifier)["Status"], True), status, f"the snapshot {identifier}")
+
+    def stop(self) -> None:
+        stop(Layout.of(self.directory), lambda _: None)
+
+    @staticmethod
+    def _wait(look: Callable[[], tuple[str, bool]], status: str, what: str) -> list[str]:
+        seen: list[str] = []
+        deadline = time.monotonic() + TRANSITION_SECONDS
+        while time.monotonic() < deadline:
+            now, quiet = look()
+            if not seen or seen[-1] != now:
+                seen.append(now)
+            if now == status and quiet:
+                return seen
+            time.sleep(0.03)
+        raise AssertionError(f"{what} did not become {status} within {TRANSITION_SECONDS:g} s: {seen}")
+
+
+def start_lab(
+    directory: Path, databases: Sequence[str] = ("orders",), pg_bin: Path | None = None, delay: float = 0.0
+) -> Lab:
+    """A ready lab in `directory` (new or empty). The caller stops it."""
+    document = start(Wanted(directory, tuple(databases), pg_bin=pg_bin, delay=delay), lambda _: None)
+    return Lab(directory, document, environment(directory))
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """The caller's environment without its own AWS and libpq settings, and with DIR/env's."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "PG", "LAB_", "ENCRYPTDB_"))}
+    added = {}
+    for line in (directory / "env").read_text().splitlines():
+        name, _, value = line.removeprefix("export ").partition("=")
+        added[name] = value.strip("'")
+    return {**kept, **added, "PYTHONPATH": str(ROOT)}
