@@ -1,0 +1,19 @@
+"""`preflight`: every problem at once, with its remedy. Changes nothing."""
+
+from typing import Any
+
+from controller.migration import Migration
+from controller.preflight import preflight
+
+
+def run(m: Migration) -> dict[str, Any]:
+    """The report as one document. Raises PreflightFailed or PreflightRefused, which carry it as `document`."""
+    m.say("preflight: looking at the servers and AWS, changing nothing")
+    report = preflight(m)
+    for severity in ("ok", "warns"):
+        for finding in report.findings:
+            if finding.severity == severity:
+                m.say(str(finding))
+    report.raise_if_blocked()
+    m.say(f"preflight: nothing blocks; {len(report.of('warns'))} warnings, {len(report.passed)} checks passed")
+    return report.to_json()

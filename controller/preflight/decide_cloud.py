@@ -1,0 +1,275 @@
+"""Decisions about what AWS says: identity, encryption, state, parameter groups, storage."""
+
+from collections.abc import Iterator
+
+from controller.preflight.facts import CloudInstance, Facts, Stage
+from controller.preflight.report import Finding
+from controller.preflight.text import duration, listed, size
+
+SNAPSHOT_BYTES_PER_SECOND = 200 << 20
+SNAPSHOT_FIXED_SECONDS = 600
+"""The best case for snapshot, encrypted copy and restore: faster than anything AWS promises. WAL is kept at least
+so long, so storage that does not last for it cannot be enough."""
+
+COMFORTABLE_SECONDS = 24 * 3600
+"""Storage that does not last this long at the present rate is worth a warning."""
+
+WELL = ("available", "storage-optimization", "configuring-enhanced-monitoring", "configuring-log-exports")
+BUSY = (
+    "backing-up",
+    "configuring-iam-database-auth",
+    "creating",
+    "maintenance",
+    "modifying",
+    "rebooting",
+    "renaming",
+    "starting",
+    "storage-config-upgrade",
+    "storage-initialization",
+    "upgrading",
+)
+
+
+def identity(facts: Facts) -> Iterator[Finding]:
+    """The instances are those that the stack knows, and not others of the same name."""
+    if facts.cloud is None:
+        return
+    sides = [("source", facts.outputs.source, facts.cloud.source)]
+    if facts.outputs.target is not None:
+        sides.append(("target", facts.outputs.target, facts.cloud.target))
+    for side, known, found in sides:
+        if facts.stage == Stage.OPEN and side == "source":
+            continue
+        if found is None:
+            yield Finding(
+                "blocks",
+                found=f"AWS knows no {facts.outputs.engine} database {known.identifier} in {facts.outputs.region}.",
+                needed=f"The {side} that the stack's outputs name.",
+                remedy=f"pulumi up --stack {facts.outputs.stack}, after correcting the config if it was renamed.",
+                side=side,
+            )
+        elif found.resource_id != known.resource_id:
+            yield Finding(
+                "blocks",
+                found=f"{known.identifier} is another instance now: {found.resource_id}, not {known.resource_id}.",
+                needed="The very instance that the stack was made for: its slots, its snapshot, its WAL.",
+                remedy=f"pulumi up --stack {facts.outputs.stack}; if the instance was replaced, a new attempt.",
+                side=side,
+            )
+        if found is not None and found.engine != facts.outputs.engine:
+            yield Finding(
+                "blocks",
+                found=f"AWS says that {known.identifier} is {found.engine}; the stack says {facts.outputs.engine}.",
+                needed="One engine: RDS and Aurora LSNs have nothing in common.",
+                remedy="Correct the stack's config (source), then pulumi up.",
+                side=side,
+            )
+
+
+def source_encryption(facts: Facts) -> Iterator[Finding]:
+    source = facts.cloud.source if facts.cloud else None
+    if source is None or facts.stage == Stage.OPEN or not source.encrypted:
+        return
+    if same_key(source.kms_key, facts.outputs.kms_key_arn):
+        yield Finding(
+            "blocks",
+            found=f"The source is encrypted under this very key already: {source.kms_key}.",
+            needed="A source that is not encrypted, or another key to encrypt under.",
+            remedy="Nothing is to be done. To change the key: "
+            f"pulumi config set kmsKey KEY --stack {facts.outputs.stack}, then pulumi up.",
+            side="source",
+        )
+    else:
+        yield Finding(
+            "ok",
+            found=f"The source is encrypted under {source.kms_key or 'a key of the service'}; it is re-keyed.",
+            needed=f"Another key for the target: {facts.outputs.kms_key_arn}.",
+            side="source",
+        )
+
+
+def target_encryption(facts: Facts) -> Iterator[Finding]:
+    target = facts.cloud.target if facts.cloud else None
+    if target is None:
+        return
+    again = f"The snapshot was restored without the key. Abandon, and start a new attempt of {facts.outputs.stack}."
+    if not target.encrypted or target.encryption_type in ("none", "sse-rds"):
+        kind = f" (StorageEncryptionType {target.encryption_type})" if target.encryption_type else ""
+        yield Finding(
+            "blocks",
+            found=f"The target is not encrypted under a KMS key{kind}.",
+            needed=f"Storage encrypted under {facts.outputs.kms_key_arn}: it cannot be switched on in place.",
+            remedy=again,
+            side="target",
+        )
+    elif not same_key(target.kms_key, facts.outputs.kms_key_arn):
+        yield Finding(
+            "blocks",
+            found=f"The target is encrypted under another key: {target.kms_key}.",
+            needed=f"The key of the stack: {facts.outputs.kms_key_arn}.",
+            remedy=again,
+            side="target",
+        )
+
+
+def same_key(one: str | None, other: str) -> bool:
+    """Whether two names mean one key. AWS answers with ARNs; a bare id is compared with the ARN's end."""
+    return one is not None and (one == other or (":" not in one and other.endswith(f"/{one}")))
+
+
+def instance_state(facts: Facts) -> Iterator[Finding]:
+    for side, instance in _instances(facts):
+        if instance.status not in WELL:
+            busy = instance.status in BUSY
+            yield Finding(
+                "warns" if busy else "blocks",
+                found=f"{instance.identifier} is {instance.status}.",
+                needed="An available instance.",
+                remedy="Wait until it has ended."
+                if busy
+                else f"aws rds describe-events --source-identifier {instance.identifier} --source-type db-instance",
+                side=side,
+            )
+        if instance.pending and facts.stage == Stage.UNPREPARED:
+            yield Finding(
+                "warns",
+                found=f"Modifications wait for the maintenance window: {listed(sorted(instance.pending))}.",
+                needed="To accept that they happen at prepare's reboot: attaching a parameter group at once applies "
+                "everything that is pending.",
+                remedy=f"Apply or take them back first: aws rds modify-db-instance --db-instance-identifier "
+                f"{instance.identifier} …",
+                side=side,
+            )
+        if instance.parameter_status == "pending-reboot" and (side == "target" or facts.stage >= Stage.PREPARED):
+            yield Finding(
+                "warns",
+                found=f"Parameters of {instance.parameter_group} wait for a reboot of {instance.identifier}.",
+                needed="To know what the next restart will bring, whoever causes it.",
+                remedy=f"aws rds reboot-db-instance --db-instance-identifier {instance.identifier} (in a quiet hour)",
+                side=side,
+            )
+    cloud = facts.cloud
+    if cloud and cloud.source and cloud.target and cloud.target.public and not cloud.source.public:
+        yield Finding(
+            "warns",
+            found="The target is publicly accessible, the source is not.",
+            needed="No wider reach than before.",
+            remedy=f"aws rds modify-db-instance --db-instance-identifier {cloud.target.identifier} "
+            "--no-publicly-accessible --apply-immediately",
+            side="target",
+        )
+
+
+def parameter_groups(facts: Facts) -> Iterator[Finding]:
+    """The stack's groups hold what replication needs: with parameterGroup `existing` they are the owner's."""
+    if facts.cloud is None or facts.stage == Stage.OPEN:
+        return
+    for group, parameters in facts.cloud.groups.items():
+        side = "source" if group == facts.outputs.source_parameter_group else "target"
+        if parameters is None:
+            yield Finding(
+                "blocks",
+                found=f"There is no parameter group {group}.",
+                needed="The group that the stack's outputs name.",
+                remedy=f"pulumi up --stack {facts.outputs.stack}",
+                side=side,
+            )
+            continue
+        lacking = [
+            name
+            for name in ("rds.logical_replication", "track_commit_timestamp")
+            if parameters.get(name, "").lower() not in ("1", "on", "true")
+        ]
+        if lacking:
+            yield Finding(
+                "blocks",
+                found=f"The parameter group {group} does not set {' and '.join(lacking)}.",
+                needed="Both set to 1: at the next restart the server would run without them, or not start at all "
+                "while a slot exists.",
+                remedy=f"aws rds modify-db-parameter-group --db-parameter-group-name {group} --parameters "
+                + " ".join(f"ParameterName={n},ParameterValue=1,ApplyMethod=pending-reboot" for n in lacking),
+                side=side,
+            )
+
+
+def replicas(facts: Facts) -> Iterator[Finding]:
+    source = facts.cloud.source if facts.cloud else None
+    if source is None or facts.stage == Stage.OPEN:
+        return
+    if source.replica_of:
+        yield Finding(
+            "blocks",
+            found=f"{source.identifier} is a read replica of {source.replica_of}.",
+            needed="The primary.",
+            remedy=f"Point the stack's config (source) at {source.replica_of}.",
+            side="source",
+        )
+    if source.read_replicas:
+        yield Finding(
+            "warns",
+            found=f"Read replicas: {listed(source.read_replicas)}.",
+            needed="New replicas of the target before readers move: these follow the source, stay unencrypted, and "
+            "fall silent with it.",
+            remedy="aws rds create-db-instance-read-replica --source-db-instance-identifier TARGET … after the restore",
+            side="source",
+        )
+
+
+def storage(facts: Facts) -> Iterator[Finding]:
+    """From prepare until the target has caught up, the source keeps all WAL it writes."""
+    source, cloud = facts.source, facts.cloud
+    if source is None or facts.stage == Stage.OPEN:
+        return
+    rate = source.wal.rate
+    shortest = sum(d.bytes for d in source.databases) / SNAPSHOT_BYTES_PER_SECOND + SNAPSHOT_FIXED_SECONDS
+    rooms: list[tuple[int, str, str]] = []
+    keep = int(source.settings["max_slot_wal_keep_size"])
+    if keep >= 0:
+        rooms.append(
+            (
+                keep << 20,
+                f"max_slot_wal_keep_size = {keep} MB; beyond that the slots are invalidated, and all begins anew",
+                "Raise max_slot_wal_keep_size in the parameter group (-1: no limit of its own).",
+            )
+        )
+    if cloud is not None and cloud.source is not None:
+        if cloud.free_bytes is not None:
+            growth = max(0, (cloud.source.max_allocated_bytes or 0) - cloud.source.allocated_bytes)
+            text = f"{size(cloud.free_bytes)} free" + (f", and {size(growth)} by autoscaling" if growth else "")
+            rooms.append(
+                (
+                    cloud.free_bytes + growth,
+                    f"{text}; when storage is full the source stops",
+                    f"aws rds modify-db-instance --db-instance-identifier {cloud.source.identifier} "
+                    "--allocated-storage GIB (or --max-allocated-storage GIB)",
+                )
+            )
+        elif facts.outputs.engine == "postgres":
+            yield Finding(
+                "warns",
+                found=f"The free storage is not known: {cloud.free_unknown}.",
+                needed=f"Room for all WAL from prepare until caught up, at {size(rate)}/s now.",
+                remedy=f"aws rds describe-db-instances --db-instance-identifier {cloud.source.identifier}, and the "
+                "metric FreeStorageSpace; the permission is cloudwatch:GetMetricStatistics.",
+                side="source",
+            )
+    for room, text, remedy in rooms:
+        lasts = room / rate if rate else float("inf")
+        if lasts < COMFORTABLE_SECONDS:
+            yield Finding(
+                "blocks" if lasts < shortest else "warns",
+                found=f"{text}. At {size(rate)}/s of WAL that is {duration(lasts)}.",
+                needed=f"Room for all WAL from prepare until caught up: {duration(shortest)} at the very least, "
+                f"{duration(COMFORTABLE_SECONDS)} for comfort.",
+                remedy=remedy,
+                side="source",
+            )
+
+
+def _instances(facts: Facts) -> Iterator[tuple[str, CloudInstance]]:
+    if facts.cloud is None:
+        return
+    if facts.cloud.source is not None and facts.stage != Stage.OPEN:
+        yield "source", facts.cloud.source
+    if facts.cloud.target is not None:
+        yield "target", facts.cloud.target

@@ -1,0 +1,289 @@
+"""Decisions about the servers as wholes: do they answer, what are they, are they set and large enough."""
+
+from collections.abc import Iterator
+
+from controller.preflight.facts import Facts, ServerFacts, Stage
+from controller.preflight.report import Finding, problem_text
+from controller.preflight.text import ident, lines, listed
+
+OLDEST, NEWEST = 13, 18
+"""Majors whose log messages, catalogs and fences are known (docs/preflight.md)."""
+
+
+def reachable(facts: Facts) -> Iterator[Finding]:
+    for silence in facts.silent:
+        # After OPEN the source is history: nothing that is still to do needs it.
+        history = facts.stage == Stage.OPEN and silence.side == "source"
+        yield Finding(
+            "warns" if history else "blocks",
+            found=problem_text(silence.problem),
+            needed="An answer and a login: what could not be read counts as unknown, never as fine.",
+            remedy=silence.problem.hint,
+            side=silence.side,
+            silent=True,
+        )
+
+
+def encrypted_connection(facts: Facts) -> Iterator[Finding]:
+    for server in facts.servers:
+        if server.settings.get("ssl") != "on":
+            yield Finding(
+                "warns",
+                found="The server has TLS switched off.",
+                needed="TLS: the controller's password and the replicated rows cross the network in the clear.",
+                remedy="RDS always has TLS. On a server of your own: ssl = on, with a certificate.",
+                side=server.side,
+            )
+        elif not server.role.tls:
+            yield Finding(
+                "warns",
+                found="The controller's connection is not encrypted.",
+                needed="TLS with a verified certificate (sslmode=verify-full, which is the default).",
+                remedy="unset PGSSLMODE",
+                side=server.side,
+            )
+
+
+def versions(facts: Facts) -> Iterator[Finding]:
+    for server in facts.servers:
+        if not OLDEST <= server.major <= NEWEST:
+            yield Finding(
+                "blocks",
+                found=f"PostgreSQL {server.major}.",
+                needed=f"PostgreSQL {OLDEST} to {NEWEST}.",
+                remedy="Upgrade the source to a supported major version first." if server.major < OLDEST
+                else "Use a newer release of encryptdb.",
+                side=server.side,
+            )
+    if facts.source and facts.target and facts.source.major != facts.target.major:
+        yield Finding(
+            "blocks",
+            found=f"The source runs PostgreSQL {facts.source.major}, the target {facts.target.major}.",
+            needed="The same major version on both sides: the LSN and the transaction ids of the copy prove nothing "
+            "after an upgrade, which rewrites them.",
+            remedy="Start again with a new attempt, and upgrade after the migration.",
+            side="target",
+        )
+
+
+def engine(facts: Facts) -> Iterator[Finding]:
+    expected = facts.outputs.engine == "aurora-postgresql"
+    for server in facts.servers:
+        if server.aurora != expected:
+            yield Finding(
+                "blocks",
+                found=f"The {server.side} is {'Aurora' if server.aurora else 'not Aurora'}, "
+                f"the stack says {facts.outputs.engine}.",
+                needed="The same product on both sides: LSNs of RDS and of Aurora have nothing in common.",
+                remedy="Correct the stack's config (source), then pulumi up.",
+                side=server.side,
+            )
+
+
+def not_a_replica(facts: Facts) -> Iterator[Finding]:
+    for server in facts.servers:
+        if server.in_recovery:
+            yield Finding(
+                "blocks",
+                found="The server is a replica (in recovery): it takes no publication and no write.",
+                needed="The primary.",
+                remedy="Point the stack's config (source) at the primary."
+                if server.side == "source"
+                else "Promote it, or start again with a new attempt.",
+                side=server.side,
+            )
+
+
+def logical_decoding(facts: Facts) -> Iterator[Finding]:
+    """Before prepare the reboot that brings these settings is still to come; later, their absence is a loss."""
+    for server in facts.servers:
+        early = facts.stage == Stage.UNPREPARED and server.side == "source"
+        off = [
+            f"{name} = {server.settings[name]}"
+            for name, wanted in (("wal_level", "logical"), ("track_commit_timestamp", "on"))
+            if server.settings[name] != wanted
+        ]
+        if not off:
+            continue
+        identifier, group = _instance(facts, server)
+        yield Finding(
+            "warns" if early else "blocks",
+            found=f"{', '.join(off)}.",
+            needed="wal_level = logical and track_commit_timestamp = on."
+            + (
+                " Both act after a reboot, which prepare does only with --allow-reboot."
+                if early
+                else " They were there before: a parameter group was changed or exchanged, and the server was "
+                "restarted. Where commit timestamps were off for a moment, those of before are gone."
+            ),
+            remedy="python -m controller prepare --allow-reboot (in a quiet hour)"
+            if early
+            else f"aws rds modify-db-instance --db-instance-identifier {identifier} --apply-immediately "
+            f"--db-parameter-group-name {group} && aws rds reboot-db-instance --db-instance-identifier {identifier}",
+            side=server.side,
+        )
+
+
+def room(facts: Facts) -> Iterator[Finding]:
+    """Slots, senders and workers for every database. Before prepare, what the stack's parameter group will bring
+    counts, because it acts at the same reboot."""
+    for server in facts.servers:
+        _, group = _instance(facts, server)
+        coming = (facts.cloud.groups.get(group) if facts.cloud else None) or {}
+        for setting, needed, why in demands(facts, server):
+            now = int(server.settings[setting])
+            if now >= needed:
+                continue
+            later = int(coming[setting]) if coming.get(setting, "").isdigit() else now
+            early = facts.stage == Stage.UNPREPARED and server.side == "source"
+            if early and later >= needed:
+                yield Finding(
+                    "warns",
+                    found=f"{setting} = {now}; the parameter group {group} brings {later}.",
+                    needed=f"{needed}: {why}.",
+                    remedy="python -m controller prepare --allow-reboot (in a quiet hour)",
+                    side=server.side,
+                )
+                continue
+            yield Finding(
+                "blocks",
+                found=f"{setting} = {now}" + (f" (and {later} in {group})." if later != now else "."),
+                needed=f"{needed}: {why}.",
+                remedy=f"aws rds modify-db-parameter-group --db-parameter-group-name {group} --parameters "
+                f"ParameterName={setting},ParameterValue={needed},ApplyMethod=pending-reboot, then reboot",
+                side=server.side,
+            )
+
+
+def _instance(facts: Facts, server: ServerFacts) -> tuple[str, str]:
+    """The instance and the parameter group that a remedy for one server names."""
+    if server.side == "target" and facts.outputs.target is not None:
+        return facts.outputs.target.identifier, facts.outputs.target_parameter_group or "GROUP"
+    return facts.outputs.source.identifier, facts.outputs.source_parameter_group or "GROUP"
+
+
+def demands(facts: Facts, server: ServerFacts) -> Iterator[tuple[str, int, str]]:
+    """(setting, least value, why) for one server: what others use there, and what the migration needs besides."""
+    databases = len(server.moving)
+    slots = sum(1 for s in server.slots if not facts.ours(s.name))
+    theirs = sum(1 for s in server.subscriptions if not facts.ours(s.name))
+    if server.side == "source":
+        yield (
+            "max_replication_slots",
+            slots + databases + 1,
+            f"{slots} used by others, {databases} for the migrated databases, 1 for reading the slot while the exact "
+            "LSN is proved",
+        )
+    else:
+        yield "max_replication_slots", databases, "a slot for the way back for each migrated database"
+    yield (
+        "max_wal_senders",
+        server.counts.senders + databases,
+        f"{server.counts.senders} used by others, {databases} for the migrated databases",
+    )
+    origins = "max_active_replication_origins" if server.major >= 18 else "max_replication_slots"
+    yield origins, theirs + databases, f"an origin for each subscription: {theirs} of others, {databases} of ours"
+    yield (
+        "max_logical_replication_workers",
+        theirs + databases,
+        f"an apply worker for each subscription: {theirs} of others, {databases} of ours",
+    )
+    yield (
+        "max_worker_processes",
+        server.counts.workers + theirs + databases,
+        f"{server.counts.workers} background workers that run now, {theirs + databases} apply workers",
+    )
+
+
+def connection_headroom(facts: Facts) -> Iterator[Finding]:
+    for server in facts.servers:
+        limit = server.number("max_connections") - server.number("superuser_reserved_connections")
+        free, needed = limit - server.counts.connections, 2 * len(server.moving) + 10
+        if free < needed:
+            yield Finding(
+                "warns",
+                found=f"{server.counts.connections} of {limit} connections are in use.",
+                needed=f"{needed} free: the controller opens up to two for each migrated database, and a few more.",
+                remedy="Close idle connections, or raise max_connections.",
+                side=server.side,
+            )
+
+
+def databases(facts: Facts) -> Iterator[Finding]:
+    source = facts.source
+    if source is None or facts.stage == Stage.OPEN:
+        return
+    named = [d.name for d in source.moving]
+    if not named:
+        yield Finding(
+            "blocks",
+            found="No database of the source would move.",
+            needed="A database that accepts connections; postgres moves only if something of yours is in it.",
+            remedy="Check that the stack's config (source) names the right server.",
+            side="source",
+        )
+        return
+    aside = [d.name for d in source.databases if not d.moves]
+    yield Finding(
+        "ok",
+        found=f"These move together: {listed(named)}."
+        + (f" These do not: {listed(aside)}." if aside else "")
+        + (" postgres has nothing of yours in it." if "postgres" in aside else ""),
+        needed="One snapshot, one LSN and one cutover for all databases of the server.",
+        side="source",
+    )
+    for database in source.moving:
+        if database.problem is not None:
+            yield Finding(
+                "blocks",
+                found=problem_text(database.problem),
+                needed="The controller's role may connect to every database that moves.",
+                remedy=f"GRANT CONNECT ON DATABASE {ident(database.name)} TO {ident(source.role.name)};",
+                side="source",
+                database=database.name,
+            )
+        elif not database.allow_connections:
+            yield Finding(
+                "blocks",
+                found="The database takes no connections: a fence of a cutover holds it, or someone closed it.",
+                needed="An open database.",
+                remedy=f"ALTER DATABASE {ident(database.name)} ALLOW_CONNECTIONS true;",
+                side="source",
+                database=database.name,
+            )
+        if database.read_only:
+            yield Finding(
+                "warns",
+                found="default_transaction_read_only is on for this database.",
+                needed="To know whether writers are at work here: they may be about to be moved by someone else.",
+                remedy=f"ALTER DATABASE {ident(database.name)} RESET default_transaction_read_only;",
+                side="source",
+                database=database.name,
+            )
+    recorded = facts.stage >= Stage.PREPARED
+    for database in source.databases:
+        if database.moves or database.name == "postgres":
+            continue
+        if not database.allow_connections or database.template:
+            why = "takes no connections" if not database.allow_connections else "is a template"
+            yield Finding(
+                "warns",
+                found=f"The database {why}: the copy has it as it is in the snapshot, and nothing later.",
+                needed="It stays unchanged until the cutover, or moves with the others.",
+                remedy=lines(
+                    [f"ALTER DATABASE {ident(database.name)} IS_TEMPLATE false;"] * database.template
+                    + [f"ALTER DATABASE {ident(database.name)} ALLOW_CONNECTIONS true;"]
+                    * (not database.allow_connections)
+                ),
+                side="source",
+                database=database.name,
+            )
+        elif recorded:
+            yield Finding(
+                "blocks",
+                found="The database is not among those that prepare listed: it was made (or opened) later.",
+                needed="Every database with changes has a slot: what is written to this one would be lost.",
+                remedy="python -m controller abandon, then a new attempt. Or drop the database, if it is not needed.",
+                side="source",
+                database=database.name,
+            )

@@ -1,0 +1,196 @@
+"""Reads everything that preflight decides on: both servers and AWS side by side, so that one that is silent costs
+its own time-out only, and hides nothing of the others."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from psycopg.rows import class_row, dict_row
+
+from controller import control
+from controller.errors import Failed, Problem
+from controller.migration import Migration
+from controller.names import CONTROL_DATABASE
+from controller.observe import DATABASE_OBJECTS_SQL, NEVER_MIGRATED
+from controller.preflight import queries
+from controller.preflight.cloud import read_cloud
+from controller.preflight.facts import (
+    Contents,
+    Counts,
+    Database,
+    Facts,
+    Prepared,
+    Role,
+    ServerFacts,
+    Session,
+    Silence,
+    Slot,
+    Stage,
+    Subscription,
+    Table,
+    Thing,
+    Wal,
+)
+from controller.preflight.probes import database_probes, server_probes
+from controller.server import Db, Server
+from controller.waiting import Clock
+from stacks.outputs import Outputs
+
+T = TypeVar("T")
+
+SAMPLE_SECONDS = 1.0
+"""Over at least this long the WAL rate is measured; reading the rest happens meanwhile."""
+
+
+def read(m: Migration) -> Facts:
+    """Read both servers and AWS. Never raises for one of them: its silence is a fact."""
+    pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="preflight")
+    try:
+        pattern = m.names.publication.replace("_", r"\_") + r"\_%"
+        jobs: dict[str, Future[Any]] = {"source": pool.submit(read_server, m.source, pattern, m.clock)}
+        if m.target is not None:
+            jobs["target"] = pool.submit(read_server, m.target, pattern, m.clock)
+        jobs["aws"] = pool.submit(read_cloud, m.aws, m.outputs)
+        answers: dict[str, Any] = {}
+        silent: list[Silence] = []
+        for side, job in jobs.items():
+            answers[side], problem = _settle(job.result)
+            if problem is not None:
+                silent.append(Silence(side, problem))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    source, target = answers["source"], answers.get("target")
+    return Facts(
+        outputs=m.outputs,
+        names=m.names,
+        stage=stage(source, target, m.outputs),
+        source=source,
+        target=target,
+        cloud=answers["aws"],
+        silent=tuple(silent),
+    )
+
+
+def stage(source: ServerFacts | None, target: ServerFacts | None, outputs: Outputs) -> Stage:
+    """How far the migration is: the target's records decide once they hold `open`, then the stack's outputs, then
+    what `prepare` wrote last on the source."""
+    if outputs.phase == "retire" or (target is not None and "open" in (target.records or {})):
+        return Stage.OPEN
+    if outputs.target is not None:
+        return Stage.RESTORED
+    if source is not None and "prepared" in (source.records or {}):
+        return Stage.PREPARED
+    return Stage.UNPREPARED
+
+
+def read_server(server: Server, ours: str, clock: Clock) -> ServerFacts:
+    """One server. `ours` is the LIKE pattern of our replication objects' names. Raises a Problem where the server
+    does not answer; a database of it that does not is kept in that database's `problem`."""
+    if not server.host:
+        # Without a host libpq would take a local socket.
+        raise Failed(
+            f"The stack's outputs name no host of the {server.side}.",
+            detail="It was not there, or not yet available, when they were written.",
+            hint="pulumi up, when the instance is available.",
+        )
+    with server.translated("postgres"):
+        main = server.db("postgres")
+        began = _row(main, queries.POSITION_SQL)
+        settings: dict[str, str] = dict(main.execute(queries.SETTINGS_SQL, [list(queries.SETTINGS)]).fetchall())
+        role = _all(main, Role, queries.ROLE_SQL)[0]
+        in_recovery, aurora = _row(main, queries.SERVER_SQL)
+        databases = _all(main, Database, queries.DATABASES_SQL, [list(NEVER_MIGRATED)])
+        average = None
+        if int(settings["server_version_num"]) >= 140000:
+            average = _row(main, queries.WAL_AVERAGE_SQL)[0]
+        facts = ServerFacts(
+            side=server.side,
+            settings=settings,
+            role=role,
+            in_recovery=in_recovery,
+            aurora=aurora,
+            databases=databases,
+            slots=_all(main, Slot, queries.SLOTS_SQL),
+            subscriptions=_all(main, Subscription, queries.SUBSCRIPTIONS_SQL),
+            prepared=_all(main, Prepared, queries.PREPARED_SQL),
+            writers=_all(main, Session, queries.WRITERS_SQL),
+            role_users=_all(main, Session, queries.ROLE_USERS_SQL, [list(NEVER_MIGRATED)]),
+            counts=_all(main, Counts, queries.COUNTS_SQL, [ours])[0],
+            wal=Wal(0.0, average),
+            probes={} if in_recovery else server_probes(main, role),
+            records=control.records(server),
+        )
+    listed = None if not facts.records or "databases" not in facts.records else facts.records["databases"]
+    facts = replace(
+        facts,
+        databases=tuple(_read_database(server, d, listed, in_recovery) for d in databases),
+        foreign_control=facts.records == {} and _has_relations(server, CONTROL_DATABASE),
+    )
+    with server.translated("postgres"):
+        ended = _row(main, queries.POSITION_SQL)
+        if ended[1] - began[1] < SAMPLE_SECONDS:
+            clock.sleep(SAMPLE_SECONDS - (ended[1] - began[1]))
+            ended = _row(main, queries.POSITION_SQL)
+    return replace(facts, wal=Wal((ended[0] - began[0]) / max(ended[1] - began[1], 0.001), average))
+
+
+def _read_database(server: Server, database: Database, listed: list[Any] | None, in_recovery: bool) -> Database:
+    """Decide whether the database moves (recorded by `prepare`; before that as `observe.to_migrate` has it), and
+    read it if it does."""
+    try:
+        if listed is not None:
+            moves = database.oid in {d["oid"] for d in listed}
+        else:
+            moves = database.allow_connections and not database.template
+            if moves and database.name == "postgres":
+                moves = _has_relations(server, "postgres")
+        if not moves or not database.allow_connections:
+            return replace(database, moves=moves)
+        return replace(database, moves=True, contents=_read_contents(server, database.name, in_recovery))
+    except Problem as problem:
+        return replace(database, moves=True, problem=problem)
+
+
+def _has_relations(server: Server, database: str) -> bool:
+    with server.translated(database):
+        return bool(_row(server.db(database), DATABASE_OBJECTS_SQL)[2])
+
+
+def _read_contents(server: Server, database: str, in_recovery: bool) -> Contents:
+    """What is in one database. A connection of its own, so that whoever fences the database later finds none left."""
+    with server.connect(database) as connection, server.translated(database):
+        with connection.cursor(row_factory=dict_row) as cursor:
+            summary = cursor.execute(queries.SUMMARY_SQL).fetchone()
+        assert summary is not None
+        cron = _row(connection, queries.CRON_SQL)[0] if summary.pop("cron") else None
+        publications = tuple(summary.pop("publications"))
+        return Contents(
+            tables=tuple(
+                replace(t, unequal=tuple(t.unequal), missing=tuple(t.missing))
+                for t in _all(connection, Table, queries.TABLES_SQL)
+            ),
+            things=_all(connection, Thing, queries.THINGS_SQL),
+            publications=publications,
+            cron_jobs=cron,
+            probes={} if in_recovery else database_probes(connection),
+            **summary,
+        )
+
+
+def _all(connection: Db, kind: type[T], query: str, parameters: list[Any] | None = None) -> tuple[T, ...]:
+    with connection.cursor(row_factory=class_row(kind)) as cursor:
+        return tuple(cursor.execute(query.encode(), parameters).fetchall())
+
+
+def _row(connection: Db, query: str) -> tuple[Any, ...]:
+    row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return row
+
+
+def _settle(result: Callable[[], T]) -> tuple[T | None, Problem | None]:
+    try:
+        return result(), None
+    except Problem as problem:
+        return None, problem

@@ -1,0 +1,51 @@
+"""How findings speak: quoted names, lists that stay short, sizes and durations."""
+
+from collections.abc import Iterable
+
+from psycopg import sql
+
+SHOWN = 8
+"""How many names a sentence lists before it counts the rest. A remedy lists all of them."""
+
+
+def ident(*parts: str) -> str:
+    """A name as SQL wants it, quoted whatever it holds: `"Audit".log` becomes `"Audit"."log"`."""
+    return sql.Identifier(*parts).as_string(None)
+
+
+def literal(value: str) -> str:
+    """A string as SQL wants it."""
+    return sql.Literal(value).as_string(None).strip()
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b, c`, or `a, b, … and 40 more`."""
+    every = list(names)
+    if len(every) <= SHOWN:
+        return ", ".join(every)
+    return f"{', '.join(every[:SHOWN])} and {len(every) - SHOWN} more"
+
+
+def lines(statements: Iterable[str]) -> str:
+    """Statements one a line, each once, in the order given."""
+    return "\n".join(dict.fromkeys(statements))
+
+
+def size(count: float) -> str:
+    """A number of bytes for people: `3.2 GiB`."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people: `40 s`, `12 min`, `3.5 h`, `4.0 days`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"
