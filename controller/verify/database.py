@@ -26,7 +26,7 @@ LONG_WRITERS_SQL = """
 -- other writers wait. Where others' transactions are hidden from us, xact_start is NULL and nobody is found.
 SELECT l.relation::bigint,
        min(CASE WHEN l.pid IS NULL THEN 'a prepared transaction holds it'
-                ELSE format('%s (pid %s) has worked on it since %s',
+                ELSE format('%%s (pid %%s) has worked on it since %%s',
                             a.backend_type, l.pid, to_char(a.xact_start AT TIME ZONE 'UTC', 'HH24:MI:SS "UTC"')) END)
   FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)
  WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY (%s::oid[])
