@@ -1,0 +1,206 @@
+"""The documentation against the commands: what a reader would type or look for is really there."""
+
+import ast
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
+
+
+def text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(page: str, *languages: str) -> list[str]:
+    """The fenced code blocks of a page in the given languages."""
+    found = re.findall(r"^ *```(\w*)\n(.*?)^ *```", text(page), re.MULTILINE | re.DOTALL)
+    return [body for language, body in found if language in languages]
+
+
+def snippets(page: str) -> Iterator[str]:
+    """Every command line of a page: lines of shell blocks, and inline code; comments and line ends taken off."""
+    lines = [line for block in blocks(page, "sh", "console", "bash") for line in block.splitlines()]
+    without_blocks = re.sub(r"^ *```.*?^ *```", "", text(page), flags=re.MULTILINE | re.DOTALL)
+    lines += re.findall(r"`([^`\n]+)`", without_blocks)
+    for line in lines:
+        for command in re.split(r"&&|\s#\s.*$|\s·\s", line):
+            yield command.strip().removeprefix("$ ")
+
+
+def module_calls(page: str, module: str) -> list[list[str]]:
+    """The arguments of every `python -m MODULE …` on a page."""
+    calls = []
+    for command in snippets(page):
+        found = re.match(rf"(?:\S*/)?python3? -m {re.escape(module)}\b(.*)$", command)
+        if found and "(" not in command and "…" not in command:
+            calls.append(shlex.split(found.group(1)))
+    return calls
+
+
+def controller_parser() -> Any:
+    from controller.cli import parser
+
+    return parser()
+
+
+def lab_parser() -> Any:
+    from lab import __main__
+
+    return __main__._parser()
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(("module", "parser"), [("controller", controller_parser), ("lab", lab_parser)])
+def test_every_command_line_is_understood(page: str, module: str, parser: Any) -> None:
+    for arguments in module_calls(page, module):
+        if arguments:
+            # A missing --stack or --dir is how prose shortens a command; anything else unknown is a mistake.
+            filled = [*arguments]
+            if module == "controller" and not {"--stack", "--outputs"} & {*arguments}:
+                filled += ["--stack", "NAME"]
+            if module == "lab" and "--dir" not in arguments:
+                filled += ["--dir", "DIR"]
+            try:
+                parser().parse_args(filled)
+            except SystemExit as ended:
+                assert ended.code == 0, f"{page}: python -m {module} {shlex.join(arguments)}"
+
+
+def options(parser: Any) -> dict[str, set[str]]:
+    """Every command of a parser with its long options."""
+    subparsers = next(a for a in parser._actions if hasattr(a, "choices") and isinstance(a.choices, dict))
+    return {
+        name: {o for action in sub._actions for o in action.option_strings if o.startswith("--")}
+        for name, sub in subparsers.choices.items()
+    }
+
+
+def test_the_readme_names_every_command_and_option_of_the_controller() -> None:
+    page = text("README.md")
+    missing = []
+    for command, found in options(controller_parser()).items():
+        if not re.search(rf"^\| `{command}` \|", page, re.MULTILINE):
+            missing.append(command)
+        missing += [f"{command} {option}" for option in found - {"--help"} if f"`{option}" not in page]
+    assert missing == []
+
+
+def test_the_readme_invents_no_option() -> None:
+    known = {o for parser in (controller_parser(), lab_parser()) for found in options(parser).values() for o in found}
+    # Of the other programs that the page tells to run.
+    known |= {"--json"}
+    mentioned = {option for snippet in snippets("README.md") for option in re.findall(r"(?<!\S)--[a-z-]+", snippet)}
+    assert mentioned - known == set()
+
+
+def config_keys() -> set[str]:
+    """Every key that the only reader of the configuration asks for."""
+    readers = {"text", "one_of", "identifier", "boolean", "texts", "secret_arn", "_object"}
+    return {
+        node.args[0].value
+        for node in ast.walk(ast.parse(text("stacks/settings.py")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in readers
+        if node.args and isinstance(node.args[0], ast.Constant)
+    }
+
+
+def test_the_readme_tells_every_config_key_and_no_other() -> None:
+    table = text("README.md").split("| key (`encryptdb:…`)")[1].split("\n\n")[0]
+    told = {key for row in table.splitlines()[2:] for key in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert config_keys(), "nothing was looked at"
+    assert told == config_keys()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_config_key_that_is_mentioned_exists(page: str) -> None:
+    assert set(re.findall(r"encryptdb:([a-z]\w+)", text(page))) - config_keys() - {"stack", "attempt"} == set()
+
+
+def test_the_table_of_exit_statuses_is_the_one_in_the_code() -> None:
+    from controller.errors import Status
+
+    table = text("README.md").split("### Exit statuses")[1].split("\n\n")[1]
+    assert [int(status) for status in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == [int(s) for s in Status]
+
+
+def environment_variables(package: str) -> set[str]:
+    """The names of our own variables in a package's code; where a name is put together, its possible parts."""
+    source = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / package).rglob("*.py"))
+    names = set(re.findall(r"ENCRYPTDB_[A-Z][A-Z_]*[A-Z]", source))
+    return {name for name in names if not name.endswith(("ENCRYPTDB_SOURCE", "ENCRYPTDB_TARGET"))}
+
+
+def test_every_variable_of_the_controller_is_told() -> None:
+    page = text("README.md")
+    assert {name for name in environment_variables("controller") if f"`{name}`" not in page} == set()
+
+
+SERVICES = ("rds", "ssm", "secretsmanager", "logs", "kms", "ec2", "sts", "cloudwatch")
+
+
+def aws_operations() -> set[str]:
+    """Every AWS operation that the controller and the Pulumi program call themselves, as `service:operation`."""
+    found = set()
+    for path in [*(ROOT / "controller").rglob("*.py"), ROOT / "stacks" / "aws_reads.py"]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and len(node.args) >= 2:
+                service, operation = (a.value if isinstance(a, ast.Constant) else None for a in node.args[:2])
+                if service in SERVICES and isinstance(operation, str) and "_" in operation:
+                    found.add(f"{service}:{operation.replace('_', '')}")
+    return found
+
+
+def policy() -> dict[str, Any]:
+    (document,) = (json.loads(b) for b in blocks("README.md", "json") if '"Statement"' in b)
+    assert isinstance(document, dict)
+    return document
+
+
+def test_the_policy_allows_every_operation_that_the_code_calls() -> None:
+    allowed = {action.lower() for s in policy()["Statement"] for action in s["Action"]}
+    called = aws_operations()
+    assert "rds:describedbinstances" in called, "nothing was looked at"
+    assert called - allowed == set()
+
+
+def test_the_policy_deletes_nothing_but_what_it_says() -> None:
+    deleting = {a: s["Sid"] for s in policy()["Statement"] for a in s["Action"] if "DeleteDBInstance" in a}
+    assert set(deleting.values()) == {"OnlyForRetireWithDeleteSource"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", text(page)):
+        if target.startswith(("http://", "https://")):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (ROOT / page).parent / file if file else ROOT / page
+        assert path.exists(), f"{page} → {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+            assert anchor in slugs, f"{page} → {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_is_named_exists(page: str) -> None:
+    named = re.findall(r"`((?:stacks|docs|scripts|benchmarks|demo|lab|controller|tests)/[\w./-]+\w)`", text(page))
+    assert [name for name in named if not (ROOT / name).exists() and "NAME" not in name] == []
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", text("Makefile"), re.MULTILINE))
+    named = {m for page in PAGES for s in snippets(page) for m in re.findall(r"^make ([a-z]+)", s)}
+    assert {"demo", "test"} <= named <= targets
+
+
+def test_ci_runs_what_the_readme_calls_the_test_command() -> None:
+    assert "make test" in text(".ci/run")
+    assert "make test" in "\n".join(blocks("README.md", "sh"))
