@@ -5,9 +5,7 @@ cannot look for a resource id and raises where the answer is "there is none", an
 must be known while the program decides what to declare. Absent is a value; whatever could not be read is an error.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
@@ -15,117 +13,12 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from stacks.errors import Unreadable, Unsafe
+from stacks.errors import Unreadable
+from stacks.facts import IngressRule, Instance, Mark, Parameter, Snapshot, parameter, tags_of
 
-DEFAULT_PORT = 5432
 NO_ANSWER = (BotoCoreError, ResponseParserError)
 """What boto3 raises where nothing, or nothing readable, came back (the second is no BotoCoreError)."""
 NO_GROUP = {"DBParameterGroupNotFound", "DBParameterGroupNotFoundFault"}
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One RDS instance: who it is, and all of it that a target may inherit."""
-
-    identifier: str
-    resource_id: str
-    engine: str
-    engine_version: str
-    status: str
-    host: str | None
-    port: int
-    encrypted: bool
-    kms_key_arn: str | None
-    parameter_group: str | None
-    instance_class: str
-    subnet_group: str | None
-    security_groups: tuple[str, ...]
-    multi_az: bool
-    log_exports: tuple[str, ...]
-    publicly_accessible: bool
-    iam_authentication: bool
-    copy_tags_to_snapshot: bool
-    auto_minor_version_upgrade: bool
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, answer: Mapping[str, Any]) -> "Instance":
-        endpoint = answer.get("Endpoint") or {}
-        groups = answer.get("DBParameterGroups") or [{}]
-        return cls(
-            identifier=answer["DBInstanceIdentifier"],
-            resource_id=answer["DbiResourceId"],
-            engine=answer["Engine"],
-            engine_version=answer.get("EngineVersion", ""),
-            status=answer.get("DBInstanceStatus", ""),
-            host=endpoint.get("Address"),
-            # An instance that is being made has no endpoint yet, and its DbInstancePort may be 0.
-            port=int(endpoint.get("Port") or answer.get("DbInstancePort") or DEFAULT_PORT),
-            encrypted=bool(answer.get("StorageEncrypted")),
-            kms_key_arn=answer.get("KmsKeyId"),
-            parameter_group=groups[0].get("DBParameterGroupName"),
-            instance_class=answer["DBInstanceClass"],
-            subnet_group=(answer.get("DBSubnetGroup") or {}).get("DBSubnetGroupName"),
-            security_groups=tuple(sorted(g["VpcSecurityGroupId"] for g in answer.get("VpcSecurityGroups") or ())),
-            multi_az=bool(answer.get("MultiAZ")),
-            log_exports=tuple(sorted(answer.get("EnabledCloudwatchLogsExports") or ())),
-            publicly_accessible=bool(answer.get("PubliclyAccessible")),
-            iam_authentication=bool(answer.get("IAMDatabaseAuthenticationEnabled")),
-            copy_tags_to_snapshot=bool(answer.get("CopyTagsToSnapshot")),
-            auto_minor_version_upgrade=bool(answer.get("AutoMinorVersionUpgrade", True)),
-            tags=_tags(answer.get("TagList")),
-        )
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """One manual snapshot."""
-
-    identifier: str
-    arn: str
-    kms_key_arn: str | None
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a group. `user` tells whether somebody set it, as against the engine's default."""
-
-    name: str
-    value: str | None
-    static: bool
-    user: bool
-
-
-@dataclass(frozen=True)
-class IngressRule:
-    """One rule that lets another security group in over TCP."""
-
-    identifier: str
-    group: str
-    referenced: str
-    from_port: int
-    to_port: int
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What `controller prepare` wrote when it was done."""
-
-    source_resource_id: str
-    attempt: int
-
-    @classmethod
-    def parse(cls, name: str, text: str) -> "Mark":
-        try:
-            document = json.loads(text)
-            return cls(str(document["source_resource_id"]), int(document["attempt"]))
-        except (ValueError, KeyError, TypeError):
-            raise Unsafe(
-                f"The SSM parameter {name} does not hold what `controller prepare` writes.",
-                "Run `python -m controller prepare` again: it writes it anew.",
-            ) from None
 
 
 class Aws:
@@ -161,7 +54,7 @@ class Aws:
         if not found or not found["DBSnapshots"]:
             return None
         answer = found["DBSnapshots"][0]
-        return Snapshot(identifier, answer["DBSnapshotArn"], answer.get("KmsKeyId"), _tags(answer.get("TagList")))
+        return Snapshot(identifier, answer["DBSnapshotArn"], answer.get("KmsKeyId"), tags_of(answer.get("TagList")))
 
     def parameters(self, group: str) -> tuple[Parameter, ...] | None:
         """What somebody set in the group, and what RDS sets by itself; None where there is no such group.
@@ -179,7 +72,7 @@ class Aws:
             raise _unreadable("rds", "describe_db_parameters", error) from None
         except NO_ANSWER as error:
             raise _unreadable("rds", "describe_db_parameters", error) from None
-        return tuple(_parameter(a) for a in answers)
+        return tuple(parameter(a) for a in answers)
 
     def group_tags(self, group: str) -> Mapping[str, str]:
         """The tags of a parameter group; none where there is no such group."""
@@ -187,7 +80,7 @@ class Aws:
         if not found or not found["DBParameterGroups"]:
             return {}
         arn = found["DBParameterGroups"][0]["DBParameterGroupArn"]
-        return _tags(self._call("rds", "list_tags_for_resource", ResourceName=arn).get("TagList"))
+        return tags_of(self._call("rds", "list_tags_for_resource", ResourceName=arn).get("TagList"))
 
     def ingress(self, filters: Mapping[str, Iterable[str]]) -> tuple[IngressRule, ...]:
         """The rules that let one security group into another, by the filters of DescribeSecurityGroupRules."""
@@ -200,7 +93,7 @@ class Aws:
                 referenced=a["ReferencedGroupInfo"]["GroupId"],
                 from_port=int(a.get("FromPort", -1)),
                 to_port=int(a.get("ToPort", -1)),
-                tags=_tags(a.get("Tags")),
+                tags=tags_of(a.get("Tags")),
             )
             for a in answers
             if not a.get("IsEgress") and a.get("ReferencedGroupInfo") and a.get("IpProtocol") in ("tcp", "6")
@@ -246,20 +139,3 @@ def _unreadable(service: str, operation: str, error: Exception) -> Unreadable:
         f"AWS did not answer {service} {operation}: {error}",
         f"Check the credentials, the region and the network of this host, and the permission {permission}.",
     )
-
-
-def _parameter(answer: Mapping[str, Any]) -> Parameter:
-    # ApplyMethod says what somebody chose; what the engine needs is in ApplyType.
-    static = answer.get("ApplyType", "").lower() == "static" or (
-        "ApplyType" not in answer and answer.get("ApplyMethod") == "pending-reboot"
-    )
-    return Parameter(
-        name=answer["ParameterName"],
-        value=answer.get("ParameterValue"),
-        static=static,
-        user=answer.get("Source", "user") == "user",
-    )
-
-
-def _tags(answer: Iterable[Mapping[str, str]] | None) -> dict[str, str]:
-    return {tag["Key"]: tag.get("Value", "") for tag in answer or ()}

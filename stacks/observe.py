@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import pulumi_aws as aws
 
 from stacks import names
-from stacks.aws_reads import Aws, IngressRule, Instance, Mark, Parameter, Snapshot
+from stacks.aws_reads import Aws
 from stacks.errors import ConfigError
+from stacks.facts import IngressRule, Instance, Mark, Parameter, Snapshot
 from stacks.names import Names
 from stacks.settings import Settings
 

@@ -29,8 +29,8 @@ class Side:
     """A database server as the stack knows it: the source or the target.
 
     `identifier` and `resource_id` are the RDS DBInstanceIdentifier and DbiResourceId (for Aurora the cluster's);
-    `host` is None only where the server is gone. `secret_arn` names a Secrets Manager secret that holds the
-    login, not the login. `reader_host` and `members` are Aurora's.
+    `host` is None only where the server is gone or not read any more (the source, in phase `retire`). `secret_arn`
+    names a Secrets Manager secret that holds the login, not the login. `reader_host` and `members` are Aurora's.
     """
 
     identifier: str

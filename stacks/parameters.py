@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from stacks.aws_reads import Parameter
+from stacks.facts import Parameter
 
 
 @dataclass(frozen=True)

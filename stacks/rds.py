@@ -4,7 +4,7 @@ import pulumi
 import pulumi_aws as aws
 
 from stacks import names
-from stacks.aws_reads import Instance
+from stacks.facts import Instance
 from stacks.outputs import CONTRACT, Outputs, Side
 from stacks.plan import Group, Link, Plan
 

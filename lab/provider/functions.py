@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from lab.provider.base import Calls, Properties
 
+Function = Callable[[Calls, Properties], Properties]
+
 
 def get_key(calls: Calls, arguments: Properties) -> Properties:
     """aws.kms.get_key: DescribeKey, which also makes alias/aws/rds where an account never had it."""
@@ -33,7 +35,7 @@ def get_region(calls: Calls, arguments: Properties) -> Properties:
     return {"id": region, "region": region, "name": region, "description": region, "endpoint": ""}
 
 
-FUNCTIONS: dict[str, Callable[[Calls, Properties], Properties]] = {
+FUNCTIONS: dict[str, Function] = {
     "aws:kms/getKey:getKey": get_key,
     "aws:index/getCallerIdentity:getCallerIdentity": get_caller_identity,
     "aws:index/getRegion:getRegion": get_region,

@@ -16,6 +16,9 @@ import yaml  # type: ignore[import-untyped]
 
 _STACK = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 
+UNTYPED = {"encryptdb:switches": "[]"}
+"""Keys of the project that Pulumi.yaml can only mention, because the CLI has no type for a list of objects."""
+
 
 class ConfigFileError(Exception):
     """The configuration cannot be put together; the text names the file or the key, and says what to do."""
@@ -32,7 +35,7 @@ class Project:
 
     def defaults(self) -> dict[str, str]:
         """Every key that the project knows, with its default."""
-        return {k: as_text(v.get("default", "")) for k, v in self._document()["config"].items()}
+        return {k: as_text(v.get("default", "")) for k, v in self._document()["config"].items()} | UNTYPED
 
     def stack_file(self, stack: str) -> Path:
         return self.root / str(self._document().get("stackConfigDir", ".")) / f"Pulumi.{stack}.yaml"

@@ -106,31 +106,34 @@ class Deployment:
                 doomed = replace(old, doomed=True)
                 self.state.put(doomed, instead_of=old)
                 old = None
-            identity, outputs = self._create(goal, what, handler)
+            what, identity, outputs = self._create(goal, what, handler)
         self._keep(goal, what, identity, outputs, old)
         self._note(_past(what.kind), goal)
         if what.kind != "same":
             self.calls.say(f"  {_past(what.kind)} {goal.name} ({time.monotonic() - began:.1f} s)")
         return identity, outputs
 
-    def _create(self, goal: Goal, what: Step, handler: Handler) -> tuple[str, Properties]:
+    def _create(self, goal: Goal, what: Step, handler: Handler) -> tuple[Step, str, Properties]:
         limit = seconds(goal.timeouts, "create")
         cut_off = self.state.pending(goal.urn)
         if cut_off:
-            found = self._do("looking for", goal.name, lambda: handler.find(self.calls, dict(cut_off.inputs)))
+            # As `pulumi refresh --import-pending-creates` does: what is there is what was asked for then.
+            begun = replace(what, inputs=dict(cut_off.inputs))
+            found = self._do("looking for", goal.name, lambda: handler.find(self.calls, begun.inputs))
             if found:
                 self.calls.say(f"  {goal.name}: its creation was cut off; found, and taken over")
                 self._do("waiting for", goal.name, lambda: handler.settle(self.calls, found, limit))
-                return found, dict(cut_off.inputs) | (handler.read(self.calls, found) or {})
+                return begun, found, begun.inputs | (handler.read(self.calls, found) or {})
         self.state.begin(Pending(goal.urn, goal.type, what.inputs))
         self.calls.say(f"  creating {goal.name}")
         try:
-            return self._do("creating", goal.name, lambda: handler.create(self.calls, what.inputs, limit))
+            identity, outputs = self._do("creating", goal.name, lambda: handler.create(self.calls, what.inputs, limit))
         except DeploymentError:
             # Refused outright, nothing was made; made and then failed or late, its tags let the next update find it.
             if not handler.find(self.calls, what.inputs):
                 self.state.forget_pending(goal.urn)
             raise
+        return what, identity, outputs
 
     def _delete(self, resource: Resource) -> None:
         if resource.custom and not resource.retain:

@@ -17,8 +17,8 @@ from pulumi.runtime.settings import configure
 from pulumi.runtime.stack import run_in_stack
 
 from lab.provider import HANDLERS
-from lab.provider.base import Calls, Properties
-from lab.provider.functions import FUNCTIONS
+from lab.provider.base import Calls, Handler, Properties
+from lab.provider.functions import FUNCTIONS, Function
 from lab.pulumi.deployment import Changes, Deployment
 from lab.pulumi.monitor import Monitor
 from lab.pulumi.state import State
@@ -28,22 +28,30 @@ from lab.pulumi.state import State
 class Program:
     """The program, and the stack that it runs as. `config` is fully qualified (`encryptdb:source`)."""
 
-    path: Path
+    main: Callable[[], object]
+    root: Path
     project: str
     stack: str
     config: Mapping[str, str]
 
 
-def update(program: Program, state: State, calls: Calls, changes: Callable[[Changes], None]) -> Properties:
+def update(
+    program: Program,
+    state: State,
+    calls: Calls,
+    changes: Callable[[Changes], None] = lambda _: None,
+    handlers: Mapping[str, Handler] = HANDLERS,
+    functions: Mapping[str, Function] = FUNCTIONS,
+) -> Properties:
     """Preview, then do it; the stack's outputs. `changes` is told what was done, also when that ends in an error.
 
     Whatever the program refuses, and whatever is protected, is found by the preview, before anything is touched.
     """
-    seen = Deployment(state, HANDLERS, calls, preview=True)
-    run(program, Monitor(seen, FUNCTIONS), preview=True)
+    seen = Deployment(state, handlers, calls, preview=True)
+    run(program, Monitor(seen, functions), preview=True)
     seen.finish()
-    doing = Deployment(state, HANDLERS, calls, preview=False)
-    monitor = Monitor(doing, FUNCTIONS)
+    doing = Deployment(state, handlers, calls, preview=False)
+    monitor = Monitor(doing, functions)
     try:
         run(program, monitor, preview=False)
         doing.finish()
@@ -66,7 +74,7 @@ def _run(program: Program, monitor: Monitor, preview: bool) -> None:
             engine=_Engine(monitor.deployment.calls.say, quiet=preview),
             project=program.project,
             stack=program.stack,
-            root_directory=str(program.path.parent),
+            root_directory=str(program.root),
             organization="lab",
             dry_run=preview,
             callbacks=None,
@@ -77,14 +85,14 @@ def _run(program: Program, monitor: Monitor, preview: bool) -> None:
         )
     )
     set_all_config(dict(program.config), [])
-    if str(program.path.parent) not in sys.path:
-        sys.path.insert(0, str(program.path.parent))
+    if str(program.root) not in sys.path:
+        sys.path.insert(0, str(program.root))
     loop = asyncio.new_event_loop()
     # What fails is kept by the deployment, and raised below; asyncio would print it a second time.
     loop.set_exception_handler(lambda *_: None)
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(run_in_stack(lambda: _execute(program.path)))
+        loop.run_until_complete(run_in_stack(lambda: _execute(program.main)))
     except KeyboardInterrupt:
         monitor.deployment.calls.stop.set()
         raise
@@ -96,8 +104,14 @@ def _run(program: Program, monitor: Monitor, preview: bool) -> None:
         _wind_up(loop)
 
 
-def _execute(path: Path) -> None:
-    runpy.run_path(str(path), run_name="__main__")
+def script(path: Path) -> Callable[[], object]:
+    """A program in a file, as `python FILE` would run it."""
+    return lambda: runpy.run_path(str(path), run_name="__main__")
+
+
+def _execute(main: Callable[[], object]) -> None:
+    # What a program returns would be awaited; only what it registers counts.
+    main()
 
 
 def _wind_up(loop: asyncio.AbstractEventLoop) -> None:

@@ -4,16 +4,17 @@ A subclass of the SDK's own mock monitor, so that everything that is not about r
 would see neither ignoreChanges, protect nor timeouts, and there is no delete in them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import empty_pb2, struct_pb2  # type: ignore[import-untyped]
-from pulumi import get_stack
+from pulumi import get_project, get_stack
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
 from pulumi.runtime.proto import resource_pb2
 
-from lab.provider.base import Calls, Properties
+from lab.provider.base import Properties
+from lab.provider.functions import Function
 from lab.pulumi.deployment import Deployment, DeploymentError
 from lab.pulumi.step import Goal
 
@@ -34,9 +35,7 @@ class _NoMocks(Mocks):
 class Monitor(MockMonitor):
     """Answers the program from a deployment and the provider's functions."""
 
-    def __init__(
-        self, deployment: Deployment, functions: Mapping[str, Callable[[Calls, Properties], Properties]]
-    ) -> None:
+    def __init__(self, deployment: Deployment, functions: Mapping[str, Function]) -> None:
         super().__init__(_NoMocks())
         self.deployment, self.functions = deployment, functions
         self.outputs: Properties = {}
@@ -67,7 +66,7 @@ class Monitor(MockMonitor):
         """A URN as the engine builds it: the stack itself is no part of the type of what is in it."""
         above = parent.split("::")[2] if parent and f"::{STACK_TYPE}::" not in parent else ""
         qualified = f"{above}${type_}" if above else type_
-        return "::".join([f"urn:pulumi:{get_stack()}", "encryptdb", qualified, name])
+        return "::".join([f"urn:pulumi:{get_stack()}", get_project(), qualified, name])
 
 
 def goal_of(request: Any, urn: str) -> Goal:

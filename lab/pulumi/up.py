@@ -13,7 +13,7 @@ from typing import Any
 from lab.provider.base import Calls, Interrupted, ProviderError
 from lab.pulumi.config import ConfigFileError, Project, effective
 from lab.pulumi.deployment import Changes, DeploymentError, ProtectedError
-from lab.pulumi.engine import Program, update
+from lab.pulumi.engine import Program, script, update
 from lab.pulumi.state import State, StateError
 from stacks.errors import StackError
 from stacks.outputs import Outputs
@@ -65,7 +65,7 @@ def up(directory: Path, stack: str, config: Mapping[str, str]) -> Ending:
         enter(directory)
         project = Project(ROOT)
         values = effective(project, stack, directory / "config" / f"{stack}.json", config)
-        program = Program(ROOT / "__main__.py", project.name(), stack, values)
+        program = Program(script(ROOT / "__main__.py"), ROOT, project.name(), stack, values)
         with State.open(directory / "state" / f"{stack}.json") as state:
             outputs = update(program, state, calls, lambda done: setattr(ending, "changes", done))
         # Pulumi drops outputs that are null; the contract names them all.

@@ -1,0 +1,32 @@
+"""The stack's own program, in-process, without AWS."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.pulumi.engine import Program, run
+from lab.pulumi.monitor import Monitor
+from stacks.exports import export
+from stacks.observe import Seen
+from stacks.plan import decide
+from stacks.rds import EncryptedInstance
+from tests.infra.worlds import Declaration, Declare, Declared, settings
+
+
+@pytest.fixture
+def declare(tmp_path: Path) -> Declare:
+    """Decide, then declare: everything of the program but the reading of AWS."""
+
+    def with_(world: Seen, **config: Any) -> Declaration:
+        chosen = settings(**config)
+
+        def main() -> None:
+            export(EncryptedInstance(chosen.stack, decide(chosen, world)).outputs)
+
+        deployment = Declared(tmp_path / "state.json")
+        monitor = Monitor(deployment, {})
+        run(Program(main, tmp_path, "encryptdb", chosen.stack, {}), monitor, preview=False)
+        return Declaration(deployment.goals, monitor.outputs)
+
+    return with_
