@@ -7,7 +7,15 @@ makes it `unestablished`, never passed.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from controller.preflight import decide_cloud, decide_roles, decide_servers, decide_surroundings, decide_tables
+from controller.preflight import (
+    decide_cloud,
+    decide_logs,
+    decide_rights,
+    decide_roles,
+    decide_servers,
+    decide_surroundings,
+    decide_tables,
+)
 from controller.preflight.facts import Facts
 from controller.preflight.report import Finding, Report
 
@@ -43,10 +51,10 @@ CHECKS: tuple[Check, ...] = (
     Check("publish", "The role may publish all tables", decide_roles.publish),
     Check("subscribe", "The role may make a subscription", decide_roles.subscribe),
     Check("origins", "The role may advance a replication origin", decide_roles.origins),
-    Check("database-owner", "The role may alter the databases", decide_roles.database_owner),
-    Check("table-rights", "The role may read and write every table", decide_roles.table_rights),
-    Check("sequence-rights", "The role may read and set every sequence", decide_roles.sequence_rights),
-    Check("row-security", "No row is hidden from the role", decide_roles.row_security),
+    Check("database-owner", "The role may alter the databases", decide_rights.database_owner),
+    Check("table-rights", "The role may read and write every table", decide_rights.table_rights),
+    Check("sequence-rights", "The role may read and set every sequence", decide_rights.sequence_rights),
+    Check("row-security", "No row is hidden from the role", decide_rights.row_security),
     # What is in the databases
     Check("replica-identity", "Every table's UPDATE can be published", decide_tables.replica_identity, ("source",)),
     Check("generated-identity", "No identity has a generated column", decide_tables.generated_identity, ("source",)),
@@ -60,13 +68,14 @@ CHECKS: tuple[Check, ...] = (
     Check("large-objects", "Large objects do not change meanwhile", decide_tables.large_objects),
     # What else is on the servers
     Check("other-attempt", "Nothing of another attempt or owner", decide_surroundings.other_attempt, ("source",)),
+    Check("own-copy", "The target is a copy made for this migration", decide_surroundings.own_copy),
     Check("own-slots", "The slots of prepare still hold all WAL", decide_surroundings.own_slots, ("source",)),
     Check("other-slots", "Slots of others do not move", decide_surroundings.other_slots, ("source",)),
     Check("subscriptions", "No inherited subscription acts", decide_surroundings.subscriptions),
     Check("prepared-transactions", "No two-phase transaction", decide_surroundings.prepared_transactions, ("source",)),
     Check("schedulers", "No scheduler acts on the copy", decide_surroundings.schedulers, ("source",)),
     Check("long-transactions", "No transaction holds up the slots", decide_surroundings.long_transactions, ("source",)),
-    Check("statement-logs", "Nothing writes down a password", decide_surroundings.statement_logs),
+    Check("statement-logs", "Nothing writes down a password", decide_logs.statement_logs),
     # What AWS says
     Check("identity", "The instances are those of the stack", decide_cloud.identity, ("aws",)),
     Check("source-encryption", "The source is not under this key", decide_cloud.source_encryption, ("aws",)),

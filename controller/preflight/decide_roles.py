@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from controller.preflight.facts import Contents, Database, Facts, Refusal, ServerFacts, Stage, Table
+from controller.names import REPLICATION_ROLE
+from controller.preflight.contents import Contents, Database, Refusal
+from controller.preflight.facts import Facts, ServerFacts, Stage
 from controller.preflight.report import Finding
 from controller.preflight.text import ident, lines, listed
 
@@ -35,7 +37,7 @@ def monitoring(facts: Facts) -> Iterator[Finding]:
                 "blocks",
                 found=f"The role {server.role.name} is no member of {' and '.join(missing)}.",
                 needed="The fence must see every session and end it; a session it cannot see would go on writing.",
-                remedy=lines(_grant(name, server) for name in missing),
+                remedy=lines(grant(name, server) for name in missing),
                 side=server.side,
             )
 
@@ -59,8 +61,14 @@ def replication_role(facts: Facts) -> Iterator[Finding]:
         refusal = server.probes.get("replication role")
         if refusal is None:
             continue
+        verb = "Making a role for the subscriptions"
         me = ident(server.role.name)
-        if server.role.rds:
+        if server.role.replication_role:
+            verb = "Giving the subscriptions' role a password"
+            remedy = superuser(server)
+            if server.major >= 16:
+                remedy = f"GRANT {REPLICATION_ROLE} TO {me} WITH ADMIN OPTION;"
+        elif server.role.rds:
             remedy = f"ALTER ROLE {me} CREATEROLE;\nGRANT rds_replication TO {me} WITH ADMIN OPTION;"
         elif server.major >= 16:
             remedy = f"ALTER ROLE {me} CREATEROLE REPLICATION;"
@@ -68,7 +76,7 @@ def replication_role(facts: Facts) -> Iterator[Finding]:
             remedy = f"ALTER ROLE {me} SUPERUSER;"
         yield Finding(
             "blocks",
-            found=f"Making a role for the subscriptions was refused: {refusal.message}.",
+            found=f"{verb} was refused: {refusal.message}.",
             needed="A login of its own with REPLICATION, so that no password of yours is stored in a subscription.",
             remedy=remedy if refusal.privilege else _other_reason(refusal),
             side=server.side,
@@ -109,7 +117,7 @@ def publish(facts: Facts) -> Iterator[Finding]:
             "blocks",
             found=f"CREATE PUBLICATION … FOR ALL TABLES was refused: {refusal.message}.",
             needed="A publication of all tables (on RDS: rds_superuser; elsewhere a superuser).",
-            remedy=_superuser(server) if refusal.privilege else _other_reason(refusal),
+            remedy=superuser(server) if refusal.privilege else _other_reason(refusal),
             side=server.side,
             database=database.name,
         )
@@ -117,7 +125,7 @@ def publish(facts: Facts) -> Iterator[Finding]:
 
 def subscribe(facts: Facts) -> Iterator[Finding]:
     for server, database, refusal in _refused(facts, "subscribe"):
-        remedy = _superuser(server)
+        remedy = superuser(server)
         if server.major >= 16:
             remedy = lines(
                 [
@@ -156,87 +164,6 @@ def origins(facts: Facts) -> Iterator[Finding]:
                 )
 
 
-def database_owner(facts: Facts) -> Iterator[Finding]:
-    for server in facts.servers:
-        for database in server.moving:
-            if not database.owned:
-                yield Finding(
-                    "blocks",
-                    found=f"The database belongs to {database.owner}, which {server.role.name} is no member of.",
-                    needed="ALTER DATABASE, for the fence.",
-                    remedy=_grant(database.owner, server),
-                    side=server.side,
-                    database=database.name,
-                )
-
-
-def table_rights(facts: Facts) -> Iterator[Finding]:
-    """Rights on the source are rights on the copy; from the restore on, the copy's own are looked at too."""
-    for server in facts.servers:
-        for database, contents in server.readable:
-            own = [t for t in contents.tables if (t.missing or not t.schema_usage) and not t.extension]
-            if own:
-                yield Finding(
-                    "blocks",
-                    found=f"The role {server.role.name} lacks rights on {listed(ident(*t.path) for t in own)}.",
-                    needed="SELECT, INSERT, UPDATE, DELETE and TRUNCATE on every table, and USAGE on its schema: "
-                    "changes are applied, and compared, with the rights of the controller's role.",
-                    remedy=lines(s for t in own for s in _rights(t, server)),
-                    side=server.side,
-                    database=database.name,
-                )
-            extension = [t for t in contents.tables if (t.missing or not t.schema_usage) and t.extension]
-            if extension:
-                yield Finding(
-                    "warns",
-                    found=f"The role {server.role.name} lacks rights on tables of extensions: "
-                    f"{listed(ident(*t.path) for t in extension)}.",
-                    needed="These tables stay unchanged until the cutover: a change of one would stop the apply.",
-                    remedy=lines(s for t in extension for s in _table_grants(t, server)),
-                    side=server.side,
-                    database=database.name,
-                )
-
-
-def sequence_rights(facts: Facts) -> Iterator[Finding]:
-    for server in facts.servers:
-        for database, contents in server.readable:
-            lacking = contents.of_kind("sequence")
-            if lacking:
-                yield Finding(
-                    "blocks",
-                    found=f"The role {server.role.name} may not read or set "
-                    f"{listed(ident(s.schema or '', s.name) for s in lacking)}.",
-                    needed="SELECT and UPDATE on every sequence: sequences are not replicated, the cutover sets them.",
-                    remedy=lines(
-                        statement
-                        for s in lacking
-                        for statement in (
-                            f"GRANT USAGE ON SCHEMA {ident(s.schema or '')} TO {ident(server.role.name)};",
-                            f"GRANT SELECT, UPDATE ON SEQUENCE {ident(s.schema or '', s.name)} "
-                            f"TO {ident(server.role.name)};",
-                        )
-                    ),
-                    side=server.side,
-                    database=database.name,
-                )
-
-
-def row_security(facts: Facts) -> Iterator[Finding]:
-    for server in facts.servers:
-        for database, contents in server.readable:
-            hit = [t for t in contents.tables if t.row_security]
-            if hit:
-                yield Finding(
-                    "blocks",
-                    found=f"Row-level security applies to {server.role.name} on {listed(ident(*t.path) for t in hit)}.",
-                    needed="All rows: the apply stops at such a table, and a comparison would miss the hidden rows.",
-                    remedy=lines(s for t in hit for s in _bypass(t, server)),
-                    side=server.side,
-                    database=database.name,
-                )
-
-
 def _refused(facts: Facts, probe: str) -> Iterator[tuple[ServerFacts, Database, Refusal]]:
     for server in facts.servers:
         for database, contents in server.readable:
@@ -252,7 +179,7 @@ def _done(facts: Facts, server: ServerFacts, contents: Contents, probe: str) -> 
     return probe == "publish" and server.side == "source" and facts.names.publication in contents.publications
 
 
-def _grant(role: str, server: ServerFacts) -> str:
+def grant(role: str, server: ServerFacts) -> str:
     """Membership that counts without SET ROLE."""
     me = ident(server.role.name)
     if server.major >= 16:
@@ -260,34 +187,9 @@ def _grant(role: str, server: ServerFacts) -> str:
     return f"GRANT {ident(role)} TO {me};" + ("" if server.role.inherit else f"\nALTER ROLE {me} INHERIT;")
 
 
-def _superuser(server: ServerFacts) -> str:
-    return _grant("rds_superuser", server) if server.role.rds else f"ALTER ROLE {ident(server.role.name)} SUPERUSER;"
-
-
-def _table_grants(table: Table, server: ServerFacts) -> list[str]:
-    me = ident(server.role.name)
-    return [
-        f"GRANT USAGE ON SCHEMA {ident(table.schema)} TO {me};",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLE {ident(*table.path)} TO {me};",
-    ]
-
-
-def _rights(table: Table, server: ServerFacts) -> list[str]:
-    """Membership in the owner covers tables made later and TRUNCATE … RESTART IDENTITY too; never in a superuser."""
-    if table.owner_superuser or not table.missing:
-        return _table_grants(table, server)
-    return [_grant(table.owner, server), f"GRANT USAGE ON SCHEMA {ident(table.schema)} TO {ident(server.role.name)};"]
-
-
-def _bypass(table: Table, server: ServerFacts) -> list[str]:
-    statements = [] if table.owner_superuser else [_grant(table.owner, server)]
-    if table.owner_superuser:
-        statements.append(f"ALTER ROLE {ident(server.role.name)} BYPASSRLS;")
-    elif table.forced:
-        statements.append(
-            f"ALTER TABLE {ident(*table.path)} NO FORCE ROW LEVEL SECURITY; -- until the migration is over"
-        )
-    return statements
+def superuser(server: ServerFacts) -> str:
+    """What stands for a superuser: on RDS there is none to be had."""
+    return grant("rds_superuser", server) if server.role.rds else f"ALTER ROLE {ident(server.role.name)} SUPERUSER;"
 
 
 def _other_reason(refusal: Refusal) -> str:

@@ -51,7 +51,8 @@ def versions(facts: Facts) -> Iterator[Finding]:
                 "blocks",
                 found=f"PostgreSQL {server.major}.",
                 needed=f"PostgreSQL {OLDEST} to {NEWEST}.",
-                remedy="Upgrade the source to a supported major version first." if server.major < OLDEST
+                remedy="Upgrade the source to a supported major version first."
+                if server.major < OLDEST
                 else "Use a newer release of encryptdb.",
                 side=server.side,
             )

@@ -104,6 +104,23 @@ def own_slots(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def own_copy(facts: Facts) -> Iterator[Finding]:
+    """The target's control database came with the snapshot: it tells whose copy, and of when, the target is."""
+    if facts.source is None or facts.target is None or facts.stage != Stage.RESTORED:
+        return
+    keys = ("stack", "attempt", "source_resource_id", "started")
+    here, there = ({k: ((s.records or {}).get("migration") or {}).get(k) for k in keys} for s in facts.servers)
+    if there != here:
+        yield Finding(
+            "blocks",
+            found="The target is no copy of a snapshot of this migration: its control database says "
+            f"{there if any(there.values()) else 'nothing'}, the source's {here if any(here.values()) else 'nothing'}.",
+            needed="A snapshot taken after prepare, of this source and this attempt: no other can be joined exactly.",
+            remedy="python -m controller abandon, then a new attempt, beginning with prepare.",
+            side="target",
+        )
+
+
 def other_slots(facts: Facts) -> Iterator[Finding]:
     source = facts.source
     if source is None or facts.stage == Stage.OPEN:
@@ -238,48 +255,3 @@ def long_transactions(facts: Facts) -> Iterator[Finding]:
             side="source",
             database=session.database,
         )
-
-
-def statement_logs(facts: Facts) -> Iterator[Finding]:
-    """What would write down the password inside CREATE SUBSCRIPTION. The controller keeps it out of every statement
-    a client sends; only what records statements inside a DO block can see it."""
-    for server in facts.servers:
-        me = ident(server.role.name)
-        for database, contents in server.readable:
-            audited = {c.strip().lower() for c in (contents.audit or "").split(",")}
-            if ("all" in audited and "-ddl" not in audited) or "ddl" in audited:
-                yield Finding(
-                    "blocks",
-                    found=f"pgaudit.log = {contents.audit}: the text of CREATE SUBSCRIPTION goes into the log.",
-                    needed="No class ddl for the controller's role: that text holds the replication password.",
-                    remedy=f"ALTER ROLE {me} SET pgaudit.log = 'none';\n"
-                    f"ALTER ROLE {me} IN DATABASE {ident(database.name)} SET pgaudit.log = 'none';",
-                    side=server.side,
-                    database=database.name,
-                )
-            if (
-                contents.statements_loaded
-                and contents.statements == "all"
-                and contents.statements_utility in ("on", None)
-            ):
-                yield Finding(
-                    "warns",
-                    found="pg_stat_statements.track = all: the text of CREATE SUBSCRIPTION is kept in that view.",
-                    needed="track = top for the controller's role: that text holds the replication password, which "
-                    "members of pg_read_all_stats could read there.",
-                    remedy=f"ALTER ROLE {me} SET pg_stat_statements.track = 'top';",
-                    side=server.side,
-                    database=database.name,
-                )
-        logged = [
-            f"{name} = {server.settings[name]}"
-            for name, harmless in (("log_statement", ("none",)), ("log_min_duration_statement", ("-1",)))
-            if server.settings[name] not in harmless
-        ]
-        if logged:
-            yield Finding(
-                "ok",
-                found=f"{' and '.join(logged)}: statements are logged.",
-                needed="Nothing: no statement that the controller sends holds a password.",
-                side=server.side,
-            )

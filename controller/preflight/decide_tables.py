@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from controller.preflight.facts import Contents, Database, Facts, ServerFacts, Stage, Table
+from controller.preflight.contents import Contents, Database, Table
+from controller.preflight.facts import Facts, ServerFacts, Stage
 from controller.preflight.report import Finding
 from controller.preflight.text import ident, lines, listed, size
 

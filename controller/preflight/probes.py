@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import psycopg
 
 from controller.names import REPLICATION_ROLE
-from controller.preflight.facts import Refusal, Role
+from controller.preflight.contents import Refusal
+from controller.preflight.facts import Role
 from controller.server import Db
 
 PROBE = "encryptdb_preflight"
@@ -42,11 +43,13 @@ def database_probes(connection: Db) -> dict[str, Refusal | None]:
 
 def server_probes(connection: Db, role: Role) -> dict[str, Refusal | None]:
     """The same for what belongs to the server as a whole."""
-    return {"replication role": None if role.replication_role else attempt(connection, role_statement(role))}
+    return {"replication role": attempt(connection, role_statement(role))}
 
 
 def role_statement(role: Role) -> str:
-    """How `prepare` makes the role of the subscriptions, but for its password."""
+    """How `prepare` makes the role of the subscriptions; where it is there, how `replicate` gives it a password."""
+    if role.replication_role:
+        return f"ALTER ROLE {REPLICATION_ROLE} PASSWORD NULL"
     name = f"{REPLICATION_ROLE}_preflight"
     if role.rds:
         return f"CREATE ROLE {name} LOGIN; GRANT rds_replication TO {name}"

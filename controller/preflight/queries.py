@@ -76,12 +76,11 @@ SELECT gid, owner::text, database::text FROM pg_prepared_xacts ORDER BY prepared
 """
 
 WRITERS_SQL = """
--- Transactions that have written for longer than 5 s: making a slot waits for each of them.
+-- Transactions of clients that have written something: making a slot waits for each of them.
 SELECT pid, usename::text AS role, datname::text AS database, application_name AS application,
        extract(epoch FROM clock_timestamp() - xact_start)::float8 AS transaction_seconds
   FROM pg_stat_activity
- WHERE backend_xid IS NOT NULL AND xact_start < clock_timestamp() - interval '5 s' AND pid <> pg_backend_pid()
-   AND backend_type = 'client backend'
+ WHERE backend_xid IS NOT NULL AND backend_type = 'client backend' AND pid <> pg_backend_pid()
  ORDER BY xact_start
 """
 

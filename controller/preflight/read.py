@@ -15,10 +15,9 @@ from controller.names import CONTROL_DATABASE
 from controller.observe import DATABASE_OBJECTS_SQL, NEVER_MIGRATED
 from controller.preflight import queries
 from controller.preflight.cloud import read_cloud
+from controller.preflight.contents import Contents, Database, Table, Thing
 from controller.preflight.facts import (
-    Contents,
     Counts,
-    Database,
     Facts,
     Prepared,
     Role,
@@ -28,8 +27,6 @@ from controller.preflight.facts import (
     Slot,
     Stage,
     Subscription,
-    Table,
-    Thing,
     Wal,
 )
 from controller.preflight.probes import database_probes, server_probes
