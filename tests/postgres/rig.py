@@ -1,0 +1,294 @@
+"""A migration on plain servers, as far as the search for the exact LSN: a prepared source, its frozen copy, its log.
+
+The source is prepared by this module's own SQL, not by the controller's steps: what is tested here must not depend on
+how they do it. The copy's server log is served in the form of the RDS and CloudWatch APIs, in small portions.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from psycopg import conninfo, sql
+
+from controller import control
+from controller.aws import NotFound
+from controller.migration import Migration, Options
+from controller.names import Names
+from controller.observe import State, observe
+from controller.secret import Secret
+from controller.server import Login
+from controller.server import Server as Side
+from controller.waiting import Reporter
+from stacks.outputs import Outputs
+from stacks.outputs import Side as OutputSide
+from tests.postgres.servers import Server
+
+os.environ.setdefault("PGSSLMODE", "disable")
+
+STACK = "exact"
+DATABASES = ("app", "Second DB")
+"""Two databases, so that one LSN has to fit both; the second is nearly idle and has a name that wants quoting."""
+
+TABLES_SQL = """
+CREATE TABLE ledger (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, who int NOT NULL, note text);
+CREATE TABLE bag (who int NOT NULL, n int NOT NULL);  -- no key: a row sent twice stays twice
+CREATE TABLE counter (who int PRIMARY KEY, n bigint NOT NULL);
+ALTER TABLE bag REPLICA IDENTITY FULL;
+INSERT INTO counter SELECT i, 0 FROM generate_series(0, 9) AS i;
+CREATE SCHEMA encryptdb;
+CREATE TABLE encryptdb.heartbeat (id int PRIMARY KEY CHECK (id = 1), n bigint NOT NULL, at timestamptz NOT NULL);
+INSERT INTO encryptdb.heartbeat VALUES (1, 0, clock_timestamp());
+ALTER SCHEMA encryptdb OWNER TO master;
+ALTER TABLE encryptdb.heartbeat OWNER TO master;
+"""
+
+LARGE_SQL = "INSERT INTO ledger (who, note) SELECT %s, repeat('y', 200) FROM generate_series(1, 500)"
+
+ROLES_SQL = """
+CREATE ROLE master LOGIN REPLICATION CREATEDB CREATEROLE;
+GRANT pg_monitor TO master;
+-- As rds_superuser may.
+GRANT EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean) TO master;
+"""
+
+
+@dataclass
+class LogApi:
+    """AWS as far as the search asks it: one instance, its log files, its log group. The log is a real server's."""
+
+    server: Server
+    created: datetime | None = None
+    files_there: bool = True
+    group_there: bool = False
+    portion: int = 700
+    asked: list[str] = field(default_factory=list)
+
+    def call(self, service: str, operation: str, **given: Any) -> dict[str, Any]:
+        self.asked.append(operation)
+        if operation == "describe_db_instances":
+            return {"DBInstances": [instance(given["DBInstanceIdentifier"], self.created)]}
+        assert operation == "download_db_log_file_portion", operation
+        if not self.files_there:
+            raise NotFound("AWS knows no such thing.")
+        start = int(given["Marker"])
+        text = self.server.log_text()
+        return {
+            "LogFileData": text[start : start + self.portion],
+            "Marker": str(start + self.portion),
+            "AdditionalDataPending": start + self.portion < len(text),
+        }
+
+    def pages(self, service: str, operation: str, key: str, **given: Any) -> Iterator[dict[str, Any]]:
+        self.asked.append(operation)
+        if operation == "describe_db_log_files":
+            if self.files_there:
+                yield {"LogFileName": "error/postgresql.log.2024-04-27-12", "LastWritten": 4_000_000_000_000, "Size": 1}
+            return
+        assert operation == "filter_log_events", operation
+        if not self.group_there:
+            raise NotFound("AWS knows no such thing.")
+        for line in self.server.log_text().splitlines():
+            yield {"message": line}
+
+
+def instance(identifier: str, created: datetime | None) -> dict[str, Any]:
+    """The part of a DescribeDBInstances answer that controller.rds reads."""
+    return {
+        "DBInstanceIdentifier": identifier,
+        "DbiResourceId": f"db-{identifier}",
+        "DBInstanceArn": f"arn:aws:rds:eu-central-1:123456789012:db:{identifier}",
+        "DBInstanceStatus": "available",
+        "Engine": "postgres",
+        "InstanceCreateTime": created,
+    }
+
+
+def prepare(source: Server) -> None:
+    """What `controller prepare` does on the source: databases, publication, slot, heartbeat, in this order."""
+    names = Names.of(STACK)
+    source.sql(ROLES_SQL)
+    for name in DATABASES:
+        source.sql(f'CREATE DATABASE "{name}"')
+        source.sql(TABLES_SQL, database=name)
+        source.sql(f"CREATE PUBLICATION {names.publication} FOR ALL TABLES", database=name)
+    side = Side("source", "127.0.0.1", source.port, Login("master", Secret(""), "the test"))
+    try:
+        control.create(side)
+        listed = source.sql("SELECT oid::bigint, datname FROM pg_database WHERE datname = ANY (%s)", [list(DATABASES)])
+        control.record(side, "databases", [{"oid": oid, "name": name} for oid, name in listed])
+        for oid, name in listed:
+            source.sql("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [names.slot(oid)], name)
+        beats = {}
+        for _, name in listed:
+            [(xid,)] = source.sql(
+                "UPDATE encryptdb.heartbeat SET n = n + 1 RETURNING pg_current_xact_id()::text::bigint", database=name
+            )
+            [(at,)] = source.sql("SELECT pg_xact_commit_timestamp(%s::text::xid)", [xid])
+            beats[name] = {"xid": xid, "at": at.isoformat()}
+        control.record(side, "heartbeats", beats)
+    finally:
+        side.close()
+
+
+@dataclass
+class Pair:
+    """A prepared source and the copy that a snapshot of it became."""
+
+    source: Server
+    copy: Server
+    log: LogApi
+    said: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def migration(self, lsn: str | None = None) -> Iterator[tuple[Migration, State]]:
+        """The migration as `controller replicate` has it when it asks for the exact LSN."""
+        sides = [
+            Side(name, "127.0.0.1", server.port, Login("master", Secret(""), "the test"))  # type: ignore[arg-type]
+            for name, server in (("source", self.source), ("target", self.copy))
+        ]
+        m = Migration(
+            outputs(),
+            Names.of(STACK),
+            self.log,  # type: ignore[arg-type]
+            sides[0],
+            sides[1],
+            Reporter(stream=_Lines(self.said)),  # type: ignore[arg-type]
+            options=Options(lsn=lsn),
+        )
+        try:
+            yield m, observe(m)
+        finally:
+            m.close()
+
+    def slots(self) -> list[tuple[Any, ...]]:
+        """Everything about the slots of both sides that reading them might have moved."""
+        asked = """SELECT slot_name, temporary, active, confirmed_flush_lsn::text, restart_lsn::text, catalog_xmin::text
+                     FROM pg_replication_slots ORDER BY 1"""
+        return [*self.source.sql(asked), *self.copy.sql(asked)]
+
+
+def tame(copy: Server) -> None:
+    """Drop the slots that the copy inherited, as `controller replicate` does before it asks for the LSN."""
+    copy.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+
+
+def join(pair: Pair, lsn: str) -> None:
+    """Replicate from the source to the copy, starting at `lsn`, and return when what was missing has been applied."""
+    names = Names.of(STACK)
+    for oid, name in pair.source.sql("SELECT oid::bigint, datname FROM pg_database WHERE datname = ANY (%s)",
+                                     [list(DATABASES)]):  # fmt: skip
+        slot = names.slot(oid)
+        publisher = conninfo.make_conninfo(host="127.0.0.1", port=pair.source.port, user="postgres", dbname=name)
+        with pair.copy.connect(name) as db:
+            db.execute(
+                sql.SQL(
+                    "CREATE SUBSCRIPTION {slot} CONNECTION {publisher} PUBLICATION {publication} "
+                    "WITH (copy_data = false, create_slot = false, enabled = false, slot_name = {name})"
+                ).format(
+                    slot=sql.Identifier(slot),
+                    publisher=sql.Literal(publisher),
+                    publication=sql.Identifier(names.publication),
+                    name=sql.Literal(slot),
+                )
+            )
+        pair.copy.sql(
+            "SELECT pg_replication_origin_advance('pg_' || oid, %s::pg_lsn) FROM pg_subscription WHERE subname = %s",
+            [lsn, slot],
+        )
+        pair.copy.sql(f"ALTER SUBSCRIPTION {slot} ENABLE", database=name)
+    catch_up(pair)
+
+
+def catch_up(pair: Pair) -> None:
+    """Return when the copy has applied whatever was committed on the source before the call."""
+    for name in DATABASES:
+        [(n,)] = pair.source.sql("UPDATE encryptdb.heartbeat SET n = n + 1 RETURNING n", database=name)
+        wait_for(
+            partial(_has_beat, pair.copy, name, n),
+            f"the copy to apply the last heartbeat of {name}; its log ends: {pair.copy.log_text()[-600:]}",
+        )
+
+
+def _has_beat(server: Server, database: str, n: int) -> bool:
+    return bool(server.sql("SELECT n >= %s FROM encryptdb.heartbeat", [n], database)[0][0])
+
+
+def contents(server: Server) -> dict[str, Any]:
+    """Every row of every table, sorted: what must be equal in the end."""
+    return {
+        f"{database}.{table}": server.sql(f"SELECT t::text FROM {table} AS t ORDER BY 1", database=database)
+        for database in DATABASES
+        for table in ("ledger", "bag", "counter")
+    }
+
+
+class Load:
+    """Clients at work: short, long, large, aborted and empty transactions, and subtransactions."""
+
+    def __init__(self, server: Server, clients: int = 4) -> None:
+        self.ending = threading.Event()
+        self.threads = [threading.Thread(target=_write, args=(server, who, self.ending)) for who in range(clients)]
+        for thread in self.threads:
+            thread.start()
+        done = "SELECT min(n) > 3 FROM counter WHERE who < %s"
+        wait_for(lambda: bool(server.sql(done, [clients], DATABASES[0])[0][0]), "every writer to be at work")
+
+    def stop(self) -> None:
+        """End it and return when the last commit has been acknowledged. Safe to call twice."""
+        self.ending.set()
+        for thread in self.threads:
+            thread.join(60)
+
+
+def _write(server: Server, who: int, stop: threading.Event) -> None:
+    turn = 0
+    with server.connect(DATABASES[0]) as db:
+        # Enough to be busy, and little enough for a copy that has to catch up on two cores.
+        while not stop.wait(0.01):
+            turn += 1
+            with db.transaction():
+                db.execute("INSERT INTO ledger (who, note) VALUES (%s, %s)", [who, "x" * (turn % 300)])
+                db.execute("INSERT INTO bag VALUES (%s, %s)", [who, turn])
+                db.execute("UPDATE counter SET n = n + 1 WHERE who = %s", [who])
+                if turn % 5 == 0:
+                    with db.transaction(force_rollback=True):
+                        db.execute("INSERT INTO bag VALUES (%s, -1)", [who])
+                    with db.transaction():
+                        db.execute("INSERT INTO bag VALUES (%s, %s)", [who, turn])
+                if turn % 20 == 0:
+                    db.execute(LARGE_SQL, [who])
+            with db.transaction(force_rollback=True):
+                db.execute("INSERT INTO ledger (who) VALUES (%s)", [who])
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Poll until the condition holds; fails the test, saying what it waited for, after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {what}"
+        time.sleep(0.05)
+
+
+def outputs() -> Outputs:
+    side = OutputSide("orders", "db-orders", "127.0.0.1", 5432)
+    copy = OutputSide("orders-encrypted", "db-orders-encrypted", "127.0.0.1", 5432)
+    key = "arn:aws:kms:eu-central-1:123456789012:key/0"
+    return Outputs(
+        1, STACK, "restore", 1, "postgres", "eu-central-1", "123456789012", side, copy, key, None, None, None
+    )
+
+
+class _Lines:
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+
+    def write(self, text: str) -> None:
+        self.lines.append(text)
+
+    def flush(self) -> None: ...

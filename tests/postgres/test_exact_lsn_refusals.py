@@ -1,0 +1,99 @@
+"""What the proof does at its edges: an idle source, a copy that is not ours, commit timestamps that are gone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.errors import Refused
+from controller.exact_lsn import Trust, Witness, find_exact_lsn
+from controller.exact_lsn.proof import find_bracket, flushed
+from tests.postgres.rig import DATABASES, LogApi, Pair, prepare, tame
+from tests.postgres.servers import Server
+
+
+@pytest.fixture(scope="module")
+def quiet(blank: Server, room: Path) -> Iterator[tuple[Server, Server]]:
+    """A source on which nothing happened since prepare, and its copy, both running."""
+    source = blank.copy_of_files(room / f"{blank.data.name}-quiet").start()
+    copy = None
+    try:
+        prepare(source)
+        copy = source.freeze_copy(room / f"{blank.data.name}-quiet-copy").start()
+        tame(copy)
+        yield source, copy
+    finally:
+        source.stop("immediate")
+        if copy is not None:
+            copy.stop("immediate")
+
+
+def test_an_idle_source_gets_a_heartbeat_and_is_proved_by_it(quiet: tuple[Server, Server]) -> None:
+    source, copy = quiet
+    beats = [source.sql("SELECT n FROM encryptdb.heartbeat", database=name) for name in DATABASES]
+    with Pair(source, copy, LogApi(copy)).migration() as (m, state):
+        found = find_exact_lsn(m, state)
+    assert str(found.value) == copy.recovery_end()
+    after = [source.sql("SELECT n FROM encryptdb.heartbeat", database=name) for name in DATABASES]
+    assert after == [[(n + 1,)] for [(n,)] in beats], "one heartbeat in each database, and no more"
+
+
+def test_the_heartbeat_of_prepare_is_what_binds_the_copy_to_this_migration(quiet: tuple[Server, Server]) -> None:
+    """A copy whose commit of that xid has another time is another snapshot's, whatever else it says."""
+    source, copy = quiet
+    with Pair(source, copy, LogApi(copy)).migration() as (m, state):
+        assert state.source is not None and state.source.records is not None
+        told = state.source.records["heartbeats"]["app"]
+        told["at"] = told["at"].replace("20", "19", 1)
+        with pytest.raises(Refused, match="prepare's heartbeat in app") as refused:
+            find_exact_lsn(m, state)
+    assert "which committed that xid at" in refused.value.message
+    assert "Nothing was changed" in str(refused.value.detail)
+
+
+def test_a_snapshot_from_before_prepare_is_refused(quiet: tuple[Server, Server]) -> None:
+    """The heartbeat that prepare commits last is not on it: here, a second one that the copy was never told."""
+    source, copy = quiet
+    [(xid,)] = source.sql(
+        "UPDATE encryptdb.heartbeat SET n = n + 1 RETURNING pg_current_xact_id()::text::bigint", database="app"
+    )
+    [(at,)] = source.sql("SELECT pg_xact_commit_timestamp(%s::text::xid)", [xid])
+    with Pair(source, copy, LogApi(copy)).migration() as (m, state):
+        assert state.source is not None and state.source.records is not None
+        state.source.records["heartbeats"]["app"] = {"xid": xid, "at": at.isoformat()}
+        with pytest.raises(Refused, match="not on the copy"):
+            find_exact_lsn(m, state)
+
+
+def test_a_witness_far_past_the_end_only_costs_a_second_reading(quiet: tuple[Server, Server]) -> None:
+    """Reading begins behind the join then, finds nothing included, and goes back as far as it takes."""
+    source, copy = quiet
+    with Pair(source, copy, LogApi(copy)).migration() as (m, state):
+        assert state.source is not None
+        database = next(d for d in state.migrated if d.name == "app")
+        confirmed = state.source.slots[m.names.slot(database.oid)].confirmed_flush_lsn
+        assert confirmed is not None
+        expected = find_bracket(m, database, confirmed, ())
+        source.sql("INSERT INTO ledger (who, note) SELECT 1, repeat('z', 900) FROM generate_series(1, 3000)",
+                   database="app")  # fmt: skip
+        late = Witness("a wrong one", flushed(m.source), Trust.EXACT, "past the end")
+        found = find_bracket(m, database, confirmed, (late,))
+    assert (found.last_included, found.first_missing) == (expected.last_included, expected.first_missing)
+
+
+def test_commit_timestamps_that_were_off_once_prove_nothing(quiet: tuple[Server, Server]) -> None:
+    """Last in this module: what the copy forgets while it runs without them is gone for good."""
+    source, copy = quiet
+    copy.stop()
+    copy.start(track_commit_timestamp="off")
+    with Pair(source, copy, LogApi(copy)).migration() as (m, state):
+        with pytest.raises(Refused, match="track_commit_timestamp off") as refused:
+            find_exact_lsn(m, state)
+        assert "invalid record length" in str(refused.value.detail), "the witnesses are named, and not believed"
+    copy.stop()
+    copy.start(track_commit_timestamp="on")
+    with (
+        Pair(source, copy, LogApi(copy)).migration() as (m, state),
+        pytest.raises(Refused, match="commit timestamps are lost"),
+    ):
+        find_exact_lsn(m, state)
