@@ -70,13 +70,16 @@ def _arguments() -> argparse.Namespace:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    pgbouncer = find_pgbouncer()
-    if pgbouncer is None:
-        raise UsageError("pgbouncer is not installed, and the applications switch over by it: apt install pgbouncer")
     folder = arguments.pg_bin or (_of_version(arguments.pg) if arguments.pg else binaries.find(None))
     pgbench = folder / "pgbench"
     found = pgbench if pgbench.is_file() else shutil.which("pgbench")
-    return Settings(arguments.engine, folder, Path(found) if found else None, pgbouncer, arguments.report.absolute())
+    return Settings(
+        engine=arguments.engine,
+        pg_bin=folder,
+        pgbench=Path(found) if found else None,
+        pgbouncer=find_pgbouncer(),
+        report=arguments.report.absolute(),
+    )
 
 
 def _of_version(major: int) -> Path:

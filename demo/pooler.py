@@ -7,14 +7,14 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from demo.postgres import Login, scram_verifier
+from demo.postgres import Connection, Login, scram_verifier
 
 ADMIN = "pooler_admin"
 READY = 10.0
@@ -55,8 +55,13 @@ def configuration(databases: Mapping[str, str], server: Login, port: int, direct
     return "\n".join(lines) + "\n"
 
 
+PASSWORD_VARIABLE = "ENCRYPTDB_PGBOUNCER_PASSWORD"
+
+
 class Pooler:
     """A PgBouncer of the demo's own, in `directory`, which it makes."""
+
+    holds_back = True
 
     def __init__(
         self, program: Path, directory: Path, server: Login, databases: Mapping[str, str], app: Login, app_verifier: str
@@ -86,16 +91,23 @@ class Pooler:
         port = self._start(program)
         self.login = Login("127.0.0.1", port, app.user, app.password)
         self.admin = Login("127.0.0.1", port, ADMIN, password)
+        self.environment = {PASSWORD_VARIABLE: password}
         self._wait_until_ready()
 
     def switch(self) -> dict[str, Any]:
-        """The pooler as the stack's config describes it, in the list `switches`."""
+        """It as the stack's config describes it, in the list `switches`."""
         return {
             "kind": "pgbouncer",
             "admin": f"postgresql://{self.admin.user}@{self.admin.host}:{self.admin.port}/pgbouncer",
+            "passwordEnv": PASSWORD_VARIABLE,
             "databases": dict(self._databases),
             "configFile": str(self.config_file),
         }
+
+    def connector(self, database: str) -> Callable[[], Connection]:
+        """What an application calls to get a connection to `database` (its name on the server)."""
+        pooled = next(name for name, real in self._databases.items() if real == database)
+        return lambda: self.login.connect(pooled)
 
     def stop(self) -> None:
         """End it, by its pid; again is no error."""

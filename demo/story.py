@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from demo import commands, proof
+from demo.access import Access, ConnectionSecret
 from demo.commands import Done
 from demo.load import BILLING, DATABASES, ORDERS, Loaded, load
 from demo.narrator import Narrator
+from demo.pgbench import Pgbench
 from demo.pooler import Pooler
 from demo.postgres import Login, one
 from demo.writers import CLIENTS, Writers
@@ -37,7 +39,7 @@ class Settings:
     engine: str
     pg_bin: Path
     pgbench: Path | None
-    pgbouncer: Path
+    pgbouncer: Path | None
     report: Path
 
 
@@ -82,20 +84,14 @@ def tell(settings: Settings, narrator: Narrator) -> list[proof.Check]:
 
         narrator.chapter("Two databases that are not toys, and the applications that write to them")
         loaded = load(source, CLIENTS)
-        pooler = Pooler(
-            settings.pgbouncer, scene.directory / "pooler", source, DATABASES, loaded.app, loaded.app_verifier
-        )
-        cleanup.callback(pooler.stop)
-        scene.environment["ENCRYPTDB_PGBOUNCER_PASSWORD"] = pooler.admin.password
-        writers = Writers(scene.directory / "writers", pooler.login, settings.pgbench)
-        cleanup.callback(writers.kill)
-        writers.start()
         narrator.say(f"{loaded.marker} stands in rows of both databases")
-        narrator.say(f"{2 * CLIENTS} ledger clients write through PgBouncer, and note each commit they are told of")
-        narrator.say("pgbench writes beside them" if settings.pgbench else "left out: pgbench, which is not installed")
+        access, writers = _applications(settings, scene, source, loaded, cleanup)
+        writers.start()
+        narrator.say(f"{2 * CLIENTS} ledger clients write, and note each commit they are told of")
+        narrator.say("pgbench writes beside them" if writers.pgbench else "left out: pgbench, which takes a pooler")
 
         narrator.chapter("pulumi up, phase prepare: parameter groups and the link between source and target")
-        scene.up(source=start["identifier"], phase="prepare", switches=json.dumps([pooler.switch()]))
+        scene.up(source=start["identifier"], phase="prepare", switches=json.dumps([access.switch()]))
 
         narrator.chapter("prepare: one reboot, then publications, slots and heartbeat, all before the snapshot")
         prepared = scene.controller("prepare", "--allow-reboot")
@@ -127,7 +123,10 @@ def tell(settings: Settings, narrator: Narrator) -> list[proof.Check]:
         checks.append(_marker(scene, loaded.marker, source, target))
         checks.append(
             proof.writers_unharmed(
-                writers.failures(cutover), writers.waited(cutover), float(cutover.document["pause_ms"]) / 1000
+                writers.failures(cutover),
+                writers.waited(cutover),
+                float(cutover.document["pause_ms"]) / 1000,
+                access.holds_back,
             )
         )
         proof.tell(checks, narrator.say)
@@ -163,6 +162,31 @@ def _master(scene: Scene, source: Mapping[str, Any]) -> Login:
     scene.environment["ENCRYPTDB_SOURCE_PASSWORD"] = source["password"]
     ca = scene.environment.get("PGSSLROOTCERT")
     return Login(source["host"], int(source["port"]), source["user"], source["password"], ca)
+
+
+def _applications(
+    settings: Settings, scene: Scene, source: Login, loaded: Loaded, cleanup: ExitStack
+) -> tuple[Access, Writers]:
+    """The writers, and the way they take to their databases: PgBouncer where it is installed."""
+    access: Access
+    pgbench = None
+    writers_directory = scene.directory / "writers"
+    writers_directory.mkdir(mode=0o700)
+    if settings.pgbouncer is None:
+        scene.narrator.say("left out: PgBouncer, which is not installed; the applications go by a connection secret")
+        access = ConnectionSecret(scene.environment, source, loaded.app)
+    else:
+        pooler = Pooler(
+            settings.pgbouncer, scene.directory / "pooler", source, DATABASES, loaded.app, loaded.app_verifier
+        )
+        cleanup.callback(pooler.stop)
+        scene.environment.update(pooler.environment)
+        if settings.pgbench:
+            pgbench = Pgbench(settings.pgbench, pooler.login, "orders", writers_directory / "pgbench")
+        access = pooler
+    writers = Writers(writers_directory, access, pgbench)
+    cleanup.callback(writers.kill)
+    return access, writers
 
 
 def _side(source: Login, side: Mapping[str, Any]) -> Login:

@@ -1,14 +1,13 @@
 """All that writes while the migration goes on: ledger clients on both databases, and pgbench."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from demo import workload
+from demo.access import Access
 from demo.commands import Done
 from demo.ledger import Client, Clients, longest_wait
 from demo.load import BILLING, DATABASES, ORDERS
 from demo.pgbench import Pgbench
-from demo.postgres import Connection, Login
 
 CLIENTS = 3
 """Ledger clients for each database."""
@@ -17,10 +16,10 @@ PACE = 0.03
 
 
 class Writers:
-    """The demo's load. `pgbench` is None where the program is not installed."""
+    """The demo's load. `pgbench` is None where it is left out: it takes the program, and a pooler to go through."""
 
-    def __init__(self, directory: Path, pooler: Login, pgbench: Path | None) -> None:
-        directory.mkdir(mode=0o700)
+    def __init__(self, directory: Path, access: Access, pgbench: Pgbench | None) -> None:
+        directory.mkdir(mode=0o700, exist_ok=True)
         self.removing = workload.Removing()
         loads = {ORDERS: workload.orders, BILLING: workload.billing}
         self.clients = Clients(
@@ -28,7 +27,7 @@ class Writers:
                 Client(
                     database=database,
                     number=number,
-                    connect=_connector(pooler, pooled),
+                    connect=access.connector(database),
                     workload=loads[database],
                     file=directory / f"{pooled}-{number}.acknowledged",
                     removing=self.removing,
@@ -38,7 +37,7 @@ class Writers:
                 for number in range(1, CLIENTS + 1)
             ]
         )
-        self.pgbench = Pgbench(pgbench, pooler, "orders", directory / "pgbench") if pgbench else None
+        self.pgbench = pgbench
 
     def start(self) -> None:
         """Begin to write; returns when every ledger client has a commit acknowledged. Raises TimeoutError."""
@@ -81,7 +80,3 @@ class Writers:
         if self.pgbench:
             wrong += self.pgbench.trouble(*during.clock)
         return wrong
-
-
-def _connector(pooler: Login, pooled: str) -> Callable[[], Connection]:
-    return lambda: pooler.connect(pooled)

@@ -236,5 +236,7 @@ def test_without_an_encrypted_filesystem_the_marker_is_left_out_in_words(disks: 
 
 
 def test_a_failed_transaction_fails_the_check_of_the_pause() -> None:
-    assert proof.writers_unharmed([], waited=0.2, pause=0.1).holds
-    assert proof.writers_unharmed(["pgbench: 1 transactions failed"], waited=0.2, pause=0.1).holds is False
+    failed = ["pgbench: 1 transactions failed"]
+    assert proof.writers_unharmed([], waited=0.2, pause=0.1, held_back=True).holds
+    assert proof.writers_unharmed(failed, waited=0.2, pause=0.1, held_back=True).holds is False
+    assert proof.writers_unharmed(failed, waited=0.2, pause=0.1, held_back=False).holds is None
