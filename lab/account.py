@@ -104,7 +104,7 @@ def _available(rds: Any, identifier: str) -> dict[str, Any]:
         found.update(rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0])
         if found["DBInstanceStatus"] == "failed":
             raise LabError(
-                f"the instance {identifier} could not be created", "its state is `failed`", "see lab.log in DIR"
+                f"the instance {identifier} could not be created", "its state is `failed`"
             )
         return bool(found["DBInstanceStatus"] == "available")
 

@@ -49,8 +49,13 @@ class Layout:
         return self.directory / "run" / "server.json"
 
     @property
-    def volumes(self) -> Path:
+    def link(self) -> Path:
         return self.directory / "volumes"
+
+    @property
+    def volumes(self) -> Path:
+        """Where the data really lies: the servers' user cannot follow the link where DIR is closed to it."""
+        return Path(os.path.realpath(self.link))
 
     @property
     def instances(self) -> Path:
@@ -65,19 +70,18 @@ class Layout:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.server.parent.mkdir(exist_ok=True)
         if walkable(self.directory, owner):
-            self.volumes.mkdir()
+            self.link.mkdir()
         else:
             elsewhere = Path(tempfile.gettempdir()) / f"encryptdb-lab-{secrets.token_hex(6)}"
             elsewhere.mkdir(mode=0o755)
-            self.volumes.symlink_to(elsewhere)
+            self.link.symlink_to(elsewhere)
         for directory in (self.instances, self.snapshots):
             directory.mkdir()
 
     def remove(self) -> None:
-        """Remove all of it; DIR itself too, unless it is somebody's working directory or mount that must stay."""
-        elsewhere = self.volumes.resolve() if self.volumes.is_symlink() else None
-        if elsewhere is not None:
-            shutil.rmtree(elsewhere, ignore_errors=True)
+        """Remove all of it, DIR itself too."""
+        if self.link.is_symlink():
+            shutil.rmtree(self.volumes, ignore_errors=True)
         shutil.rmtree(self.directory, ignore_errors=True)
 
 

@@ -62,10 +62,13 @@ def start(wanted: Wanted, tell: Tell) -> dict[str, Any]:
         source = account.furnish(
             session, server["endpoint_url"], server["family"], wanted.identifier, wanted.databases, layout
         )
-    except BaseException:
+    except BaseException as error:
+        told = _last_errors(layout)
         stop.stop(layout, lambda _: None)
         if existed:
             layout.directory.mkdir(exist_ok=True)
+        if isinstance(error, LabError) and told:
+            raise LabError(error.message, f"{error.meaning}; the lab's log says: {told}", error.hint, error.status) from error
         raise
     return {
         "endpoint_url": server["endpoint_url"],
@@ -119,9 +122,16 @@ def _serve(layout: Layout, folder: Path, wanted: Wanted, owner: Owner) -> dict[s
     )
     if process.poll() is not None:
         words = layout.log.read_text(errors="replace").strip().splitlines()[-5:]
-        raise LabError("the lab's server process ended at once", " / ".join(words), f"see {layout.log}")
+        raise LabError("the lab's server process ended at once", " / ".join(words))
     document: dict[str, Any] = json.loads(layout.server.read_text())
     return document
+
+
+def _last_errors(layout: Layout) -> str:
+    """The log goes with the lab, so its errors are told now."""
+    if not layout.log.exists():
+        return ""
+    return " / ".join(line for line in layout.log.read_text(errors="replace").splitlines() if " ERROR " in line)[-1000:]
 
 
 def _free_port() -> int:

@@ -60,16 +60,16 @@ def server_pid(layout: Layout) -> int | None:
 
 
 def _data_directories(layout: Layout) -> list[Path]:
-    return [p / "volume" / "data" for p in _real(layout.instances).glob("*")]
+    return [p / "volume" / "data" for p in layout.instances.glob("*")]
 
 
 def _mounts(layout: Layout) -> list[Path]:
-    return [p / "volume" for p in _real(layout.instances).glob("*") if os.path.ismount(p / "volume")]
+    return [p / "volume" for p in layout.instances.glob("*") if os.path.ismount(p / "volume")]
 
 
 def _ours(layout: Layout, *programs: str) -> Iterator[psutil.Process]:
     """Processes of this lab: the program, with this lab's own directory among its arguments."""
-    roots = {str(layout.directory), str(_real(layout.volumes)), str(layout.volumes)}
+    roots = {str(layout.directory), str(layout.volumes)}
     for process in psutil.process_iter():
         try:
             command = process.cmdline()
@@ -90,7 +90,3 @@ def _ours(layout: Layout, *programs: str) -> Iterator[psutil.Process]:
 
 def _under(argument: str, roots: set[str]) -> bool:
     return any(argument == root or argument.startswith(root + "/") for root in roots)
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, cast
@@ -80,8 +80,9 @@ class Stored:
             subprocess.Popen(argv, stdin=subprocess.PIPE, env=dict(CLEAN), umask=0o077, **owner.credentials()) as tar,
         ):
             assert tar.stdin is not None
-            shutil.copyfileobj(source, tar.stdin, CHUNK)
-            tar.stdin.close()
+            with suppress(BrokenPipeError):  # tar ended early; its status says so below
+                shutil.copyfileobj(source, tar.stdin, CHUNK)
+                tar.stdin.close()
         if tar.returncode:
             raise LabError(f"unpacking a snapshot: tar ended with status {tar.returncode}")
 

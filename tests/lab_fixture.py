@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,18 @@ class Lab:
     directory: Path
     document: dict[str, Any]
     env: dict[str, str]
+    clients: dict[str, Any] = field(default_factory=dict)
 
     @property
     def source(self) -> dict[str, Any]:
         return dict(self.document["source"])
 
     def client(self, service: str) -> Any:
-        session = boto3.session.Session("test", "test", region_name=self.document["region"])
-        return session.client(service, endpoint_url=self.document["endpoint_url"])  # type: ignore[call-overload]
+        if service not in self.clients:
+            session = boto3.session.Session("test", "test", region_name=self.document["region"])
+            client = session.client(service, endpoint_url=self.document["endpoint_url"])  # type: ignore[call-overload]
+            self.clients[service] = client
+        return self.clients[service]
 
     def connect(
         self, database: str | None = None, instance: str | None = None, user: str = "master", password: str | None = None
@@ -75,6 +79,30 @@ class Lab:
             status,
             f"the instance {identifier}",
         )
+
+    def settled_anywhere(self, resource: str) -> str:
+        """Wait until the instance with this resource id is available under whatever name; the name."""
+        filters = [{"Name": "dbi-resource-id", "Values": [resource]}]
+        name = ""
+
+        def look() -> tuple[str, bool]:
+            nonlocal name
+            (found,) = self.client("rds").describe_db_instances(Filters=filters)["DBInstances"]
+            name = found["DBInstanceIdentifier"]
+            return found["DBInstanceStatus"], True
+
+        self._wait(look, "available", f"the instance {resource}")
+        return name
+
+    def gone(self, identifier: str) -> list[str]:
+        """Wait until the instance is deleted; the states seen on the way."""
+
+        def look() -> tuple[str, bool]:
+            found = self.client("rds").describe_db_instances()["DBInstances"]
+            states = [i["DBInstanceStatus"] for i in found if i["DBInstanceIdentifier"] == identifier]
+            return (states or ["gone"])[0], True
+
+        return self._wait(look, "gone", f"the instance {identifier}")[:-1]
 
     def snapshot_settled(self, identifier: str, status: str = "available") -> list[str]:
         """Wait until the snapshot is in this state; the states seen on the way."""
