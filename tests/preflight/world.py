@@ -1,0 +1,173 @@
+"""A small vocabulary for the tests of preflight: make the world bad, look, apply the remedy, look again."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from controller.names import Names
+from controller.preflight.checks import evaluate
+from controller.preflight.facts import CloudFacts, CloudInstance, Facts, ServerFacts, Stage
+from controller.preflight.read import read_server
+from controller.preflight.report import Finding, Report
+from controller.secret import Secret
+from controller.server import Login, Server, SideName
+from controller.waiting import SystemClock
+from psycopg import sql
+from tests.postgres import servers
+
+from stacks.outputs import Outputs, Side
+
+CONTROLLER = "controller"
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+NAMES = Names.of("shop-prod")
+
+GOOD_GROUP: dict[str, str] = {"rds.logical_replication": "1", "track_commit_timestamp": "1"}
+
+
+def outputs(**changes: Any) -> Outputs:
+    """The outputs of the stack shop-prod after its phase `prepare`, with changes."""
+    plain = Outputs(
+        contract=1,
+        stack="shop-prod",
+        phase="prepare",
+        attempt=1,
+        engine="postgres",
+        region="eu-central-1",
+        account="123456789012",
+        source=Side("shop", "db-SOURCE", "127.0.0.1", 5432),
+        target=None,
+        kms_key_arn=KEY,
+        snapshot_arn=None,
+        source_parameter_group="shop-source",
+        target_parameter_group=None,
+    )
+    return replace(plain, **changes)
+
+
+def instance(**changes: Any) -> CloudInstance:
+    """An RDS instance that nothing is wrong with, with changes."""
+    plain = CloudInstance(
+        identifier="shop",
+        resource_id="db-SOURCE",
+        status="available",
+        engine="postgres",
+        encrypted=False,
+        encryption_type=None,
+        kms_key=None,
+        parameter_group="shop-source",
+        parameter_status="in-sync",
+        pending={},
+        public=False,
+        allocated_bytes=100 << 30,
+        max_allocated_bytes=None,
+        read_replicas=(),
+        replica_of=None,
+    )
+    return replace(plain, **changes)
+
+
+def cloud(**changes: Any) -> CloudFacts:
+    plain = CloudFacts(
+        source=instance(), target=None, groups={"shop-source": dict(GOOD_GROUP)}, free_bytes=80 << 30
+    )
+    return replace(plain, **changes)
+
+
+TARGET = Side("shop-encrypted", "db-TARGET", "127.0.0.1", 5432)
+ENCRYPTED = instance(identifier="shop-encrypted", resource_id="db-TARGET", encrypted=True, kms_key=KEY)
+
+
+@dataclass
+class World:
+    """A running server, what this test made on it, and how preflight sees it."""
+
+    server: servers.Server
+    made: list[str] = field(default_factory=list)
+    roles: list[str] = field(default_factory=list)
+
+    @property
+    def major(self) -> int:
+        return int(self.server.sql("SHOW server_version_num")[0][0]) // 10000
+
+    def database(self, name: str, more: str = "") -> str:
+        self.server.sql(f"CREATE DATABASE {_quoted(name)} {more}")
+        self.made.append(name)
+        return name
+
+    def role(self, name: str, attributes: str = "LOGIN") -> str:
+        self.server.sql(f"CREATE ROLE {_quoted(name)} {attributes}")
+        self.roles.append(name)
+        return name
+
+    def sql(self, text: str, database: str = "shop") -> list[tuple[Any, ...]]:
+        """Run SQL as the superuser `postgres`, many statements at once if need be."""
+        return self.server.sql(text, database=database)
+
+    def login(self, role: str = CONTROLLER, side: SideName = "source") -> Server:
+        return Server(side, "127.0.0.1", self.server.port, Login(role, Secret("not needed"), "the test"))
+
+    def facts(self, role: str = CONTROLLER, side: SideName = "source") -> ServerFacts:
+        """What preflight reads of this server. The WAL rate is none of these tests' business."""
+        login = self.login(role, side)
+        try:
+            found = read_server(login, r"encryptdb\_shop\_prod\_%", NoWaiting())
+        finally:
+            login.close()
+        return replace(found, wal=replace(found.wal, measured=1.0, average=None))
+
+    def report(self, role: str = CONTROLLER, *, stage: Stage = Stage.UNPREPARED, **changes: Any) -> Report:
+        given = {"source": None, "outputs": outputs(), "target": None, "cloud": cloud()} | changes
+        source = given.pop("source") or self.facts(role)
+        return evaluate(Facts(names=NAMES, stage=stage, source=source, **given))
+
+    def findings(self, check: str, role: str = CONTROLLER, **given: Any) -> tuple[Finding, ...]:
+        """What one check says."""
+        return tuple(f for f in self.report(role, **given).findings if f.name == check)
+
+    def finding(self, check: str, role: str = CONTROLLER, **given: Any) -> Finding:
+        """The one thing that a check says."""
+        found = self.findings(check, role, **given)
+        assert len(found) == 1, f"expected one finding of {check}: {[str(f) for f in found]}"
+        return found[0]
+
+    def apply(self, finding: Finding) -> None:
+        """Run the remedy exactly as it was printed, where it says that it belongs."""
+        assert finding.remedy is not None
+        self.sql(finding.remedy, finding.database or "postgres")
+
+    def clean(self) -> None:
+        """Drop everything that tests make."""
+        self.server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                        " AND pid <> pg_backend_pid()")
+        for gid, database in self.server.sql("SELECT gid, database FROM pg_prepared_xacts"):
+            self.server.sql(f"ROLLBACK PREPARED '{gid}'", database=database)
+        for (slot,) in self.server.sql("SELECT slot_name FROM pg_replication_slots"):
+            self.server.sql("SELECT pg_drop_replication_slot(%s)", [slot])
+        names = {n for (n,) in self.server.sql("SELECT datname FROM pg_database")} - {
+            "postgres", "template0", "template1"
+        }  # fmt: skip
+        for name in sorted(names):
+            self.server.sql(f"ALTER DATABASE {_quoted(name)} IS_TEMPLATE false")
+            self.server.sql(f"ALTER DATABASE {_quoted(name)} ALLOW_CONNECTIONS true")
+            for (subscription,) in self.server.sql(
+                "SELECT subname FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = %s)",
+                [name],
+            ):
+                quoted = _quoted(subscription)
+                self.server.sql(f"ALTER SUBSCRIPTION {quoted} DISABLE", database=name)
+                self.server.sql(f"ALTER SUBSCRIPTION {quoted} SET (slot_name = NONE)", database=name)
+                self.server.sql(f"DROP SUBSCRIPTION {quoted}", database=name)
+            self.server.sql(f"DROP DATABASE {_quoted(name)} WITH (FORCE)")
+        for role in self.roles:
+            self.server.sql(f"DROP OWNED BY {_quoted(role)}; DROP ROLE {_quoted(role)}")
+        self.server.sql(f"ALTER ROLE {CONTROLLER} RESET ALL")
+
+
+class NoWaiting(SystemClock):
+    """Nothing here measures a rate."""
+
+    def sleep(self, seconds: float) -> None:
+        pass
+
+
+def _quoted(name: str) -> str:
+    return sql.Identifier(name).as_string(None)
