@@ -70,7 +70,8 @@ def create(server: Server) -> None:
         if not exists(server):
             # Another controller may be making it at this very moment.
             with contextlib.suppress(errors.DuplicateDatabase):
-                server.db("postgres").execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name))
+                # From template1, as any: what a provider grants in every database, it grants there.
+                server.db("postgres").execute(sql.SQL("CREATE DATABASE {}").format(name))
         server.db("postgres").execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
         server.db().execute(SCHEMA_SQL)
 
@@ -177,6 +178,14 @@ class Lock:
                 detail="Its connection ended, so another controller may be at work now. This one does nothing more.",
                 hint="Run the command again.",
             ) from None
+
+    def renew(self) -> None:
+        """Take the lock again where a reboot of our own ended its connection. Raises Refused as `acquire`."""
+        try:
+            self.check()
+        except Failed:
+            self.release()
+            self.acquire()
 
     def release(self) -> None:
         """Give the lock back. Safe to call twice."""

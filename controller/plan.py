@@ -23,6 +23,7 @@ PLAN: tuple[Step, ...] = (
         done=prepare.has_parameters,
         act=prepare.set_parameters,
         undo=prepare.restore_parameters,
+        reboots=True,
     ),
     Step(
         name="replication-role",

@@ -16,6 +16,8 @@ def next_step(m: Migration, state: State) -> Step | None:
     """The first step of the plan whose goal is not met; a step that asks anew each time counts as met once
     anything after it is, or when it has been done before."""
     for step in PLAN:
+        if step.command != "prepare" and m.target is None:
+            return step
         if step.name == "catch-up":
             if "caught_up" not in state.records and "open" not in state.records:
                 return step
@@ -40,6 +42,8 @@ def advance(m: Migration, command: Command, state: State, lock: Lock | None = No
             lock.check()
         m.say(step.summary)
         step.act(m, state)
+        if step.reboots and lock is not None:
+            lock.renew()
         state = observe(m, with_mark=True)
         if step.name != "catch-up" and not step.done(m, state):
             raise Failed(

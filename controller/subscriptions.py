@@ -7,7 +7,6 @@ into the statement inside the server. Nested statements are not logged; an error
 """
 
 import os
-import secrets
 
 import psycopg
 from psycopg import sql
@@ -22,6 +21,9 @@ from controller.waiting import Clock, Reporter, SystemClock, wait_until
 
 GONE_SECONDS = 15.0
 """How long a worker or a walsender may take to end after it was told to."""
+
+RIGHT_SECONDS = 10.0
+"""How long the right to replicate may take to act after it was granted."""
 
 _RUN_SQL = """
 -- Runs one statement about a subscription with the connection string in the place of its first %L.
@@ -50,23 +52,6 @@ SELECT s.subenabled, 'pg_' || s.oid, pg_replication_origin_progress('pg_' || s.o
 """
 
 
-def set_replication_password(publisher: Server) -> Secret:
-    """Give the replication role of `publisher` a fresh random password, and return it.
-
-    The server is told its SCRAM verifier only, computed here, so no statement ever holds the password itself.
-    """
-    password = secrets.token_urlsafe(32)
-    with publisher.translated("encryptdb"):
-        connection = publisher.db()
-        verifier = connection.pgconn.encrypt_password(
-            password.encode(), REPLICATION_ROLE.encode(), b"scram-sha-256"
-        ).decode()
-        connection.execute(
-            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(REPLICATION_ROLE), sql.Literal(verifier))
-        )
-    return Secret(password)
-
-
 def create(
     subscriber: Server,
     database: str,
@@ -93,7 +78,22 @@ def create(
                     .format(sql.Identifier(publication), _options(connection, slot))
                     .as_string(connection),
                 )
-            connection.execute(sql.SQL(_RUN_SQL).format(statement=sql.Literal(statement)))
+            _run(connection, sql.SQL(_RUN_SQL).format(statement=sql.Literal(statement)))
+
+
+def _run(connection: Db, statement: sql.Composed) -> None:
+    """Run the statement; where the publisher turns the role away, again for a while: a right just given to it may
+    take a moment to act."""
+    clock = SystemClock()
+    ends = clock.monotonic() + RIGHT_SECONDS
+    while True:
+        try:
+            connection.execute(statement)
+            return
+        except psycopg.errors.Error as error:
+            if "replication" not in str(error) or "walsender" not in str(error) or clock.monotonic() > ends:
+                raise
+        clock.sleep(0.1)
 
 
 def _with_conninfo(subscriber: Server, database: str, publisher: Server, password: Secret) -> Db:

@@ -5,7 +5,7 @@ forward subscription applied. It must not send that back: after the drain its or
 arriving side, made durable by a synchronous commit, and everything before that is skipped.
 """
 
-from controller import subscriptions
+from controller import replication_role, subscriptions
 from controller.cutover.way import Way, synchronous_lsn
 from controller.errors import Refused
 from controller.lsn import LSN
@@ -30,7 +30,7 @@ def prepare(way: Way, *, reporter: Reporter, clock: Clock) -> None:
                     detail="Without it there is no way back.",
                     hint=f"CREATE PUBLICATION {way.publication} FOR ALL TABLES; there, then run the command again.",
                 )
-    password = subscriptions.set_replication_password(way.to)
+    password = replication_role.set_password(way.to)
     for database in way.databases:
         slot = way.back(database.oid)
         with way.to.translated(database.name):

@@ -47,9 +47,7 @@ def server_probes(connection: Db, role: Role) -> dict[str, Refusal | None]:
 
 
 def role_statement(role: Role) -> str:
-    """How `prepare` makes the role of the subscriptions; where it is there, how `replicate` gives it a password."""
-    if role.replication_role:
-        return f"ALTER ROLE {REPLICATION_ROLE} PASSWORD NULL"
+    """How `prepare` makes the role of the subscriptions, under a name that is not taken."""
     name = f"{REPLICATION_ROLE}_preflight"
     if role.rds:
         return f"CREATE ROLE {name} LOGIN; GRANT rds_replication TO {name}"

@@ -2,13 +2,13 @@
 
 from psycopg import sql
 
-from controller import control, mark, subscriptions
+from controller import control, mark, replication_role, subscriptions
 from controller.migration import Migration
 from controller.names import SCHEMA
 from controller.observe import Database, ServerState, State
 from controller.server import Server
 from controller.station import station
-from controller.steps.prepare import drop_replication_role, drop_slot
+from controller.steps.prepare import drop_slot
 
 
 def is_cut_over(m: Migration, state: State) -> bool:
@@ -65,5 +65,5 @@ def take_down(m: Migration, server: Server, observed: ServerState, databases: tu
             db.execute("SET default_transaction_read_only = off")
             db.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(m.names.publication)))
             db.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(SCHEMA)))
-    drop_replication_role(server)
+    replication_role.drop(server)
     control.drop(server)

@@ -7,11 +7,10 @@ from typing import Any
 
 from psycopg import errors, sql
 
-from controller import control, mark, rds
+from controller import control, mark, rds, replication_role
 from controller.cutover import watchdog
 from controller.errors import NotYet, Refused
 from controller.migration import Migration
-from controller.names import REPLICATION_ROLE
 from controller.observe import State, observe_server, to_migrate
 from controller.server import Db, Server
 from controller.waiting import wait_until
@@ -176,47 +175,11 @@ def has_role(m: Migration, state: State) -> bool:
 
 
 def make_role(m: Migration, state: State) -> None:
-    role = sql.Identifier(REPLICATION_ROLE)
-    with m.source.translated("postgres"):
-        db = m.source.db("postgres")
-        with db.transaction():
-            if db.execute("SELECT 1 FROM pg_roles WHERE rolname = 'rds_replication'").fetchone():
-                # On RDS the right to replicate comes with this membership; nobody there may give the attribute.
-                db.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
-                db.execute(sql.SQL("GRANT rds_replication TO {}").format(role))
-            else:
-                db.execute(sql.SQL("CREATE ROLE {} LOGIN REPLICATION").format(role))
-            for database in state.migrated:
-                # Granted only where PUBLIC may not connect, so that an ACL that says nothing goes on saying nothing.
-                row = db.execute(
-                    "SELECT has_database_privilege(%s, %s::oid, 'CONNECT')", [REPLICATION_ROLE, database.oid]
-                ).fetchone()
-                if row == (False,):
-                    db.execute(
-                        sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(database.name), role)
-                    )
+    replication_role.make(m.source, [d.oid for d in state.migrated])
 
 
 def drop_role(m: Migration, state: State) -> None:
-    drop_replication_role(m.source)
-
-
-def drop_replication_role(server: Server) -> None:
-    """Drop the role on one server, with what it was granted."""
-    role = sql.Identifier(REPLICATION_ROLE)
-    with server.translated("postgres"):
-        db = server.db("postgres")
-        with db.transaction():
-            if not db.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [REPLICATION_ROLE]).fetchone():
-                return
-            granted = db.execute(
-                """SELECT DISTINCT datname FROM pg_database, aclexplode(datacl) a
-                    WHERE a.grantee = %s::regrole AND datname <> 'encryptdb'""",
-                [REPLICATION_ROLE],
-            ).fetchall()
-            for (database,) in granted:
-                db.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(sql.Identifier(database), role))
-            db.execute(sql.SQL("DROP ROLE {}").format(role))
+    replication_role.drop(m.source)
 
 
 # Heartbeat, publication, slot: in every migrated database.

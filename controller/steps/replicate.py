@@ -2,7 +2,7 @@
 
 from psycopg import errors, sql
 
-from controller import control, rds, subscriptions
+from controller import control, rds, replication_role, subscriptions
 from controller.cutover import lasting
 from controller.errors import Failed, NotYet, Refused
 from controller.exact_lsn import find_exact_lsn
@@ -195,7 +195,7 @@ def has_subscriptions(m: Migration, state: State) -> bool:
 
 def make_subscriptions(m: Migration, state: State) -> None:
     # One role, so one password for all of them: made anew, and given to those that are there already.
-    password = subscriptions.set_replication_password(m.source)
+    password = replication_role.set_password(m.source)
     for database in state.migrated:
         name = m.names.slot(database.oid)
         subscriptions.create(
@@ -285,8 +285,8 @@ def catch_up(m: Migration, state: State) -> None:
 
 def _applied(m: Migration) -> int:
     """How far the target's origins have come, summed over databases, in bytes."""
-    with m.the_target.translated(CONTROL_DATABASE):
-        row = m.the_target.db().execute(
+    with m.the_target.translated("postgres"):
+        row = m.the_target.db("postgres").execute(
             "SELECT sum(pg_replication_origin_progress(roname, false) - '0/0') FROM pg_replication_origin"
         ).fetchone()  # fmt: skip
     return int(row[0] or 0) if row else 0

@@ -29,3 +29,5 @@ class Step:
     done: Goal
     act: Act
     undo: Act | None
+    reboots: bool = False
+    """Whether `act` may reboot the source: our own connections, the lock's among them, do not outlive that."""
