@@ -101,6 +101,17 @@ def prepared(connection: Db, databases: Sequence[Named]) -> list[str]:
     return [f"{gid!r} of {owner} in {database}" for gid, database, owner in rows]
 
 
+def refuse_prepared(connection: Db, databases: Sequence[Named], side: str) -> None:
+    """Raise Refused, which names them, where there are prepared transactions."""
+    found = prepared(connection, databases)
+    if found:
+        raise Refused(
+            f"There are prepared transactions on the {side}.",
+            detail=f"{'; '.join(found)}. What they hold is on neither side until somebody commits them.",
+            hint="COMMIT PREPARED or ROLLBACK PREPARED them, then run the command again.",
+        )
+
+
 def empty(server: Server, databases: Sequence[Named], *, slots: Sequence[str], seconds: float, clock: Clock) -> None:
     """Send away whoever is connected to databases that a lasting fence has just closed. Apply workers of ours come
     back by themselves. Raises as `clear`."""

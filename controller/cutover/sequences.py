@@ -85,16 +85,16 @@ class Plan:
     known: dict[str, dict[int, Value]]
 
 
-def prepare(way: Way) -> Plan:
-    """Pair the sequences of both sides by name, and copy their state a first time. Before the pause.
+def plan(way: Way) -> Plan:
+    """Pair the sequences of both sides by name, and read what `to` has. Before the pause; changes nothing.
 
     Raises Refused where one side has a sequence that the other has not, or has it otherwise, or it is not ours to set.
     """
-    listed = {server.side: way.in_each(lambda d, s=server: _list(s, d.name)) for server in (way.from_, way.to)}
+    leaving, arriving = way.in_each(lambda d: _list(way.from_, d.name)), way.in_each(lambda d: _list(way.to, d.name))
     problems: list[str] = []
     pairs: dict[str, dict[int, int]] = {}
     for database in (d.name for d in way.databases):
-        here, there = ({s.key: s for s in listed[server.side][database]} for server in (way.from_, way.to))
+        here, there = {s.key: s for s in leaving[database]}, {s.key: s for s in arriving[database]}
         problems += _differences(database, way, here, there)
         pairs[database] = {here[key].oid: there[key].oid for key in here.keys() & there.keys()}
     if problems:
@@ -104,20 +104,18 @@ def prepare(way: Way) -> Plan:
             hint="Definitions are not replicated: make them the same on both sides. For those that are not permitted: "
             f"GRANT SELECT, UPDATE ON SEQUENCE … TO {way.from_.login.user}, on both sides.",
         )
-    plan = Plan(pairs, way.in_each(lambda d: _read(way.to, d.name, list(pairs[d.name].values()))))
-    copy(way, plan)
-    return plan
+    return Plan(pairs, way.in_each(lambda d: _read(way.to, d.name, list(pairs[d.name].values()))))
 
 
-def copy(way: Way, plan: Plan) -> int:
+def copy(way: Way, planned: Plan) -> int:
     """Bring every sequence of `to` to the state that it has on `from_`; returns how many had to be set.
 
-    Raises Refused where a sequence appeared or went since `prepare`."""
-    return sum(way.in_each(lambda d: _copy(way, d.name, plan)).values())
+    Raises Refused where a sequence appeared or went since `plan`."""
+    return sum(way.in_each(lambda d: _copy(way, d.name, planned)).values())
 
 
-def _copy(way: Way, database: str, plan: Plan) -> int:
-    pairs, known = plan.pairs[database], plan.known[database]
+def _copy(way: Way, database: str, planned: Plan) -> int:
+    pairs, known = planned.pairs[database], planned.known[database]
     with way.from_.translated(database):
         present = {oid for (oid,) in way.from_.db(database).execute(OIDS_SQL).fetchall()}
     if present != pairs.keys():

@@ -72,10 +72,12 @@ class Watchdog:
             )
 
     def end(self, control_connection: Db) -> None:
-        """End it because the fence is down already. Safe to repeat."""
+        """End it if the fence is down already; else it stays and does its work. Safe to repeat."""
         with contextlib.suppress(psycopg.Error):
             control_connection.execute(
-                "SELECT pg_terminate_backend(%s) WHERE encryptdb.watching(%s)", [self.pid, self.pid]
+                "SELECT pg_terminate_backend(%s) WHERE encryptdb.watching(%s) AND NOT EXISTS "
+                "(SELECT FROM encryptdb.fence)",
+                [self.pid, self.pid],
             )
         self.connection.close()
 
@@ -118,7 +120,7 @@ def left_over(server: Server) -> list[str]:
             return []
 
 
-def restore(server: Server, why: str) -> list[str]:
+def restore_leftover(server: Server, why: str = "an earlier run was cut off") -> list[str]:
     """Take down a fence that was left, end its watchdog, and return the databases. Only for a side that serves."""
     found = left_over(server)
     if found:

@@ -52,20 +52,27 @@ class Way:
     def forward_slots(self) -> list[str]:
         return [self.forward(d.oid) for d in self.databases]
 
-    def warm_up(self, statement_seconds: float) -> None:
-        """Open every connection that the pause needs, anew, and make each commit on them wait for the disk.
-
-        Inside the pause no connection could be opened any more; a statement may take `statement_seconds`.
-        """
+    def warm_up(self) -> None:
+        """Open every connection that the pause needs, anew, and make each commit on them wait for the disk: inside
+        the pause none could be opened any more."""
         for server in (self.from_, self.to):
             server.close()
+        self._in_all("SELECT set_config('synchronous_commit', 'on', false)")
+
+    def limit(self, seconds: float) -> None:
+        """No statement on these connections may take longer."""
+        self._in_all(f"SELECT set_config('statement_timeout', '{int(seconds * 1000)}', false)")
+
+    def _in_all(self, statement: str) -> None:
+        for server in (self.from_, self.to):
             for database in (CONTROL_DATABASE, *(d.name for d in self.databases)):
                 with server.translated(database):
-                    server.db(database).execute(
-                        "SELECT set_config('synchronous_commit', 'on', false), "
-                        "set_config('statement_timeout', %s, false)",
-                        [str(int(statement_seconds * 1000))],
-                    )
+                    server.db(database).execute(statement.encode())
+
+    def cool_down(self) -> None:
+        """Close them all, so that whoever comes next gets connections with the usual limits."""
+        self.from_.close()
+        self.to.close()
 
     def in_each(self, work: Callable[[Named], T]) -> dict[str, T]:
         """Do the same in every database, at the same time, and return the results by name. Raises the first error."""

@@ -1,0 +1,49 @@
+"""cutover: move the applications to the target. Running it is the approval."""
+
+from typing import Any
+
+from controller import control
+from controller.cutover import finish
+from controller.cutover.conduct import conduct, make_switches, serving
+from controller.cutover.move import Observer, unseen
+from controller.cutover.way import Way
+from controller.errors import NotYet
+from controller.migration import Migration
+from controller.observe import observe
+from controller.runner import locked
+
+
+def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
+    """Its document: pause_ms, steps_ms, end_lsns. Run again it returns the same one, or completes what was cut off.
+
+    Raises NotYet before the target has caught up, Refused where going on would not be safe, Failed where it broke off.
+    """
+    m.the_target  # noqa: B018  (raises NotYet, before anything else is asked)
+    state = observe(m)
+    if serving(state) == "target":
+        return _complete(m, reachable=state.source is not None)
+    if not state.migrated or "exact_lsn" not in state.records:
+        raise NotYet(
+            "The target does not follow the source yet.",
+            hint=f"Run python -m controller replicate --stack {m.outputs.stack} first.",
+        )
+    with locked(m, target=True):
+        if not m.options.dry_run:
+            control.note(m.source, "cutover begun", approved_by=m.options.approved_by or control.who())
+        return conduct(
+            m,
+            Way.cutover(m, state.migrated),
+            way_back=m.outputs.rollback_window != "none",
+            observer=observer,
+        )
+
+
+def _complete(m: Migration, *, reachable: bool) -> dict[str, Any]:
+    """The target is open already: return what was recorded, or do what an earlier run left."""
+    document: dict[str, Any] | None = (control.records(m.the_target) or {}).get("cutover")
+    if document is not None:
+        return document
+    with locked(m, source=reachable, target=True):
+        way = Way.cutover(m, observe(m).migrated)
+        m.say("the target is open already: completing what is left")
+        return finish.complete(way, make_switches(m, way), moved=None, reporter=m.reporter, clock=m.clock)

@@ -1,0 +1,222 @@
+"""What must hold before the pause begins. Everything is looked at, then the first grave finding is raised.
+
+Not yet (status 3): something that time or another command brings. Refused (status 4): what would lose or repeat rows,
+or could not be taken back.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from controller.cutover import fence, lasting, markers
+from controller.cutover.lasting import Named
+from controller.cutover.way import Way
+from controller.errors import Failed, NotYet, Refused
+from controller.names import CONTROL_DATABASE
+from controller.observe import ServerState, to_migrate
+from controller.server import Server
+from controller.waiting import Clock, Reporter
+
+TABLES_SQL = """
+-- Every table that holds rows of its own or partitions them, with its columns.
+SELECT n.nspname::text, c.relname::text, c.relkind::text,
+       (SELECT string_agg(format('%I %s%s', a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated), ', '
+                          ORDER BY a.attname)
+          FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+"""
+
+RIGHTS_SQL = """
+-- What ending other sessions and reading who they are needs.
+SELECT r.rolname::text FROM pg_roles r WHERE r.rolname IN ('pg_signal_backend', 'pg_read_all_stats')
+   AND NOT pg_has_role(r.oid, 'USAGE')
+UNION ALL
+SELECT format('the owner of database %s, %s', d.datname, pg_get_userbyid(d.datdba))
+  FROM pg_database d WHERE d.oid = ANY (%s) AND NOT pg_has_role(d.datdba, 'USAGE')
+"""
+
+LONG_SQL = """
+-- Transactions that have been running for more than a second: the fence ends them.
+SELECT format('pid %s of %s in %s, running for %s s', pid, usename, datname,
+              extract(epoch FROM clock_timestamp() - xact_start)::int)
+  FROM pg_stat_activity
+ WHERE datid = ANY (%s) AND xact_start < clock_timestamp() - interval '1 s' AND backend_type = 'client backend'
+   AND pid <> ALL (%s)
+ ORDER BY xact_start LIMIT 10
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One reason not to begin."""
+
+    kind: Literal["not yet", "refused"]
+    message: str
+    detail: str
+    hint: str
+
+
+def check(way: Way, leaving: ServerState, arriving: ServerState, *, way_back: bool) -> None:
+    """Raise Refused or NotYet, with everything that was found."""
+    found = [
+        *_states(way, leaving, arriving),
+        *_prepared(way),
+        *_rights(way, way.from_),
+        *_rights(way, way.to),
+        *(_leaks(way) if way_back else ()),
+    ]
+    # The tables can only be read where the databases are there on both sides.
+    if not found:
+        found += _tables(way)
+    if not found:
+        return
+    gravest = sorted(found, key=lambda f: f.kind != "refused")[0]
+    others = [f"{f.message} {f.detail}" for f in found if f is not gravest]
+    raise (Refused if gravest.kind == "refused" else NotYet)(
+        gravest.message,
+        detail=gravest.detail + (f" Also: {' '.join(others)}" if others else ""),
+        hint=gravest.hint,
+    )
+
+
+def _states(way: Way, leaving: ServerState, arriving: ServerState) -> Iterator[Finding]:
+    """From what was observed. Pure."""
+    yield from _replication(way, leaving, arriving)
+    new = {d.oid: d.name for d in to_migrate(leaving)}.items() - {d.oid: d.name for d in way.databases}.items()
+    if new:
+        yield Finding(
+            "refused",
+            f"There are databases on the {way.from_.side} that do not move along.",
+            f"Made (or renamed) since the snapshot: {', '.join(sorted(name for _, name in new))}.",
+            "They would stay behind on the unencrypted side. Drop them, or abandon and begin again with a new attempt.",
+        )
+    closed = {was["name"] for was in (arriving.records or {}).get(lasting.RECORD, {}).values()}
+    open_ = [d.name for d in way.databases if d.name not in closed]
+    if open_ and not any(f.kind == "not yet" for f in _replication(way, leaving, arriving)):
+        yield Finding(
+            "refused",
+            f"The {way.to.side} is not closed.",
+            f"Applications may be writing in: {', '.join(open_)}.",
+            "Run `python -m controller replicate`: it closes the copy to everyone but the apply workers.",
+        )
+
+
+def _replication(way: Way, leaving: ServerState, arriving: ServerState) -> Iterator[Finding]:
+    if leaving.settings["wal_level"] != "logical":
+        yield Finding(
+            "refused",
+            f"Logical replication was switched off on the {way.from_.side}.",
+            f"Its wal_level is {leaving.settings['wal_level']}: changes may be missing.",
+            "Somebody attached another parameter group. Abandon, set attempt one higher, and begin again.",
+        )
+    for database in way.databases:
+        name = way.forward(database.oid)
+        slot, subscription = leaving.slots.get(name), arriving.subscriptions.get(name)
+        if subscription is None or not subscription.enabled:
+            yield Finding(
+                "not yet",
+                f"Database {database.name!r} does not follow.",
+                f"The subscription {name} on the {way.to.side} is {'disabled' if subscription else 'not there'}.",
+                "Run `python -m controller replicate` first." if way.name == "cutover" else "Run cutover again first.",
+            )
+        elif slot is None or slot.wal_status == "lost":
+            yield Finding(
+                "refused",
+                f"The slot of database {database.name!r} is gone.",
+                f"{name} on the {way.from_.side} is {'invalidated' if slot else 'not there'}: changes are lost to it.",
+                "Abandon, set attempt one higher, and begin again.",
+            )
+
+
+def _prepared(way: Way) -> Iterator[Finding]:
+    with way.from_.translated(CONTROL_DATABASE):
+        found = fence.prepared(way.from_.db(), way.databases)
+    if found:
+        yield Finding(
+            "refused",
+            f"There are prepared transactions on the {way.from_.side}.",
+            f"{'; '.join(found)}. What they hold is on neither side until somebody commits them.",
+            "COMMIT PREPARED or ROLLBACK PREPARED them, then run the command again.",
+        )
+
+
+def _rights(way: Way, server: Server) -> Iterator[Finding]:
+    with server.translated(CONTROL_DATABASE):
+        rows = server.db().execute(RIGHTS_SQL, [[d.oid for d in way.databases]]).fetchall()
+    if rows:
+        user = server.login.user
+        yield Finding(
+            "refused",
+            f"The role {user!r} may not fence the {server.side}.",
+            f"It is not a member of: {', '.join(name for (name,) in rows)}.",
+            f"On the {server.side}, for each: GRANT role TO {user}.",
+        )
+
+
+def _leaks(way: Way) -> Iterator[Finding]:
+    roles = lasting.still_enter(way.from_, way.databases, keep=way.keep)
+    if roles:
+        yield Finding(
+            "refused",
+            f"The {way.from_.side} could not be kept closed.",
+            "These roles inherit from one that replication or the controller needs: "
+            + ", ".join(sorted({role for _, role in roles})) + ".",
+            "REVOKE that membership from them, or give the controller a role of its own.",
+        )  # fmt: skip
+
+
+def _tables(way: Way) -> Iterator[Finding]:
+    here = way.in_each(lambda d: _tables_of(way.from_, d))
+    there = way.in_each(lambda d: _tables_of(way.to, d))
+    differ: list[str] = []
+    for database in here:
+        for schema, name in sorted(here[database].keys() | there[database].keys()):
+            one, other = here[database].get((schema, name)), there[database].get((schema, name))
+            if one != other:
+                what = "columns differ" if one and other else f"only on the {(way.from_ if one else way.to).side}"
+                differ.append(f"{database}: {schema}.{name} ({what})")
+    if differ:
+        yield Finding(
+            "refused",
+            "The tables of both sides differ.",
+            f"{'; '.join(differ[:20])}{f' and {len(differ) - 20} more' if len(differ) > 20 else ''}. Definitions are "
+            "not replicated, and rows of a table that is only on one side are skipped in silence.",
+            "Where no row was written to it yet: make the same change on both sides. Otherwise abandon, set attempt "
+            "one higher, and begin again; and change no schema until the cutover is done.",
+        )
+
+
+def _tables_of(server: Server, database: Named) -> dict[tuple[str, str], tuple[str, str | None]]:
+    with server.translated(database.name):
+        rows = server.db(database.name).execute(TABLES_SQL).fetchall()
+    return {(schema, name): (kind, columns) for schema, name, kind, columns in rows}
+
+
+def rehearse(way: Way, *, max_pause: float, clock: Clock) -> dict[str, float]:
+    """Send one marker through without a fence; milliseconds for the commit and for its arrival.
+
+    Raises NotYet where it does not arrive in half of the longest pause: then the pause would not suffice."""
+    began = clock.monotonic()
+    marks = markers.commit(way)
+    marked = clock.monotonic()
+    try:
+        markers.drain(way, marks, seconds=max_pause / 2, clock=clock)
+    except Failed as problem:
+        raise NotYet(
+            f"The {way.to.side} has not caught up.",
+            detail=f"A change made just now did not arrive within {max_pause / 2:g} s, half of the longest pause. "
+            f"{problem.detail}",
+            hint="Run `python -m controller replicate`: it ends when the target has caught up. If it never does, see "
+            "what `status` says about the lag.",
+        ) from None
+    return {"mark": round(1000 * (marked - began), 1), "drain": round(1000 * (clock.monotonic() - marked), 1)}
+
+
+def name_long_transactions(way: Way, reporter: Reporter) -> None:
+    """Tell whom the fence will end."""
+    with way.from_.translated(CONTROL_DATABASE):
+        rows = way.from_.db().execute(LONG_SQL, [[d.oid for d in way.databases], [*way.from_.pids(), 0]]).fetchall()
+    for (words,) in rows:
+        reporter.say(f"the fence will end a transaction: {words}")

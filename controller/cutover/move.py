@@ -1,0 +1,197 @@
+"""The move itself: one function of (from, to). Rollback is this function with the sides exchanged."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from controller import subscriptions
+from controller.cutover import fence, markers, reverse, sequences, watchdog
+from controller.cutover.opening import Opening, Unknown
+from controller.cutover.undo import Undo, uninterrupted
+from controller.cutover.way import Way
+from controller.errors import Problem
+from controller.names import CONTROL_DATABASE
+from controller.switches import Switch
+from controller.waiting import Clock, Reporter
+
+Moment = Literal["begin", "end"]
+Observer = Callable[[str, Moment], None]
+"""Told when each verb begins and ends."""
+
+ABORT_MARGIN = 0.2
+"""The share of the longest pause, at most a second, that is kept for undoing by ourselves before the watchdog acts."""
+
+PAUSE_SHARE = 0.3
+"""The share of the longest pause that poolers have to hold their clients, and the fence to become empty."""
+
+SWITCH_ATTEMPTS = 3
+"""How often a switch is tried before its clients are let go all the same."""
+
+
+@dataclass
+class Stopwatch:
+    """Milliseconds per verb, and since the first one that holds a write back."""
+
+    clock: Clock
+    observer: Observer
+    steps_ms: dict[str, float] = field(default_factory=dict)
+    _pause_began: float | None = None
+
+    @contextlib.contextmanager
+    def verb(self, name: str) -> Iterator[None]:
+        began = self.clock.monotonic()
+        if name in ("pause", "fence") and self._pause_began is None:
+            self._pause_began = began
+        self.observer(name, "begin")
+        yield
+        self.steps_ms[name] = round(1000 * (self.clock.monotonic() - began), 1)
+        self.observer(name, "end")
+
+    def pause_ms(self) -> float:
+        """From the first PAUSE, or the fence, to now."""
+        return 0.0 if self._pause_began is None else round(1000 * (self.clock.monotonic() - self._pause_began), 1)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was made before the pause, so that it costs nothing in it."""
+
+    sequences: sequences.Plan
+    opening: Opening
+    switches: Sequence[Switch]
+    way_back: bool
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The record of the move, and the switches that failed (each was let go of its clients all the same)."""
+
+    record: dict[str, Any]
+    switch_problems: list[Problem]
+
+
+def move(
+    way: Way, prepared: Prepared, *, max_pause: float, reporter: Reporter, clock: Clock, observer: Observer
+) -> Moved:
+    """Move the applications from `way.from_` to `way.to`.
+
+    Any exception before OPEN (Ctrl-C included) ends with the left side serving, its databases and poolers as they were,
+    and the changes still following. Raises Unknown, and undoes nothing, where OPEN's outcome cannot be learnt.
+    """
+    watch = Stopwatch(clock, observer)
+    databases, leaving = way.databases, way.from_.db()
+    deadline = clock.monotonic() + max_pause
+    last_moment = deadline - min(1.0, ABORT_MARGIN * max_pause)
+    with Undo(way.from_, clock, deadline) as undo:
+        if prepared.way_back:
+            undo.then("drop the way back", lambda: reverse.drop(way, reporter=reporter, clock=clock))
+
+        with watch.verb("watchdog"):
+            dog = watchdog.start(way.from_, max_pause, reporter=reporter, clock=clock)
+            undo.first("end the watchdog", lambda: dog.end(way.from_.db()))
+
+        with watch.verb("pause"):
+            for switch in prepared.switches:
+                undo.first(f"let go of the clients of {switch.name}", switch.resume)
+                switch.pause(PAUSE_SHARE * max_pause)
+
+        with watch.verb("fence"), way.from_.translated(CONTROL_DATABASE):
+            # Registered first: the answer may be lost although the fence is up.
+            undo.first("take the fence down", lambda: take_down(way))
+            fence.up(leaving, databases)
+            fence.clear(
+                leaving,
+                databases,
+                spared=way.from_.pids(),
+                slots=way.forward_slots(),
+                seconds=PAUSE_SHARE * max_pause,
+                clock=clock,
+                side=way.from_.side,
+            )
+            fence.refuse_prepared(leaving, databases, way.from_.side)
+
+        # Only now: an end read before the fence holds is no end.
+        with watch.verb("mark"):
+            ends = markers.commit(way)
+
+        with watch.verb("drain"):
+            markers.drain(way, ends, seconds=last_moment - clock.monotonic(), clock=clock)
+
+        with watch.verb("sequences"):
+            sequences.copy(way, prepared.sequences)
+
+        with watch.verb("detach"):
+            undo.then("let the changes follow again", lambda: follow_again(way))
+            way.in_each(lambda d: subscriptions.disable(way.to, d.name, way.forward(d.oid), clock=clock))
+
+        if prepared.way_back:
+            # After the forward workers are gone: what they wrote must not be sent back.
+            with watch.verb("way back"):
+                reverse.advance(way)
+
+        with watch.verb("open"), uninterrupted():
+            record = {
+                "at": datetime.now(UTC).isoformat(),
+                "side": way.to.side,
+                "way_back": prepared.way_back,
+                "end_lsns": {name: str(marker.lsn) for name, marker in ends.items()},
+                "steps_ms": dict(watch.steps_ms),
+            }
+            prepared.opening.execute(record)
+            with way.from_.translated(CONTROL_DATABASE):
+                dog.stand_down(leaving, databases)
+            undo.deadline = None
+            try:
+                prepared.opening.commit(clock)
+            except Unknown:
+                undo.past_return()
+                raise
+            undo.past_return()
+            dog.connection.close()
+
+    # From here on nothing is undone: what fails is repeated and told.
+    with watch.verb("switch"):
+        problems = [p for s in prepared.switches if (p := turn(s, clock)) is not None]
+    return Moved(record | {"pause_ms": watch.pause_ms(), "steps_ms": watch.steps_ms}, problems)
+
+
+def turn(switch: Switch, clock: Clock) -> Problem | None:
+    """Apply, check, and let the clients go, whatever happened. Returns what went wrong, after a few attempts."""
+    problem: Problem | None = None
+    for attempt in range(SWITCH_ATTEMPTS):
+        if attempt:
+            clock.sleep(0.2)
+        try:
+            switch.apply()
+            switch.check()
+            problem = None
+            break
+        except Problem as found:
+            problem = found
+    try:
+        switch.resume()
+    except Problem as found:
+        problem = problem or found
+    return problem
+
+
+def take_down(way: Way) -> None:
+    """Take the fence down, over a new connection where the old one is gone."""
+    try:
+        with way.from_.translated(CONTROL_DATABASE):
+            fence.down(way.from_.db(), "the move was broken off")
+    except Exception:
+        way.from_.drop_cached(CONTROL_DATABASE)
+        with way.from_.translated(CONTROL_DATABASE):
+            fence.down(way.from_.db(), "the move was broken off")
+
+
+def follow_again(way: Way) -> None:
+    """Enable the forward subscriptions again: the migration goes on following."""
+    way.in_each(lambda d: subscriptions.enable(way.to, d.name, way.forward(d.oid)))
+
+
+def unseen(verb: str, moment: Moment) -> None:
+    """The observer of whoever does not look."""

@@ -1,0 +1,90 @@
+"""OPEN, the point of no return: one transaction on the arriving side writes the record and opens the databases.
+
+Everything is executed beforehand and only the COMMIT is left when the watchdog has stood down: between those two nobody
+would take the fence down, so it must be short. An answer that is lost on the way is asked for again; while it is
+unknown, neither side is opened by us.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+
+from controller import control
+from controller.cutover import epoch, lasting
+from controller.cutover.way import Way
+from controller.errors import Failed
+from controller.names import CONTROL_DATABASE
+from controller.server import Db
+from controller.waiting import Clock
+
+ASK_SECONDS = 10.0
+"""How long we try to learn whether a COMMIT whose answer was lost has happened."""
+
+OUTDATED = ("cutover", "rollback", "rolled_back", "opened", "switched", "source_closed", "target_closed")
+"""Records of an earlier epoch that would be taken for this one's."""
+
+
+class Unknown(Failed):
+    """Nobody can say at the moment whether the other side is open."""
+
+
+class NotOpened(Failed):
+    """The transaction did not commit: the other side is closed as before."""
+
+
+class Opening:
+    """The transaction. `prepare` before the pause, `execute` in it, `commit` last."""
+
+    def __init__(self, way: Way, number: int) -> None:
+        self.way, self.number = way, number
+        self.connection: Db = way.to.connect(CONTROL_DATABASE, synchronous_commit="on")
+        self.opened = False
+        with way.to.translated(CONTROL_DATABASE), self.connection.transaction():
+            self.statements = lasting.plan_reopen(self.connection, way.databases)
+
+    def execute(self, record: Mapping[str, Any]) -> None:
+        """Do all but the COMMIT."""
+        with self.way.to.translated(CONTROL_DATABASE):
+            self.connection.execute("BEGIN")
+            self.connection.execute("DELETE FROM encryptdb.record WHERE key = ANY (%s)", [list(OUTDATED)])
+            control.write(self.connection, epoch.OPEN, dict(record) | {"epoch": self.number})
+            if self.way.name == "rollback":
+                control.write(self.connection, "rolled_back", {"epoch": self.number})
+            if self.statements is not None:
+                self.connection.execute(self.statements)
+
+    def commit(self, clock: Clock) -> None:
+        """OPEN. Raises NotOpened where it certainly did not happen, Unknown where nobody can tell."""
+        try:
+            self.connection.execute("COMMIT")
+        except psycopg.Error as error:
+            if not self._happened(clock):
+                explained = self.way.to.explain(error, CONTROL_DATABASE)
+                raise NotOpened(explained.message, detail=explained.detail, hint=explained.hint) from None
+        finally:
+            self.connection.close()
+        self.opened = True
+
+    def close(self) -> None:
+        """Give up the transaction, if it is not committed. Safe to repeat."""
+        with contextlib.suppress(psycopg.Error):
+            self.connection.close()
+
+    def _happened(self, clock: Clock) -> bool:
+        started = clock.monotonic()
+        while True:
+            self.way.to.close()
+            try:
+                return epoch.epoch(control.records(self.way.to)) >= self.number
+            except Failed as problem:
+                if clock.monotonic() - started > ASK_SECONDS:
+                    raise Unknown(
+                        f"Whether the {self.way.to.side} was opened is not known.",
+                        detail=f"Its answer to COMMIT was lost, and it does not answer now: {problem.detail} "
+                        f"The {self.way.from_.side} stays closed, because two open sides would be worse than none.",
+                        hint=f"Bring the {self.way.to.side} back within reach, then run the command again: it reads "
+                        "there what happened and completes it, or opens the side that was left.",
+                    ) from None
+                clock.sleep(0.2)

@@ -1,0 +1,105 @@
+"""Switches: how applications are told where the database is. Several at once, chosen in the stack's config.
+
+Before OPEN a switch may hold clients back (`pause`) but changes nothing; after OPEN it is applied, checked, and clients
+are let go (`resume`). One that fails after OPEN is repeated and reported, never answered by opening the other side.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from controller.aws import Aws
+from controller.errors import Usage
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server is reached."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What every switch is told: from where to where, and how to reach AWS and the environment."""
+
+    from_: Endpoint
+    to: Endpoint
+    aws: Aws
+    environ: Mapping[str, str]
+
+
+class Switch(Protocol):
+    """One switch. Made by its kind's factory, which raises Usage (naming the key) for a wrong config."""
+
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """What the operator knows it by."""
+        ...
+
+    def probe(self) -> None:
+        """Look whether everything below would work, changing nothing. Raises a Problem."""
+
+    def pause(self, seconds: float) -> None:
+        """Hold clients back, in at most `seconds`. Raises Failed where they cannot be held in that time."""
+
+    def apply(self) -> None:
+        """Point clients to the new side. Safe to repeat."""
+
+    def check(self) -> None:
+        """Read back that `apply` took effect. Raises Failed."""
+
+    def undo(self) -> None:
+        """Point clients to where they were before `apply`."""
+
+    def resume(self) -> None:
+        """Let clients go. Safe to repeat, and where nobody was held."""
+
+    def release(self) -> dict[str, Any] | None:
+        """What a guard needs to let clients go if this process dies (see `guard`); None where nobody is held."""
+        ...
+
+
+Factory = Callable[[Mapping[str, Any], Target], Switch]
+
+
+def _kinds() -> dict[str, Factory]:
+    from controller.switches import pgbouncer, secretsmanager
+
+    return {"pgbouncer": pgbouncer.PgBouncer.read, "secretsmanager": secretsmanager.SecretsManager.read}
+
+
+def build(documents: tuple[Mapping[str, Any], ...], from_: Endpoint, to: Endpoint, aws: Aws) -> list[Switch]:
+    """The switches of a stack, those that hold clients back first. Raises Usage, which names the key."""
+    kinds = _kinds()
+    target = Target(from_, to, aws, os.environ)
+    made: list[Switch] = []
+    for number, document in enumerate(documents):
+        kind = document.get("kind")
+        if kind not in kinds:
+            raise Usage(
+                f"switches[{number}].kind: {kind!r} is not known.",
+                hint=f"Known kinds: {', '.join(kinds)}. Correct `switches` in the stack's config, then pulumi up.",
+            )
+        try:
+            made.append(kinds[str(kind)](document, target))
+        except Usage as problem:
+            raise Usage(
+                f"switches[{number}].{problem.message}", detail=problem.detail, hint=problem.hint
+            ) from None
+    return sorted(made, key=lambda s: s.release() is None)
+
+
+def text(document: Mapping[str, Any], key: str) -> str:
+    """A required string of a switch's config. Raises Usage."""
+    value = document.get(key)
+    if not isinstance(value, str) or not value:
+        raise Usage(f"{key}: expected a string, found {value!r}.")
+    return value

@@ -1,0 +1,278 @@
+"""PgBouncer: hold clients at the pooler, change the host in its configuration file, let them go. No client sees an
+error; each waits for as long as the pause lasts.
+
+    {"kind": "pgbouncer",
+     "admin": "postgresql://user@host:port/pgbouncer",
+     "configFile": "/etc/pgbouncer/pgbouncer.ini",
+     "passwordEnv": "ENCRYPTDB_PGBOUNCER_PASSWORD",    optional: the environment variable with the password
+     "databases": {"pool": "database"} or ["pool"]}    optional: by default every entry that points to `from`
+"""
+
+import contextlib
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from controller.errors import Failed, Refused, Usage
+from controller.secret import Secret
+from controller.switches import Endpoint, Target, ini, text
+from controller.switches.console import Console, ConsoleError, Row
+
+
+@dataclass
+class PgBouncer:
+    """One pooler: its admin console, its configuration file, and the pools of it that move."""
+
+    admin: str
+    password: Secret | None
+    config_file: Path
+    databases: frozenset[str] | None
+    from_: Endpoint
+    to: Endpoint
+    kind: str = "pgbouncer"
+    _pools: list[str] = field(default_factory=list)
+    _before: str | None = None
+    _console: Console | None = None
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any], target: Target) -> "PgBouncer":
+        """From the stack's config. Raises Usage."""
+        admin = text(document, "admin")
+        if Console.has_password(admin):
+            raise Usage(
+                "admin: holds a password, and stack outputs are no place for one.",
+                hint="Leave it out there and name the environment variable that holds it in passwordEnv.",
+            )
+        variable = document.get("passwordEnv")
+        if variable is not None and variable not in target.environ:
+            raise Usage(f"passwordEnv: the environment has no variable {variable!r}.")
+        chosen = document.get("databases")
+        if chosen is not None and not isinstance(chosen, list | tuple | Mapping):
+            raise Usage(f"databases: expected an object or a list, found {chosen!r}.")
+        return cls(
+            admin=admin,
+            password=Secret(target.environ[variable]) if variable else None,
+            config_file=Path(text(document, "configFile")),
+            databases=frozenset(map(str, chosen)) if chosen else None,
+            from_=target.from_,
+            to=target.to,
+        )
+
+    @property
+    def name(self) -> str:
+        return f"PgBouncer at {Console.where(self.admin)}"
+
+    def probe(self) -> None:
+        """Reachable, ours to pause, its file ours to write, its pools pointing to the side that is left."""
+        selected = self._selected(self._text())
+        if not os.access(self.config_file, os.W_OK) or not os.access(self.config_file.parent, os.W_OK):
+            raise Failed(
+                f"{self.name}: {self.config_file} cannot be written.",
+                detail="Its new version is written beside it and renamed, so the directory must be writable as well.",
+                hint="Run the controller where the pooler's file is, as a user who may write it.",
+            )
+        pools = self._show_databases()
+        self._pools = [
+            p["name"]
+            for p in pools
+            if (p["name"] in selected or "*" in selected) and self._is(p, self.from_)
+        ]
+        missing = [s for s in selected if s != "*" and s not in {p["name"] for p in pools}]
+        if missing or not self._pools:
+            raise Refused(
+                f"{self.name} does not run what {self.config_file} says.",
+                detail=f"It has no pool that points to {self.from_} named: {', '.join(missing or sorted(selected))}.",
+                hint="RELOAD it, or name the file that it really reads.",
+            )
+        session = [p["name"] for p in pools if p["name"] in self._pools and self._mode(p) == "session"]
+        if session:
+            raise Refused(
+                f"{self.name} pools {', '.join(session)} by session.",
+                detail="PAUSE would wait until every client has disconnected.",
+                hint="Set pool_mode = transaction for them, or take this switch out and let the clients reconnect.",
+            )
+        for pool in pools:
+            if pool["name"] in self._pools:
+                self._may_pause(pool)
+
+    def pause(self, seconds: float) -> None:
+        try:
+            with contextlib.ExitStack() as stack:
+                waiting = []
+                for pool in self._pools:
+                    console = stack.enter_context(self._connect())
+                    console.send(f"PAUSE {_quoted(pool)}")
+                    waiting.append(console)
+                for console in waiting:
+                    console.wait(seconds)
+        except ConsoleError as error:
+            raise Failed(
+                f"{self.name} could not hold its clients within {seconds:g} s.",
+                detail=str(error),
+                hint="A transaction in one of its pools does not end. See SHOW SERVERS there.",
+            ) from None
+
+    def apply(self) -> None:
+        before = self._text()
+        if self._before is None:
+            self._before = before
+        changed = ini.repoint(before, self._points_to(self.from_), self.to.host, self.to.port)
+        if changed != before:
+            self._write(changed)
+        self._do("RELOAD")
+
+    def check(self) -> None:
+        selected = self._selected(self._text(), either=True)
+        wrong = [p["name"] for p in self._show_databases() if p["name"] in selected and not self._is(p, self.to)]
+        if wrong:
+            raise Failed(
+                f"{self.name} does not point to {self.to} yet: {', '.join(wrong)}.",
+                hint=f"See whether it really reads {self.config_file}.",
+            )
+
+    def undo(self) -> None:
+        if self._before is not None:
+            self._write(self._before)
+            self._do("RELOAD")
+
+    def resume(self) -> None:
+        try:
+            paused = self._pools or [p["name"] for p in self._query("SHOW DATABASES") if p.get("paused") == "1"]
+            for pool in paused:
+                try:
+                    self._query(f"RESUME {_quoted(pool)}")
+                except ConsoleError as error:
+                    if "not paused" not in str(error):
+                        raise
+        except ConsoleError as error:
+            raise Failed(
+                f"{self.name} may still be holding its clients.",
+                detail=str(error),
+                hint="In its admin console: RESUME;",
+            ) from None
+
+    def release(self) -> dict[str, Any] | None:
+        return {
+            "admin": self.admin,
+            "password": self.password.reveal() if self.password else None,
+            "pools": list(self._pools),
+        }
+
+    def _text(self) -> str:
+        try:
+            return self.config_file.read_bytes().decode()
+        except OSError as error:
+            raise Failed(
+                f"{self.name}: {self.config_file} cannot be read.",
+                detail=str(error.strerror),
+                hint="Run the controller where the pooler's file is, or correct configFile.",
+            ) from None
+
+    def _selected(self, content: str, either: bool = False) -> set[str]:
+        points = {e.name for e in ini.entries(content) if self._points_to(self.from_)(e)}
+        if either:
+            points |= {e.name for e in ini.entries(content) if self._points_to(self.to)(e)}
+        if not points or (self.databases and not self.databases <= points):
+            absent = sorted(self.databases - points) if self.databases else []
+            raise Refused(
+                f"{self.name}: {self.config_file} has no entry that points to {self.from_}"
+                + (f" for {', '.join(absent)}." if absent else "."),
+                detail=f"It has: {', '.join(f'{e.name} → {e.host}:{e.port}' for e in ini.entries(content)) or 'none'}.",
+                hint="The switch changes entries of [databases] in this very file whose host is the database's.",
+            )
+        return points
+
+    def _points_to(self, endpoint: Endpoint) -> Any:
+        def matches(entry: ini.Entry) -> bool:
+            chosen = self.databases is None or entry.name in self.databases
+            return chosen and entry.port == endpoint.port and _same_host(entry.host, endpoint.host)
+
+        return matches
+
+    def _is(self, pool: Row, endpoint: Endpoint) -> bool:
+        return pool.get("port") == str(endpoint.port) and _same_host(pool.get("host"), endpoint.host)
+
+    def _mode(self, pool: Row) -> str:
+        if pool.get("pool_mode"):
+            return str(pool["pool_mode"])
+        return next((str(r["value"]) for r in self._query("SHOW CONFIG") if r["key"] == "pool_mode"), "session")
+
+    def _may_pause(self, pool: Row) -> None:
+        # RESUME of a pool that is not paused changes nothing, and is refused in other words to one who may not.
+        try:
+            self._do(f"RESUME {_quoted(pool['name'])}")
+        except Failed as problem:
+            if "not paused" not in (problem.detail or ""):
+                raise Failed(
+                    f"{self.name} does not let us PAUSE.",
+                    detail=problem.detail,
+                    hint="The user in `admin` must be one of its admin_users.",
+                ) from None
+
+    def _show_databases(self) -> list[Row]:
+        try:
+            return self._query("SHOW DATABASES")
+        except ConsoleError as error:
+            raise Failed(
+                f"{self.name} does not answer.",
+                detail=str(error),
+                hint="Check `admin`, that its user is one of admin_users, and passwordEnv.",
+            ) from None
+
+    def _do(self, command: str) -> None:
+        try:
+            self._query(command)
+        except ConsoleError as error:
+            raise Failed(f"{self.name} refused {command}.", detail=str(error)) from None
+
+    def _query(self, command: str) -> list[Row]:
+        """On a connection that is kept: inside the pause, opening one costs more than the command."""
+        if self._console is None or not self._console.alive:
+            self._console = self._connect()
+        try:
+            return self._console.query(command)
+        except ConsoleError:
+            if self._console.alive:
+                raise
+        self._console = self._connect()
+        return self._console.query(command)
+
+    def _connect(self) -> Console:
+        return Console(self.admin, self.password)
+
+    def _write(self, content: str) -> None:
+        """Replace the file at once, keeping its mode and owner: PgBouncer must never read half of it."""
+        target = self.config_file.resolve()
+        beside = target.with_name(f".{target.name}.encryptdb")
+        try:
+            beside.write_bytes(content.encode())
+            shutil.copymode(target, beside)
+            found = target.stat()
+            os.chown(beside, found.st_uid, found.st_gid)
+            beside.replace(target)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise Failed(f"{self.name}: {target} cannot be replaced.", detail=str(error.strerror)) from None
+
+
+def _quoted(pool: str) -> str:
+    if '"' in pool:
+        raise Usage(f"databases: PgBouncer's console cannot name the pool {pool!r}.")
+    return f'"{pool}"'
+
+
+def _same_host(one: str | None, other: str) -> bool:
+    if not one:
+        return False
+    return one == other or bool(_addresses(one) & _addresses(other))
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        return {str(info[4][0]) for info in socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)}
+    except OSError:
+        return set()
