@@ -49,11 +49,12 @@ class _Group:
 
 
 def compare_database(
-    ends: Ends, reporter: Reporter, clock: Clock, *, opened: bool, busy_seconds: float = BUSY_SECONDS
+    ends: Ends, reporter: Reporter, clock: Clock, *, busy_seconds: float = BUSY_SECONDS
 ) -> DatabaseResult:
-    """Compare every table of one database. `opened`: the target serves, so sequences are compared too.
+    """Compare every table of one database, and its sequences where the target serves: until then they lag by design.
 
     Raises NotYet where the subscriber is far behind, Failed where a side does not answer or apply has stopped."""
+    opened = ends.publisher.side == "target"
     with Meeting(ends, reporter, clock) as meeting, Comparer(meeting) as comparer:
         result = DatabaseResult(ends.database)
         with ends.publisher.translated(ends.database):
@@ -69,12 +70,9 @@ def compare_database(
             key=lambda t: t.table,
         )
         if opened:
-            source, target = (ends.publisher, ends.subscriber)
-            if source.side != "source":
-                source, target = target, source
-            with source.translated(ends.database):
+            with ends.subscriber.translated(ends.database):
                 result.sequences = catalog.sequences(
-                    ends.database, source.db(ends.database), target.db(ends.database)
+                    ends.database, ends.subscriber.db(ends.database), ends.publisher.db(ends.database)
                 )
         result.waited_ms = meeting.waited_ms
         return result

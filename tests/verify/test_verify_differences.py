@@ -26,7 +26,7 @@ def ends_of(pair: Pair) -> Ends:
 
 
 def differing(pair: Pair) -> dict[str, TableResult]:
-    result = compare_database(ends_of(pair), pair.reporter, SystemClock(), opened=False)
+    result = compare_database(ends_of(pair), pair.reporter, SystemClock())
     return {t.table: t for t in result.tables if not t.equal}
 
 

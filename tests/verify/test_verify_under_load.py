@@ -19,7 +19,7 @@ COMPARED = {
 
 def compare(pair: Pair, busy_seconds: float = 60) -> DatabaseResult:
     ends = Ends(APP, pair.side("source"), pair.side("target"), NAMES.slot(pair.oid))
-    return compare_database(ends, pair.reporter, SystemClock(), opened=False, busy_seconds=busy_seconds)
+    return compare_database(ends, pair.reporter, SystemClock(), busy_seconds=busy_seconds)
 
 
 def test_equal_again_and_again_under_full_load(pair: Pair) -> None:
@@ -67,7 +67,7 @@ def test_a_short_transaction_is_waited_for(pair: Pair) -> None:
         waiter = _Finishes(short)
         clock = waiter
         ends = Ends(APP, pair.side("source"), pair.side("target"), NAMES.slot(pair.oid))
-        result = compare_database(ends, pair.reporter, clock, opened=False)
+        result = compare_database(ends, pair.reporter, clock)
     assert waiter.finished
     assert {t.table: t.equal for t in result.tables} == dict.fromkeys(COMPARED, True)
 

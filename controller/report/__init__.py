@@ -1,0 +1,11 @@
+"""The report: what was done, by whom, and what proves it, in one HTML file that needs nothing else.
+
+`collect` reads, `render` writes it out; the data also stand in the file, so that evidence outlives the control
+databases that it came from.
+"""
+
+from controller.report.collect import collect
+from controller.report.page import render
+from controller.report.store import write
+
+__all__ = ["collect", "render", "write"]

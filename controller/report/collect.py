@@ -1,0 +1,138 @@
+"""Gathers the report's data from both control databases and AWS. What cannot be read is said, never left out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from controller import control, leftovers, rds
+from controller.control import Records
+from controller.cutover import epoch
+from controller.errors import Problem
+from controller.migration import Migration
+from controller.observe import State
+from controller.server import Server
+from controller.station import station
+from stacks.outputs import Side
+
+RECORDS = (
+    "migration", "databases", "parameters", "heartbeats", "prepared", "exact_lsn", "caught_up", "verify", "open",
+    "cutover", "rollback", "rolled_back", "abandoned",
+)  # fmt: skip
+"""The records that a report shows. The others (fences, for instance) are the controller's own business."""
+
+Data = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What one server's control database holds. Both are empty where there is none, or where it cannot be read."""
+
+    records: Records
+    journal: list[Data]
+
+
+def collect(m: Migration, state: State | None) -> Data:
+    """Everything the report shows, as JSON. `state` is None where not both sides could be observed.
+
+    Raises nothing for a server or an AWS that does not answer: that becomes part of the report.
+    """
+    problems: list[Data] = []
+    sides = {server.side: _read(server, problems) for server in m.sides()}
+    source, target = sides["source"], sides.get("target", _Side({}, []))
+    serves = epoch.serving(source.records, target.records)
+    records = target.records | source.records if serves == "source" else source.records | target.records
+    where = station(m, state) if state is not None else None
+    return {
+        "version": 1,
+        "at": datetime.now(UTC).isoformat(),
+        "by": control.who(),
+        "stack": m.outputs.stack,
+        "attempt": m.outputs.attempt,
+        "phase": m.outputs.phase,
+        "engine": m.outputs.engine,
+        "region": m.outputs.region,
+        "account": m.outputs.account,
+        "kms_key_arn": m.outputs.kms_key_arn,
+        "snapshot_arn": m.outputs.snapshot_arn,
+        "station": where,
+        "serves": serves,
+        "evidence_at": datetime.now(UTC).isoformat() if records else None,
+        "instances": {
+            "source": _instance(m, m.outputs.source, problems),
+            "target": _instance(m, m.outputs.target, problems) if m.outputs.target else None,
+        },
+        "records": {key: records[key] for key in RECORDS if key in records},
+        "journal": _merged(source.journal, target.journal),
+        "leftovers": _leftovers(m, problems) if where in ("open", "rolled-back", "retired") else None,
+        "problems": problems,
+    }
+
+
+def _read(server: Server, problems: list[Data]) -> _Side:
+    try:
+        records = control.records(server)
+        if not records:
+            return _Side({}, [])
+        journal = control.journal(server)
+    except Problem as problem:
+        problems.append({"what": f"the {server.side}'s control database"} | _said(problem))
+        return _Side({}, [])
+    lines = [
+        {"at": at.astimezone(UTC).isoformat(), "who": who, "event": event, "detail": detail, "side": server.side}
+        for at, who, event, detail in journal
+    ]
+    return _Side(records, lines)
+
+
+def _merged(source: list[Data], target: list[Data]) -> list[Data]:
+    """One journal in the order of time. The target's begins with a copy of the source's, from before the snapshot."""
+    seen = {(line["at"], line["event"]) for line in source}
+    return sorted(
+        source + [line for line in target if (line["at"], line["event"]) not in seen], key=lambda line: str(line["at"])
+    )
+
+
+def _instance(m: Migration, side: Side, problems: list[Data]) -> Data | None:
+    """How AWS describes one side; None where AWS says that it is gone, or does not answer (which is a problem)."""
+    try:
+        found = rds.find_instance(m.aws, side.identifier)
+        if found is None or found.resource_id != side.resource_id:
+            # Renamed by the owner, perhaps to hand its name to the target: the resource id stays.
+            found = _by_resource_id(m, side.resource_id)
+    except Problem as problem:
+        problems.append({"what": f"AWS about {side.identifier}"} | _said(problem))
+        return {"identifier": side.identifier, "resource_id": side.resource_id, "known": False}
+    if found is None:
+        return {"identifier": side.identifier, "resource_id": side.resource_id, "known": True, "status": "gone"}
+    return {
+        "identifier": found.identifier,
+        "resource_id": found.resource_id,
+        "known": True,
+        "status": found.status,
+        "engine_version": found.engine_version,
+        "encrypted": found.encrypted,
+        "encryption_type": found.encryption_type,
+        "kms_key_arn": found.kms_key_arn,
+        "deletion_protection": found.deletion_protection,
+        "created": found.created.astimezone(UTC).isoformat() if found.created else None,
+    }
+
+
+def _by_resource_id(m: Migration, resource_id: str) -> rds.Instance | None:
+    for answer in m.aws.pages("rds", "describe_db_instances", "DBInstances"):
+        if answer.get("DbiResourceId") == resource_id:
+            return rds.Instance.read(answer)
+    return None
+
+
+def _leftovers(m: Migration, problems: list[Data]) -> list[Mapping[str, str]] | None:
+    try:
+        return [item.as_json() for item in leftovers.find(m)]
+    except Problem as problem:
+        problems.append({"what": "AWS about what still holds plaintext"} | _said(problem))
+        return None
+
+
+def _said(problem: Problem) -> Data:
+    return {"message": problem.message, "detail": problem.detail}

@@ -1,0 +1,50 @@
+"""Just enough HTML. Everything is escaped once, by type: a `str` is text, and only what is `Html` goes in as it is."""
+
+import html
+from collections.abc import Iterable, Sequence
+
+
+class Html(str):
+    """Markup, already escaped."""
+
+    __slots__ = ()
+
+
+def text(value: object) -> Html:
+    """Anything as text; what is Html already stays."""
+    return value if isinstance(value, Html) else Html(html.escape(str(value)))
+
+
+def join(parts: Iterable[object]) -> Html:
+    return Html("".join(text(part) for part in parts))
+
+
+def tag(name: str, *children: object, **attributes: str) -> Html:
+    """One element. `class_` stands for `class`."""
+    shown = "".join(f' {key.rstrip("_")}="{html.escape(value)}"' for key, value in attributes.items())
+    return Html(f"<{name}{shown}>{join(children)}</{name}>")
+
+
+def code(value: object) -> Html:
+    return tag("code", value)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], **attributes: str) -> Html:
+    """A table with a head."""
+    head = tag("thead", tag("tr", *(tag("th", h, scope="col") for h in headings)))
+    body = tag("tbody", *(tag("tr", *(tag("td", cell) for cell in row)) for row in rows))
+    return tag("table", head, body, **attributes)
+
+
+def facts(rows: Iterable[tuple[str, object]]) -> Html:
+    """A table of names and values."""
+    lines = (tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in rows)
+    return tag("table", *lines, class_="facts")
+
+
+def section(title: str, *children: object) -> Html:
+    return tag("section", tag("h2", title), *children)
+
+
+def paragraph(*children: object, **attributes: str) -> Html:
+    return tag("p", *children, **attributes)

@@ -1,0 +1,287 @@
+"""The sections of the report: each a function from the data to HTML. In the order in which they are read."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from controller.report.html import Html, code, facts, join, paragraph, section, table, tag, text
+
+Data = Mapping[str, Any]
+
+STATIONS = {
+    None: "The migration has not begun, or where it stands could not be read.",
+    "prepared": "The source is prepared and keeps every change. Nothing has been copied yet.",
+    "restored": "The encrypted copy is there. It does not follow the source yet.",
+    "replicating": "The encrypted copy follows the source, and is still catching up.",
+    "caught-up": "The encrypted copy has caught up and follows the source. Applications use the source.",
+    "open": "Applications use the encrypted target. The way back is open until retire.",
+    "rolled-back": "Applications were moved back to the source.",
+    "retired": "The move is complete: applications use the encrypted target, and replication is taken down.",
+    "abandoned": "The attempt was abandoned before the target was opened. Applications use the source.",
+}
+
+
+def moment(value: object) -> str:
+    """A time as a person reads it, to the millisecond, in UTC."""
+    try:
+        return datetime.fromisoformat(str(value)).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
+    except ValueError:
+        return str(value)
+
+
+def summary(data: Data) -> Html:
+    """Where it stands, and what could not be read."""
+    records = data["records"]
+    source, target = data["instances"]["source"], data["instances"]["target"]
+    rows: list[tuple[str, object]] = [
+        ("Source", code(source["identifier"]) if source else "unknown"),
+        ("Target", code(target["identifier"]) if target else "not there yet"),
+        ("Stack, attempt", f"{data['stack']}, {data['attempt']} (phase {data['phase']})"),
+        ("Account, region", f"{data['account']}, {data['region']}"),
+        ("Databases", ", ".join(d["name"] for d in records.get("databases", ())) or "none recorded"),
+        ("Report made", f"{moment(data['at'])} by {data['by']}"),
+    ]
+    if data["evidence_at"] and data["evidence_at"] != data["at"]:
+        rows.append(("Evidence read", moment(data["evidence_at"])))
+    notes = []
+    if not records:
+        notes.append(
+            paragraph(
+                "No evidence could be read: there is no control database. Before prepare there is none yet; retire and "
+                "abandon take it down, and the report that retire left holds what was in it.",
+                class_="warn",
+            )
+        )
+    for problem in data["problems"]:
+        what = f"Not known: {problem['what']}. {problem['message']} {problem['detail'] or ''}"
+        notes.append(paragraph(what, class_="warn"))
+    return join([paragraph(STATIONS.get(data["station"], str(data["station"])), class_="lead"), *notes, facts(rows)])
+
+
+def encryption(data: Data) -> Html:
+    """Before and after, as AWS says at the moment of the report."""
+    sides = [data["instances"]["source"], data["instances"]["target"]]
+    rows = [
+        ("Instance", *(code(s["identifier"]) if s else "not there yet" for s in sides)),
+        ("Resource id", *(code(s["resource_id"]) if s else "" for s in sides)),
+        ("State", *(_of(s, "status") for s in sides)),
+        ("Storage encrypted", *(_encrypted(s) for s in sides)),
+        ("Key", *(code(s["kms_key_arn"]) if s and s.get("kms_key_arn") else "none" for s in sides)),
+        ("Engine version", *(_of(s, "engine_version") for s in sides)),
+        ("Protected against deletion", *(_of(s, "deletion_protection") for s in sides)),
+    ]
+    target = sides[1]
+    verdict: object = ""
+    if target and target.get("encrypted") is not None:
+        asked = data["kms_key_arn"]
+        under = target.get("kms_key_arn") == asked
+        verdict = paragraph(
+            "The target is encrypted under the key that the stack asks for, "
+            if target["encrypted"] and under
+            else "The target is NOT encrypted under the key that the stack asks for, ",
+            code(asked),
+            ".",
+            class_="good" if target["encrypted"] and under else "bad",
+        )
+    return section("Encryption", verdict, table(["", "Source", "Target"], rows))
+
+
+def _of(side: Data | None, key: str) -> object:
+    if not side or not side["known"]:
+        return "" if not side else "not known"
+    value = side.get(key)
+    return "" if value is None else {True: "yes", False: "no"}.get(value, value)
+
+
+def _encrypted(side: Data | None) -> object:
+    if not side or side.get("encrypted") is None:
+        return _of(side, "encrypted")
+    kind = f" ({side['encryption_type']})" if side.get("encryption_type") else ""
+    return tag("strong", ("yes" if side["encrypted"] else "no") + kind)
+
+
+def exact_lsn(data: Data) -> Html:
+    """The join of snapshot and changes, and how it was proved."""
+    found = data["records"].get("exact_lsn")
+    if not found:
+        return section("Where the changes join the snapshot", paragraph("Not determined yet."))
+    lsn, proof = found["lsn"], found["proof"]
+    return section(
+        "Where the changes join the snapshot",
+        paragraph(
+            "The snapshot holds every transaction committed before ",
+            code(lsn["value"]),
+            " in the source's write-ahead log, and none after it. Replication began exactly there, so nothing is "
+            "missing and nothing was applied twice.",
+            class_="lead",
+        ),
+        paragraph(
+            f"{proof['transactions']} transactions around that place were looked up on the copy, by {proof['by']}. The "
+            "last one that is in the copy was committed at ",
+            code(proof["last_included"]),
+            ", the first one that is not at ",
+            code(proof["first_missing"]),
+            ". Any position after the first and up to the second joins them exactly.",
+        ),
+        table(
+            ["Database", "Last included", "First missing", "Looked up: included", "missing"],
+            [
+                (name, code(b["last_included"]), code(b["first_missing"]), b.get("included", ""), b.get("missing", ""))
+                for name, b in proof.get("databases", {}).items()
+            ],
+        ),
+        tag("h3", "Witnesses"),
+        table(
+            ["Witness", "LSN", "Within the bracket", "What it says"],
+            [
+                (w["name"], code(w["lsn"]), {True: "yes", False: "no"}.get(w.get("in_bracket"), ""), w.get("says", ""))
+                for w in lsn["witnesses"]
+            ],
+        ),
+        *(paragraph(remark) for remark in lsn.get("remarks", ())),
+    )
+
+
+def verification(data: Data) -> Html:
+    """The last row-level comparison."""
+    found = data["records"].get("verify")
+    if not found:
+        return section("Row by row", paragraph("Not compared: verify was not run, or what it found cannot be read."))
+    verdict = (
+        f"Source and target were equal: {found['rows']:,} rows in {found['tables']} tables."
+        if found["equal"]
+        else f"Of {found['tables']} tables, {len(found['differing'])} differed and "
+        f"{len(found['not_compared'])} could not be compared."
+    )
+    not_covered = [
+        (database, item["kind"], item["count"], ", ".join(item["names"]))
+        for database, items in found["not_covered"].items()
+        for item in items
+    ]
+    return section(
+        "Row by row",
+        paragraph(verdict, class_="good" if found["equal"] else "bad"),
+        paragraph(
+            f"Compared {moment(found.get('at'))} by {found.get('by', 'unknown')}, both sides at the same point, while "
+            f"applications used the {found['publisher']}. No writer waited longer than {found['writers_waited_ms']} ms "
+            "for it.",
+        ),
+        table(["Database", "Point (LSN)"], [(name, code(lsn)) for name, lsn in found["point"].items()]),
+        _list("Different", found["differing"]),
+        _list("Not compared", found["not_compared"]),
+        *(
+            (
+                paragraph("Not carried by logical replication, so not compared:"),
+                table(["Database", "Kind", "How many", "Named (at most ten)"], not_covered),
+            )
+            if not_covered
+            else ()
+        ),
+    )
+
+
+def _list(title: str, items: list[str]) -> Html:
+    return join([tag("h3", title), tag("ul", *(tag("li", item) for item in items))]) if items else text("")
+
+
+def moves(data: Data) -> Html:
+    """Cutover, and rollback if there was one: the pause, verb by verb."""
+    records = data["records"]
+    found = [_move(name, records[name]) for name in ("cutover", "rollback") if name in records]
+    if not found and "open" in records:
+        # The controller ended between OPEN and its last record: the record of OPEN has almost all of it.
+        found = [_move("cutover" if records["open"].get("side") == "target" else "rollback", records["open"])]
+    if not found:
+        return section("The move of the applications", paragraph("The applications have not been moved."))
+    return section("The move of the applications", *found)
+
+
+def _move(name: str, move: Data) -> Html:
+    steps: Mapping[str, float] = move.get("steps_ms") or {}
+    longest = max([*steps.values(), 1.0])
+    pause = move.get("pause_ms")
+    known: list[tuple[str, object]] = []
+    if "at" in move:
+        known.append(("Opened", moment(move["at"])))
+    if move.get("approved_by"):
+        known.append(("Approved by", move["approved_by"]))
+    known += [(f"End marker in {database}", code(lsn)) for database, lsn in (move.get("end_lsns") or {}).items()]
+    return join(
+        [
+            tag("h3", name.capitalize()),
+            paragraph(f"Writers were held back for {pause:,.0f} ms.", class_="lead") if pause is not None else "",
+            facts(known),
+            table(
+                ["Step", "ms", ""],
+                [
+                    (step, f"{ms:,.1f}", tag("span", "", class_="bar", style=f"width:{100 * ms / longest:.1f}%"))
+                    for step, ms in steps.items()
+                ],
+                class_="steps",
+            ),
+        ]
+    )
+
+
+def plaintext(data: Data) -> Html:
+    """What in AWS may still hold unencrypted data."""
+    found = data["leftovers"]
+    if found is None:
+        return section("What still holds plaintext", paragraph("Listed once the applications have been moved."))
+    if not found:
+        return section(
+            "What still holds plaintext", paragraph("AWS lists nothing that came from the source and is unencrypted.")
+        )
+    rows = [(item["kind"], code(item["name"]), code(item["remedy"])) for item in found]
+    return section("What still holds plaintext", table(["Kind", "Name", "What removes it"], rows))
+
+
+CLAIMS = (
+    (
+        "Nothing was lost or repeated at the join",
+        "the bracket above: in every database, transactions before the position are in the copy, those after it are not",
+        "the content of any row",
+    ),
+    (
+        "Both sides were equal, row by row",
+        "equal numbers of rows and equal 128-bit digests of every table, read at one point of the log",
+        "anything after that point; large objects and whatever is named as not compared. The digest finds accidents; "
+        "it is not a defence against someone who constructs rows to deceive it",
+    ),
+    (
+        "No write was lost at the move",
+        "end markers, committed after the source had been closed, were seen on the target in every database before it "
+        "was opened",
+        "that a client whose connection was ended knows whether its last commit happened: it has to look",
+    ),
+    (
+        "The target's storage is encrypted",
+        "what AWS says about the instance and its key at the time of the report",
+        "that copies made elsewhere (dumps, exports, logs shipped away) are encrypted",
+    ),
+)
+
+
+def claims(data: Data) -> Html:
+    """What each of the claims rests on, and what it does not say."""
+    return section("What this establishes, and what not", table(["Claim", "Rests on", "Does not establish"], CLAIMS))
+
+
+def journal(data: Data) -> Html:
+    """Who did what, when."""
+    rows = [
+        (moment(line["at"]), line["who"], line["event"], _detail(line["detail"]), line["side"])
+        for line in data["journal"]
+    ]
+    if not rows:
+        return section("Journal", paragraph("Empty."))
+    return section("Journal", table(["When", "Who", "What", "Detail", "Kept on"], rows, class_="journal"))
+
+
+def _detail(detail: object) -> str:
+    if not isinstance(detail, Mapping):
+        return str(detail)
+    return ", ".join(f"{key}: {value}" for key, value in detail.items())
+
+
+ALL = (summary, encryption, exact_lsn, verification, moves, plaintext, claims, journal)

@@ -1,0 +1,70 @@
+"""Where the report lies, and how evidence survives: the data stand in the file, and a later report reads them."""
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from controller.errors import Usage
+from controller.migration import Migration
+from controller.report.page import DATA_ID, render
+
+Data = dict[str, Any]
+
+_DATA = re.compile(rf'<script type="application/json" id="{DATA_ID}">(.*?)</script>', re.DOTALL)
+
+EVIDENCE = ("records", "journal", "evidence_at")
+"""What comes from the control databases, and is gone from there once they are."""
+
+
+def write(m: Migration, data: Data) -> str:
+    """Write the report and return its path: `--output`, or encryptdb-<stack>.html in the working directory.
+
+    Where the control databases hold nothing (after retire), the evidence of an earlier report at the same path is
+    kept. Raises Usage where the file cannot be written.
+    """
+    path = Path(m.options.output or f"encryptdb-{re.sub(r'[^A-Za-z0-9_.-]', '_', m.outputs.stack)}.html")
+    try:
+        _replace(path, render(with_evidence(data, read(path))))
+    except OSError as error:
+        raise Usage(
+            f"The report cannot be written to {path}.",
+            detail=error.strerror or type(error).__name__,
+            hint="Name a file in a directory that exists and may be written to: --output FILE",
+        ) from None
+    return str(path)
+
+
+def read(path: Path) -> Data | None:
+    """The data of a report, or None where there is no report of ours."""
+    try:
+        found = _DATA.search(path.read_text(encoding="utf-8"))
+        document = json.loads(found.group(1)) if found else None
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def with_evidence(data: Data, earlier: Data | None) -> Data:
+    """`data`, with the evidence of an earlier report of the same attempt where it has none of its own. Pure."""
+    if data["records"] or earlier is None or earlier.get("version") != data["version"]:
+        return data
+    if (earlier.get("stack"), earlier.get("attempt")) != (data["stack"], data["attempt"]):
+        return data
+    return data | {key: earlier.get(key) for key in EVIDENCE}
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write in one step, so that an interruption leaves the earlier report."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(text)
+        # It is made to be handed around.
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
