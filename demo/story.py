@@ -104,7 +104,7 @@ def tell(settings: Settings, narrator: Narrator) -> list[proof.Check]:
 
         narrator.chapter("replicate: find the exact LSN, prove it, follow the source from there")
         scene.controller("replicate")
-        narrator.say("every commit before that LSN is in the copy and none after it: the target follows from exactly there")
+        narrator.say("every commit before that LSN is in the copy, none after it: the target follows from exactly there")
 
         narrator.chapter("verify: every row of every table, both sides at the same point")
         scene.controller("verify")
