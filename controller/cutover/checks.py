@@ -33,13 +33,13 @@ RIGHTS_SQL = """
 SELECT r.rolname::text FROM pg_roles r WHERE r.rolname IN ('pg_signal_backend', 'pg_read_all_stats')
    AND NOT pg_has_role(r.oid, 'USAGE')
 UNION ALL
-SELECT format('the owner of database %s, %s', d.datname, pg_get_userbyid(d.datdba))
+SELECT format('the owner of database %%s, %%s', d.datname, pg_get_userbyid(d.datdba))
   FROM pg_database d WHERE d.oid = ANY (%s) AND NOT pg_has_role(d.datdba, 'USAGE')
 """
 
 LONG_SQL = """
 -- Transactions that have been running for more than a second: the fence ends them.
-SELECT format('pid %s of %s in %s, running for %s s', pid, usename, datname,
+SELECT format('pid %%s of %%s in %%s, running for %%s s', pid, usename, datname,
               extract(epoch FROM clock_timestamp() - xact_start)::int)
   FROM pg_stat_activity
  WHERE datid = ANY (%s) AND xact_start < clock_timestamp() - interval '1 s' AND backend_type = 'client backend'

@@ -1,0 +1,317 @@
+"""A migration that has caught up, on plain servers: a source under load, and the copy that follows it.
+
+Made with the controller's own steps, without AWS: what PostgreSQL does is real, and nothing is slow.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from controller import control
+from controller.aws import Aws
+from controller.cutover import lasting
+from controller.migration import Migration, Options
+from controller.names import Names
+from controller.observe import observe
+from controller.secret import Secret
+from controller.server import Login
+from controller.server import Server as Side
+from controller.steps import prepare, replicate
+from controller.waiting import Reporter
+from stacks.outputs import Outputs
+from stacks.outputs import Side as OutputSide
+from tests.postgres.servers import Server, owner
+
+ROOT = Path(__file__).resolve().parents[2]
+STACK = "move"
+DATABASES = ("app", 'Second "DB"')
+"""Two databases: all move together. The second has a name that wants quoting."""
+
+PASSWORD = "master's secret"
+
+TABLES_SQL = """
+CREATE TABLE ledger (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, who text NOT NULL, n bigint NOT NULL);
+CREATE SCHEMA "Odd ""name";
+CREATE SEQUENCE "Odd ""name"."the; seq" INCREMENT BY 7;
+CREATE SEQUENCE descending INCREMENT BY -3 START 1000 MINVALUE -5000 MAXVALUE 1000;
+CREATE SEQUENCE cycling MINVALUE 1 MAXVALUE 5 CYCLE;
+CREATE SEQUENCE never_called START 42;
+CREATE SEQUENCE at_its_end MAXVALUE 3;
+CREATE SEQUENCE cached CACHE 50;
+CREATE TABLE owned (id serial PRIMARY KEY);
+"""
+
+ROLES_SQL = """
+CREATE ROLE master LOGIN REPLICATION CREATEDB CREATEROLE PASSWORD 'master''s secret';
+GRANT pg_monitor, pg_signal_backend TO master;
+CREATE ROLE app_owner LOGIN;
+CREATE ROLE app LOGIN;
+CREATE ROLE "odd ""role" LOGIN;
+GRANT app_owner TO master;
+"""
+
+RDS_RIGHTS_SQL = """
+-- What rds_superuser has, and a master on RDS with it.
+GRANT EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean) TO master;
+GRANT EXECUTE ON FUNCTION pg_replication_origin_advance(text, pg_lsn) TO master;
+"""
+
+HBA = """
+host all master               127.0.0.1/32 scram-sha-256
+host all encryptdb_replication 127.0.0.1/32 scram-sha-256
+host all all                  127.0.0.1/32 trust
+host replication all          127.0.0.1/32 trust
+"""
+
+
+def make_source(blank: Server, where: Path) -> Server:
+    """A running server with an application's databases, and a master that is no superuser where that suffices."""
+    source = blank.copy_of_files(where)
+    (where / "pg_hba.conf").write_text(HBA)
+    source.start(log_statement="all", max_wal_senders="20", max_replication_slots="20", max_worker_processes="20")
+    source.sql(ROLES_SQL)
+    source.sql(RDS_RIGHTS_SQL)
+    if source.sql("SHOW server_version_num")[0][0] >= "160000":
+        source.sql("GRANT pg_create_subscription TO master")
+    else:
+        # Below 16 only a superuser may make subscriptions; on RDS rds_superuser may.
+        source.sql("ALTER ROLE master SUPERUSER")
+    for name in DATABASES:
+        source.sql(sql.SQL("CREATE DATABASE {} OWNER app_owner").format(sql.Identifier(name)))
+        source.sql(TABLES_SQL, database=name)
+        source.sql("GRANT ALL ON ALL TABLES IN SCHEMA public TO app, master", database=name)
+        source.sql("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO app, master", database=name)
+        source.sql('GRANT USAGE ON SCHEMA "Odd ""name" TO master', database=name)
+        source.sql('GRANT ALL ON ALL SEQUENCES IN SCHEMA "Odd ""name" TO master', database=name)
+        source.sql("GRANT CREATE ON DATABASE " + '"' + name.replace('"', '""') + '" TO master', database=name)
+    return source
+
+
+@dataclass
+class World:
+    """Both servers, and the migration between them."""
+
+    source: Server
+    target: Server
+    switches: tuple[Mapping[str, Any], ...] = ()
+    rollback_window: str = "7d"
+    aws: Any = None
+    said: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def migration(self, **options: Any) -> Iterator[Migration]:
+        """The migration as one command has it."""
+        m = migration(self.source.port, self.target.port, self.switches, self.rollback_window, self.said, **options)
+        if self.aws is not None:
+            m = Migration(m.outputs, m.names, self.aws, m.source, m.target, m.reporter, m.clock, m.options)
+        try:
+            yield m
+        finally:
+            m.close()
+
+    def rows(self, server: Server, database: str = "app") -> list[tuple[Any, ...]]:
+        """The ledger of one side, as (who, n), sorted."""
+        return server.sql("SELECT who, n FROM ledger ORDER BY 1, 2", database=database)
+
+    def writable(self, server: Server, database: str = "app") -> bool:
+        """Whether an application can write there now."""
+        try:
+            with server.connect(database, user="app") as db:
+                db.execute("INSERT INTO ledger (who, n) VALUES ('probe', 0)")
+                db.execute("DELETE FROM ledger WHERE who = 'probe'")
+        except psycopg.Error:
+            return False
+        return True
+
+    def stop(self) -> None:
+        self.source.stop("immediate")
+        self.target.stop("immediate")
+
+
+def make_world(blank: Server, where: Path, tell: Any = None) -> World:
+    """Prepare a source, copy it under load, join the copy to it, and let it catch up."""
+    where.mkdir()
+    shutil.chown(where, owner().pw_uid, owner().pw_gid)
+    source = make_source(blank, where / "source")
+    outlook = migration(source.port, source.port, (), "7d", [])
+    try:
+        state = observe(outlook)
+        prepare.make_control(outlook, state)
+        state = observe(outlook)
+        prepare.make_role(outlook, state)
+        prepare.make_heartbeats(outlook, state)
+        for name in DATABASES:
+            # The one statement that needs a superuser everywhere but on RDS.
+            source.sql(f"CREATE PUBLICATION {outlook.names.publication} FOR ALL TABLES", database=name)
+        prepare.make_slots(outlook, observe(outlook))
+        prepare.make_first_beat(outlook, observe(outlook))
+    finally:
+        outlook.close()
+    with Writers(source, 2):
+        target = source.freeze_copy(where / "target")
+    target.start()
+    world = World(source, target)
+    with world.migration() as m:
+        replicate.tame(m, observe(m))
+        end = target.recovery_end()
+        control.record(m.source, "exact_lsn", {"lsn": {"value": end, "witnesses": []}, "proof": {}})
+        for step in (replicate.make_subscriptions, replicate.advance_origins, replicate.enable, replicate.catch_up):
+            step(m, observe(m))
+        assert lasting.closed(m.the_target) == set(DATABASES)
+    return world
+
+
+def migration(
+    source_port: int,
+    target_port: int,
+    switches: tuple[Mapping[str, Any], ...],
+    rollback_window: str,
+    said: list[str],
+    **options: Any,
+) -> Migration:
+    login = Login("master", Secret(PASSWORD), "the test")
+    sides = [OutputSide(n, f"db-{n}", "127.0.0.1", p) for n, p in (("orders", source_port), ("copy", target_port))]
+    outputs = Outputs(
+        contract=1,
+        stack=STACK,
+        phase="restore",
+        attempt=1,
+        engine="postgres",
+        region="eu-central-1",
+        account="123456789012",
+        source=sides[0],
+        target=sides[1],
+        kms_key_arn="arn:aws:kms:eu-central-1:123456789012:key/0",
+        snapshot_arn=None,
+        source_parameter_group=None,
+        target_parameter_group=None,
+        switches=switches,
+        rollback_window=rollback_window,
+    )
+    return Migration(
+        outputs,
+        Names.of(STACK),
+        Aws("eu-central-1"),
+        Side("source", "127.0.0.1", source_port, login),
+        Side("target", "127.0.0.1", target_port, login),
+        Reporter(stream=Lines(said)),  # type: ignore[arg-type]
+        options=Options(**options),
+    )
+
+
+class Writers:
+    """Applications that write one numbered row per transaction, remember each commit that was acknowledged, and come
+    back at once when they are thrown out. Used as a context manager."""
+
+    def __init__(self, server: Server, count: int = 3, *, database: str = "app", begin: str = "BEGIN READ WRITE",
+                 user: str = "app", options: str = "", port: int | None = None) -> None:  # fmt: skip
+        self.server, self.database, self.begin, self.user = server, database, begin, user
+        self.options, self.port = options, port or server.port
+        self.acknowledged: set[tuple[str, int]] = set()
+        self.uncertain: set[tuple[str, int]] = set()
+        """Those whose COMMIT was cut off: they may be there or not."""
+        self.errors: list[str] = []
+        self.longest_wait = 0.0
+        self._end = threading.Event()
+        self._stamp = time.monotonic_ns()
+        self._threads = [threading.Thread(target=self._write, args=(f"w{self._stamp}-{i}",)) for i in range(count)]
+
+    def __enter__(self) -> "Writers":
+        for thread in self._threads:
+            thread.start()
+        wait_for(lambda: len(self.acknowledged) > 5 * len(self._threads) or self._end.is_set(), "writers to write")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _write(self, who: str) -> None:
+        n = 0
+        db: psycopg.Connection[Any] | None = None
+        while not self._end.is_set():
+            n += 1
+            began = time.monotonic()
+            committing = False
+            try:
+                if db is None or db.closed:
+                    db = psycopg.connect(
+                        host="127.0.0.1", port=self.port, user=self.user, dbname=self.database, autocommit=True,
+                        options=self.options, connect_timeout=10, prepare_threshold=None,
+                    )  # fmt: skip
+                db.execute(self.begin)
+                db.execute("INSERT INTO ledger (who, n) VALUES (%s, %s)", [who, n])
+                committing = True
+                db.execute("COMMIT")
+                self.acknowledged.add((who, n))
+                self.longest_wait = max(self.longest_wait, time.monotonic() - began)
+                time.sleep(0.003)
+            except psycopg.Error as error:
+                if committing:
+                    self.uncertain.add((who, n))
+                self.errors.append(str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
+                if db is not None:
+                    with suppress(psycopg.Error):
+                        db.close()
+                db = None
+                time.sleep(0.002)
+
+
+def lost_and_repeated(rows: list[tuple[Any, ...]], writers: Writers) -> tuple[list[Any], list[Any]]:
+    """Acknowledged commits that are not in the ledger, and ledger rows that are there twice."""
+    present = [(who, n) for who, n in rows]
+    lost = sorted(writers.acknowledged - set(present))
+    repeated = sorted({row for row in present if present.count(row) > 1}) if len(set(present)) != len(present) else []
+    return lost, repeated
+
+
+def wait_for(condition: Any, what: str, seconds: float = 30) -> None:
+    """Poll until the condition holds; fails the test, saying what it waited for, after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {what}"
+        time.sleep(0.02)
+
+
+def controller_process(world: World, script: str) -> "subprocess.Popen[str]":
+    """Run a piece of Python with `world` rebuilt in it, in a process of its own that can be killed."""
+    head = (
+        f"import os, signal\nfrom tests.cutover.rig import migration\nfrom controller.commands import cutover, rollback\n"
+        f"m = migration({world.source.port}, {world.target.port}, {tuple(world.switches)!r}, "
+        f"{world.rollback_window!r}, [], max_pause=2.0)\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", head + script],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PGSSLMODE": "disable"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+class Lines:
+    """A stream that keeps what is written to it."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+
+    def write(self, text: str) -> None:
+        self.lines.append(text)
+
+    def flush(self) -> None: ...
