@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 from controller import control
 from controller import mark as prepared_mark
 from controller.control import Records
+from controller.cutover import epoch
 from controller.errors import Problem
 from controller.lsn import LSN
 from controller.migration import Migration
@@ -148,7 +149,7 @@ class ServerState:
 @dataclass(frozen=True)
 class State:
     """Both servers at one moment. `target` is None where the stack has none; `source` is None only where it could
-    not be reached and the target's records say that the target is open (then it is no longer needed to decide)."""
+    not be reached and the target's records say that the target was opened (then it is not needed to decide)."""
 
     at: datetime
     source: ServerState | None
@@ -158,10 +159,9 @@ class State:
 
     @property
     def records(self) -> Records:
-        """The records that decide: the target's once they hold `open`, before that the source's."""
-        if self.target is not None and self.target.records and "open" in self.target.records:
-            return self.target.records
-        return (self.source.records if self.source else None) or {}
+        """The records that decide: those of the side that serves (`controller.cutover.epoch`)."""
+        source, target = self.source.records if self.source else None, self.target.records if self.target else None
+        return (target if epoch.serving(source, target) == "target" else source) or {}
 
     @property
     def migrated(self) -> tuple[Database, ...]:
@@ -190,7 +190,7 @@ def observe(m: Migration, *, with_mark: bool = False) -> State:
     Raises Failed where one does not answer, but for a source that is no longer needed.
     """
     target = observe_server(m.target) if m.target is not None else None
-    is_open = target is not None and bool(target.records) and "open" in (target.records or {})
+    is_open = target is not None and epoch.epoch(target.records) > 0
     try:
         source, problem = observe_server(m.source), None
     except Problem as error:

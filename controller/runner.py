@@ -9,12 +9,17 @@ from controller.errors import Failed
 from controller.migration import Migration
 from controller.observe import State, observe
 from controller.plan import PLAN
+from controller.station import station
 from controller.steps.step import Command, Step
 
 
 def next_step(m: Migration, state: State) -> Step | None:
-    """The first step of the plan whose goal is not met; a step that asks anew each time counts as met once
-    anything after it is, or when it has been done before."""
+    """The first step of the plan whose goal is not met; None at the end, and after `abandon`.
+
+    Catching up is asked anew by every `replicate`, so here it counts as met once it has been done.
+    """
+    if station(m, state) in ("abandoned", "retired"):
+        return None
     for step in PLAN:
         if step.command != "prepare" and m.target is None:
             return step

@@ -1,4 +1,4 @@
-"""abandon: any time before OPEN, the source exactly as it was before prepare."""
+"""abandon: while the source serves (before OPEN, or after a rollback), the source exactly as it was before prepare."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def run(m: Migration) -> dict[str, Any]:
     """Undo everything on the source, last step first. Raises Refused after OPEN."""
     state = observe(m, with_mark=True)
     where = station(m, state)
-    if where in ("open", "rolled-back", "retired"):
+    if where in ("open", "retired"):
         raise Refused(
             f"The migration is {where}: it cannot be abandoned any more.",
             detail="The target has taken writes that the source would not have.",
