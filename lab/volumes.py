@@ -64,7 +64,9 @@ class Volume:
 
     def _mount(self, secret: bytes) -> None:
         # Only root may let another user (the servers') into its mounts; without root the mount is the servers' own.
-        share = ["-allow_other"] if os.geteuid() == 0 else []
+        # With -allow_other alone gocryptfs creates each file under the caller's id, and when two callers create at once
+        # a file may end up root's, which the server then cannot open. So every file is shown as the servers' own.
+        share = ["-allow_other", "-force_owner", f"{self.owner.uid}:{self.owner.gid}"] if os.geteuid() == 0 else []
         argv = ["gocryptfs", "-q", "-nosyslog", "-fg", *share, str(self.cipher), str(self.mount)]
         log = self.directory / "gocryptfs.log"
         child = processes.spawn(argv, log, stdin=subprocess.PIPE)
