@@ -79,14 +79,14 @@ def _read(server: Server, problems: list[Data]) -> _Side:
         problems.append({"what": f"the {server.side}'s control database"} | _said(problem))
         return _Side({}, [])
     lines = [
-        {"at": at.astimezone(UTC).isoformat(), "who": who, "event": event, "detail": detail, "side": server.side}
+        {"at": at.astimezone(UTC).isoformat(), "who": who, "event": event, "detail": detail}
         for at, who, event, detail in journal
     ]
     return _Side(records, lines)
 
 
 def _merged(source: list[Data], target: list[Data]) -> list[Data]:
-    """One journal in the order of time. The target's begins with a copy of the source's, from before the snapshot."""
+    """One journal in the order of time: each side holds lines of the other, from the snapshot and from the cutover."""
     seen = {(line["at"], line["event"]) for line in source}
     return sorted(
         source + [line for line in target if (line["at"], line["event"]) not in seen], key=lambda line: str(line["at"])

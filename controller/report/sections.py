@@ -201,15 +201,22 @@ def _move(name: str, move: Data) -> Html:
     longest = max([*steps.values(), 1.0])
     pause = move.get("pause_ms")
     known: list[tuple[str, object]] = []
-    if "at" in move:
-        known.append(("Opened", moment(move["at"])))
-    if move.get("approved_by"):
-        known.append(("Approved by", move["approved_by"]))
+    if opened := move.get("opened_at") or move.get("at"):
+        known.append(("Opened", moment(opened)))
+    if "way_back" in move:
+        known.append(
+            ("Way back", "kept until retire" if move["way_back"] else "none: the side that was left is closed")
+        )
     known += [(f"End marker in {database}", code(lsn)) for database, lsn in (move.get("end_lsns") or {}).items()]
     return join(
         [
             tag("h3", name.capitalize()),
-            paragraph(f"Writers were held back for {pause:,.0f} ms.", class_="lead") if pause is not None else "",
+            paragraph(
+                f"Writers were held back for {pause:,.0f} ms."
+                if pause is not None
+                else "How long writers were held back was not measured: the command was cut off after the opening.",
+                class_="lead",
+            ),
             facts(known),
             table(
                 ["Step", "ms", ""],
@@ -239,7 +246,7 @@ def plaintext(data: Data) -> Html:
 CLAIMS = (
     (
         "Nothing was lost or repeated at the join",
-        "the bracket above: in every database, transactions before the position are in the copy, those after it are not",
+        "the bracket above: in every database, transactions before the position are in the copy, later ones are not",
         "the content of any row",
     ),
     (
@@ -269,13 +276,10 @@ def claims(data: Data) -> Html:
 
 def journal(data: Data) -> Html:
     """Who did what, when."""
-    rows = [
-        (moment(line["at"]), line["who"], line["event"], _detail(line["detail"]), line["side"])
-        for line in data["journal"]
-    ]
+    rows = [(moment(line["at"]), line["who"], line["event"], _detail(line["detail"])) for line in data["journal"]]
     if not rows:
         return section("Journal", paragraph("Empty."))
-    return section("Journal", table(["When", "Who", "What", "Detail", "Kept on"], rows, class_="journal"))
+    return section("Journal", table(["When", "Who", "What", "Detail"], rows, class_="journal"))
 
 
 def _detail(detail: object) -> str:

@@ -63,9 +63,7 @@ class Comparer:
         )
         rows = () if ours == theirs else self._locate(pair, ours, theirs)
         source, target = (ours, theirs) if self.sides[0] == "source" else (theirs, ours)
-        return TableResult(
-            self.meeting.ends.database, pair.shown, ours == theirs, source, target, point, rows=rows
-        )
+        return TableResult(self.meeting.ends.database, pair.shown, ours == theirs, source, target, point, rows=rows)
 
     def _locate(self, pair: Pair, ours: Digest, theirs: Digest) -> tuple[RowDifference, ...]:
         """Some of the rows that differ; none where they could not be looked for (they differ all the same)."""

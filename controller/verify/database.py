@@ -49,7 +49,7 @@ class _Group:
 
 
 def compare_database(
-    ends: Ends, reporter: Reporter, clock: Clock, *, busy_seconds: float = BUSY_SECONDS
+    ends: Ends, reporter: Reporter, clock: Clock, *, busy_seconds: float | None = None
 ) -> DatabaseResult:
     """Compare every table of one database, and its sequences where the target serves: until then they lag by design.
 
@@ -66,7 +66,10 @@ def compare_database(
         reporter.say(f"comparing {ends.database}: {len(pairs)} tables")
         meeting.settle()
         result.tables = sorted(
-            different + _Work(meeting, comparer, result, busy_seconds).through(catalog.groups(pairs)),
+            different
+            + _Work(meeting, comparer, result, BUSY_SECONDS if busy_seconds is None else busy_seconds).through(
+                catalog.groups(pairs)
+            ),
             key=lambda t: t.table,
         )
         if opened:

@@ -16,6 +16,7 @@ PARTS_READ = 8
 
 Sides = tuple[str, str]
 
+
 def number_of_parts(rows: int) -> int:
     """How many parts to divide a table of so many rows into."""
     return max(1, min(PARTS_AT_MOST, rows // ROWS_PER_PART))

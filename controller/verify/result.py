@@ -20,9 +20,7 @@ class Digest:
     second: int = 0
 
     def __add__(self, other: "Digest") -> "Digest":
-        return Digest(
-            self.rows + other.rows, (self.first + other.first) & _MASK, (self.second + other.second) & _MASK
-        )
+        return Digest(self.rows + other.rows, (self.first + other.first) & _MASK, (self.second + other.second) & _MASK)
 
     def __str__(self) -> str:
         return f"{self.first & _MASK:016x}{self.second & _MASK:016x}"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.postgres import servers
 from tests.verify.pair import Pair, following, make_template
 

@@ -1,8 +1,10 @@
 """A source and a copy of it that follows by logical replication, as `replicate` leaves them; and writers."""
 
+import os
 import random
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 
 import psycopg
-from tests.postgres import servers
 
 from controller import control
 from controller.migration import Migration, Options
@@ -20,6 +21,7 @@ from controller.secret import Secret
 from controller.server import Login, Server
 from controller.waiting import Reporter
 from stacks.outputs import Outputs, Side
+from tests.postgres import servers
 
 APP = "app"
 NAMES = Names.of("verify")
@@ -30,6 +32,7 @@ GRANT pg_monitor, pg_read_all_data, pg_write_all_data TO master;
 CREATE ROLE app_owner;
 CREATE DATABASE app OWNER app_owner;
 GRANT CREATE ON DATABASE app TO master;
+GRANT EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean) TO master;
 CREATE DATABASE encryptdb OWNER master;
 """
 
@@ -42,7 +45,8 @@ ALTER TABLE visit REPLICA IDENTITY FULL;
 INSERT INTO visit VALUES ('/', 0.1), ('/', 0.1), (NULL, 0.3), ('', 0.3);
 
 CREATE SCHEMA "Odd ""schema""";
-CREATE TABLE "Odd ""schema"""."t" ("t" int, "select" text, "ctid'" text, gone int, "%s" text, PRIMARY KEY ("t", "select"));
+CREATE TABLE "Odd ""schema"""."t" ("t" int, "select" text, "ctid'" text, gone int, "%s" text,
+    PRIMARY KEY ("t", "select"));
 ALTER TABLE "Odd ""schema"""."t" DROP COLUMN gone;
 INSERT INTO "Odd ""schema"""."t" SELECT g, 'k', 'v', '%s' FROM generate_series(1, 20) g;
 CREATE TABLE "Odd ""schema""".nothing ();
@@ -56,7 +60,8 @@ CREATE TABLE every_type (
 INSERT INTO every_type (j, js, f4, f8, n, at, span, raw, tags, matrix, m, p, cash, cls, r, b, ip, v)
 SELECT jsonb_build_object('g', g, 'n', 1.10), '{"b": 1,  "a":2}', g / 3.0, g / 7.0::float8, g / 7.0,
        timestamptz '2024-10-27 01:30:00.123456+02' + g * interval '1 hour', interval '1 mon -1 day 00:00:00.5' * g,
-       decode(md5(g::text), 'hex'), ARRAY['a,b', NULL, '"'], ARRAY[[1, 2], [3, g]], 'ok', (g, 'x,"y')::pair, g, 'account',
+       decode(md5(g::text), 'hex'),
+       ARRAY['a,b', NULL, '"'], ARRAY[[1, 2], [3, g]], 'ok', (g, 'x,"y')::pair, g, 'account',
        int4range(1, g + 2), B'0101', '10.0.0.1/8', to_tsvector('simple', 'a b' || g)
   FROM generate_series(1, 200) g;
 
@@ -163,8 +168,10 @@ def make_template(folder: Path, data: Path) -> servers.Server:
 def following(template: servers.Server, room: Path, **publisher: str) -> Iterator[Pair]:
     """A running pair made of two copies of the template; the target follows."""
     made = []
+    here = Path(tempfile.mkdtemp(prefix=template.data.name, dir=room))
+    os.chown(here, servers.owner().pw_uid, servers.owner().pw_gid)
     for name in ("source", "target"):
-        data = room / f"{template.data.name}-{name}"
+        data = here / name
         subprocess.run(["cp", "-a", "--reflink=auto", str(template.data), str(data)], check=True)
         made.append(servers.Server(template.bin, data))
     pair = Pair(*made)
@@ -176,9 +183,7 @@ def following(template: servers.Server, room: Path, **publisher: str) -> Iterato
         yield pair
     finally:
         pair.stop()
-        for server in made:
-            shutil.rmtree(server.data)
-            server.log.unlink(missing_ok=True)
+        shutil.rmtree(here)
 
 
 def follow(subscriber: servers.Server, publisher: servers.Server, name: str) -> None:

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.verify.pair import APP, NAMES, Pair, Writers
 
 from controller.server import Db
 from controller.verify import compare as compare_module
 from controller.verify import scan
-from controller.verify.catalog import Table, groups, tables
 from controller.verify.catalog import Pair as TablePair
+from controller.verify.catalog import Table, groups, tables
 from controller.verify.compare import Comparer
 from controller.verify.database import compare_database
 from controller.verify.point import Ends, Meeting
 from controller.verify.result import TableResult
 from controller.verify.scan import Unreadable
 from controller.waiting import SystemClock
+from tests.verify.pair import APP, NAMES, Pair, Writers
 
 
 def ends_of(pair: Pair) -> Ends:
@@ -85,7 +85,8 @@ def test_null_is_not_the_empty_text(pair: Pair) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "f8 = f8 + 1e-12", "f4 = '0.33333334'::real + '3e-8'::real", "at = at + interval '1 microsecond'", "n = n * 1.0",
+        "f8 = f8 + 1e-12", "f4 = '0.33333334'::real + '3e-8'::real",
+        "at = at + interval '1 microsecond'", "n = n * 1.0",
         "j = jsonb_set(j, '{n}', '1.1')", "js = '{\"b\": 1, \"a\":2}'", "span = span + interval '1 microsecond'",
         "raw = raw || '\\x00'", "tags = ARRAY['a', 'b', NULL, '\"']", "m = 'sad'", "cash = cash + 0.01::money",
         "cls = 'entry'", "b = b || B'0'", "matrix = '[0:0][0:0]={{1}}'", "p = ROW(1, NULL)::pair",
@@ -95,9 +96,7 @@ def test_the_smallest_change_of_any_type(pair: Pair, change: str) -> None:
     (kept,) = pair.target.sql("SELECT row_to_json(t)->>'id' FROM every_type t ORDER BY id DESC LIMIT 1", database=APP)
     copy = f"CREATE TABLE kept AS SELECT * FROM every_type WHERE id = '{kept[0]}'"
     columns = "j, js, f4, f8, n, at, span, raw, tags, matrix, m, p, cash, cls, r, b, ip, v"
-    mend = (
-        f"UPDATE every_type SET ({columns}) = (SELECT {columns} FROM kept) WHERE id = '{kept[0]}'; DROP TABLE kept"
-    )
+    mend = f"UPDATE every_type SET ({columns}) = (SELECT {columns} FROM kept) WHERE id = '{kept[0]}'; DROP TABLE kept"
     with broken(pair, "target", f"{copy}; UPDATE every_type SET {change} WHERE id = '{kept[0]}'", mend):
         found = differing(pair)
     assert found.keys() == {"public.every_type", "public.kept"}
@@ -114,9 +113,7 @@ def test_odd_names_and_a_key_of_two_columns(pair: Pair) -> None:
 
 
 def test_a_partition_is_compared_as_its_own(pair: Pair) -> None:
-    with broken(
-        pair, "target", "DELETE FROM event_2023 WHERE id = 1", "INSERT INTO event VALUES (1, '2023-06-02')"
-    ):
+    with broken(pair, "target", "DELETE FROM event_2023 WHERE id = 1", "INSERT INTO event VALUES (1, '2023-06-02')"):
         found = differing(pair)
     assert found.keys() == {"public.event_2023"}
     assert rows(found["public.event_2023"]) == {("only on source", '["1", "2023-06-02"]')}

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from tests.postgres import servers
-from tests.verify.pair import APP, NAMES, Pair, Writers, following
 
 from controller.verify.database import compare_database
 from controller.verify.point import Ends
 from controller.verify.result import DatabaseResult
 from controller.waiting import SystemClock
+from tests.postgres import servers
+from tests.verify.pair import APP, NAMES, Pair, Writers, following
 
 COMPARED = {
     "public.account", "public.entry", "public.visit", "public.every_type", "public.event_2023", "public.event_2024",
@@ -116,6 +116,8 @@ def test_what_replication_does_not_carry_is_named(pair: Pair) -> None:
 def test_the_server_is_left_without_a_trace(pair: Pair, side: str) -> None:
     compare(pair)
     server = pair.source if side == "source" else pair.target
-    left = server.sql("SELECT state FROM pg_stat_activity WHERE usename = 'master' AND datname = 'app' AND state <> 'idle'")
+    left = server.sql(
+        "SELECT state FROM pg_stat_activity WHERE usename = 'master' AND datname = 'app' AND state <> 'idle'"
+    )
     locks = server.sql("SELECT count(*) FROM pg_locks WHERE mode IN ('ShareLock', 'AccessExclusiveLock')")
     assert (left, locks) == ([], [(0,)])
