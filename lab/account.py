@@ -103,9 +103,7 @@ def _available(rds: Any, identifier: str) -> dict[str, Any]:
     def there() -> bool:
         found.update(rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0])
         if found["DBInstanceStatus"] == "failed":
-            raise LabError(
-                f"the instance {identifier} could not be created", "its state is `failed`"
-            )
+            raise LabError(f"the instance {identifier} could not be created", "its state is `failed`")
         return bool(found["DBInstanceStatus"] == "available")
 
     wait_until(there, f"the instance {identifier} to be available", CREATE_SECONDS, every=0.05)

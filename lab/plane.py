@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 import psycopg
+from botocore.exceptions import ClientError
 
 from lab import freeze, roles
 from lab.agent import Agent, hand_out_transaction_ids
@@ -42,19 +43,35 @@ class Host:
         return self.cluster.login.host
 
 
+class KeyUnavailable(LabError):
+    """The KMS key is disabled, scheduled for deletion or gone."""
+
+
 class KmsKeys(Keys):
-    """Data keys through the KMS API. Errors are boto3's ClientError."""
+    """Data keys through the KMS API. Raises KeyUnavailable."""
 
     def __init__(self, client: Callable[[str], Any]) -> None:
         self._client = client
 
     def generate(self, key_arn: str) -> tuple[bytes, bytes]:
+        self._require_enabled(key_arn)
         answer = self._client("kms").generate_data_key(KeyId=key_arn, KeySpec="AES_256")
         return answer["Plaintext"], answer["CiphertextBlob"]
 
     def unwrap(self, wrapped: bytes) -> bytes:
-        plaintext: bytes = self._client("kms").decrypt(CiphertextBlob=wrapped)["Plaintext"]
+        answer = self._client("kms").decrypt(CiphertextBlob=wrapped)
+        self._require_enabled(answer["KeyId"])
+        plaintext: bytes = answer["Plaintext"]
         return plaintext
+
+    def _require_enabled(self, key_arn: str) -> None:
+        # moto encrypts and decrypts under a disabled key too; KMS does not.
+        try:
+            state = self._client("kms").describe_key(KeyId=key_arn)["KeyMetadata"]["KeyState"]
+        except ClientError as error:
+            raise KeyUnavailable(f"KMS does not know the key {key_arn}") from error
+        if state != "Enabled":
+            raise KeyUnavailable(f"the key {key_arn} is {state}")
 
 
 class Clients:

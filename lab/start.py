@@ -68,7 +68,9 @@ def start(wanted: Wanted, tell: Tell) -> dict[str, Any]:
         if existed:
             layout.directory.mkdir(exist_ok=True)
         if isinstance(error, LabError) and told:
-            raise LabError(error.message, f"{error.meaning}; the lab's log says: {told}", error.hint, error.status) from error
+            raise LabError(
+                error.message, f"{error.meaning}; the lab's log says: {told}", error.hint, error.status
+            ) from error
         raise
     return {
         "endpoint_url": server["endpoint_url"],

@@ -40,7 +40,11 @@ class Lab:
         return self.clients[service]
 
     def connect(
-        self, database: str | None = None, instance: str | None = None, user: str = "master", password: str | None = None
+        self,
+        database: str | None = None,
+        instance: str | None = None,
+        user: str = "master",
+        password: str | None = None,
     ) -> "psycopg.Connection[TupleRow]":
         """An autocommit session as a client of RDS would have it: TLS verified, unless this build has none."""
         endpoint = self.instance(instance or self.source["identifier"])["Endpoint"]
@@ -61,7 +65,9 @@ class Lab:
         )
 
     def instance(self, identifier: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.client("rds").describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0]
+        found: dict[str, Any] = self.client("rds").describe_db_instances(DBInstanceIdentifier=identifier)[
+            "DBInstances"
+        ][0]
         return found
 
     def snapshot(self, identifier: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
 from moto.core.utils import utcnow
 from moto.rds.exceptions import (
     DBInstanceAlreadyExists,
@@ -14,7 +13,7 @@ from moto.rds.exceptions import (
 from moto.rds.models import DBInstance
 
 from lab import parameters
-from lab.plane import Host
+from lab.plane import Host, KeyUnavailable
 from lab.rds import models
 from lab.rds.models import LabInstance
 from lab.rds.snapshots import Snapshots
@@ -96,7 +95,7 @@ class Instances(Snapshots):
             self._settle(database, "available")
 
         def failed(error: Exception) -> None:
-            locked = isinstance(error, ClientError)
+            locked = isinstance(error, KeyUnavailable)
             self._settle(database, "inaccessible-encryption-credentials" if locked else "incompatible-restore")
 
         background(f"restore {name} from {from_snapshot_id}", work, failed)

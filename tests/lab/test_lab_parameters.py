@@ -40,7 +40,10 @@ def test_a_dynamic_parameter_waits_for_the_reboot_when_asked_to() -> None:
 
 
 def test_a_static_parameter_always_waits() -> None:
-    group = {"track_commit_timestamp": Setting("1", "pending-reboot"), "rds.logical_replication": Setting("1", "pending-reboot")}
+    group = {
+        "track_commit_timestamp": Setting("1", "pending-reboot"),
+        "rds.logical_replication": Setting("1", "pending-reboot"),
+    }
     running = parameters.reloaded(KNOWN, STARTED, group)
     assert running["wal_level"] == "replica"
     assert parameters.pending(running, group) == ["rds.logical_replication", "track_commit_timestamp"]
