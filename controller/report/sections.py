@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from controller.report.claims import claims, encrypted_as_asked
 from controller.report.html import Html, code, facts, join, paragraph, section, table, tag, text
 
 Data = Mapping[str, Any]
@@ -70,18 +71,13 @@ def encryption(data: Data) -> Html:
         ("Engine version", *(_of(s, "engine_version") for s in sides)),
         ("Protected against deletion", *(_of(s, "deletion_protection") for s in sides)),
     ]
-    target = sides[1]
     verdict: object = ""
-    if target and target.get("encrypted") is not None:
-        asked = data["kms_key_arn"]
-        under = target.get("kms_key_arn") == asked
+    if (holds := encrypted_as_asked(data)) is not None:
         verdict = paragraph(
-            "The target is encrypted under the key that the stack asks for, "
-            if target["encrypted"] and under
-            else "The target is NOT encrypted under the key that the stack asks for, ",
-            code(asked),
+            f"The target is {'encrypted' if holds else 'NOT encrypted'} under the key that the stack asks for, ",
+            code(data["kms_key_arn"]),
             ".",
-            class_="good" if target["encrypted"] and under else "bad",
+            class_="good" if holds else "bad",
         )
     return section("Encryption", verdict, table(["", "Source", "Target"], rows))
 
@@ -241,37 +237,6 @@ def plaintext(data: Data) -> Html:
         )
     rows = [(item["kind"], code(item["name"]), code(item["remedy"])) for item in found]
     return section("What still holds plaintext", table(["Kind", "Name", "What removes it"], rows))
-
-
-CLAIMS = (
-    (
-        "Nothing was lost or repeated at the join",
-        "the bracket above: in every database, transactions before the position are in the copy, later ones are not",
-        "the content of any row",
-    ),
-    (
-        "Both sides were equal, row by row",
-        "equal numbers of rows and equal 128-bit digests of every table, read at one point of the log",
-        "anything after that point; large objects and whatever is named as not compared. The digest finds accidents; "
-        "it is not a defence against someone who constructs rows to deceive it",
-    ),
-    (
-        "No write was lost at the move",
-        "end markers, committed after the source had been closed, were seen on the target in every database before it "
-        "was opened",
-        "that a client whose connection was ended knows whether its last commit happened: it has to look",
-    ),
-    (
-        "The target's storage is encrypted",
-        "what AWS says about the instance and its key at the time of the report",
-        "that copies made elsewhere (dumps, exports, logs shipped away) are encrypted",
-    ),
-)
-
-
-def claims(data: Data) -> Html:
-    """What each of the claims rests on, and what it does not say."""
-    return section("What this establishes, and what not", table(["Claim", "Rests on", "Does not establish"], CLAIMS))
 
 
 def journal(data: Data) -> Html:

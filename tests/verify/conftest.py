@@ -1,4 +1,4 @@
-"""One running pair for the tests that only read or repair what they break, fresh ones for the others."""
+"""One running pair for all tests that mend what they break, fresh ones for the others."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ def wheel_template(room: Path) -> servers.Server:
     return make_template(servers.wheel(room), room / "wheel")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def pair(template: servers.Server, room: Path) -> Iterator[Pair]:
     with following(template, room) as made:
         yield made

@@ -211,7 +211,7 @@ class Writers:
             while not self._stop.is_set():
                 work = [
                     ("UPDATE account SET balance = balance + 1 WHERE id = %s", [dice.randrange(1, 100) * 7]),
-                    ("INSERT INTO entry (account, amount) VALUES (%s, 1)", [dice.randrange(1, 12001)]),
+                    ("INSERT INTO entry (account, amount) VALUES (%s, 1)", [dice.randrange(1, 5000)]),
                     ("INSERT INTO visit VALUES (%s, %s)", [f"/{dice.randrange(9)}", dice.random()]),
                     ("UPDATE every_type SET j = j || %s::jsonb, f8 = f8 * 1.1 WHERE id = %s", ['{"x": 1}', mine]),
                 ]
