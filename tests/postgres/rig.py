@@ -36,7 +36,8 @@ DATABASES = ("app", "Second DB")
 """Two databases, so that one LSN has to fit both; the second is nearly idle and has a name that wants quoting."""
 
 TABLES_SQL = """
-CREATE TABLE ledger (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, who int NOT NULL, note text);
+CREATE TABLE ledger (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, who int NOT NULL, note text,
+                     xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint);
 CREATE TABLE bag (who int NOT NULL, n int NOT NULL);  -- no key: a row sent twice stays twice
 CREATE TABLE counter (who int PRIMARY KEY, n bigint NOT NULL);
 ALTER TABLE bag REPLICA IDENTITY FULL;

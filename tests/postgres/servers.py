@@ -102,9 +102,10 @@ class Server:
     def log(self) -> Path:
         return self.data.with_name(self.data.name + ".log")
 
-    def create(self) -> "Server":
-        """initdb: superuser postgres, no password, encoding UTF8."""
-        run(self.bin / "initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale", "C", "-N")
+    def create(self, *options: str) -> "Server":
+        """initdb: superuser postgres, no password, encoding UTF8; `options` are added."""
+        argv = [self.bin / "initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale", "C"]
+        run(*argv, "-N", *options)
         return self
 
     def start(self, **settings: str) -> "Server":

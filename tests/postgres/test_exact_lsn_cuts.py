@@ -1,0 +1,109 @@
+"""WAL that ends anywhere: inside a commit record, across a page, at a segment's border. Told by the rows themselves."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.exact_lsn import ExactLSN, find_exact_lsn
+from controller.exact_lsn.messages import Begin, Keepalive
+from controller.exact_lsn.slot_stream import stream
+from controller.lsn import LSN
+from tests.postgres.rig import Pair
+from tests.postgres.wal_cuts import SEGMENT_BYTES, Quarry, Rest, quarry
+
+PAGE_BYTES = 8192
+SEED = 20240427
+
+
+@pytest.fixture(scope="module")
+def rock(bin_folder: Path, room: Path) -> Iterator[Quarry]:
+    with quarry(bin_folder, room, f"quarry-{bin_folder.parent.name}") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def sent(rock: Quarry) -> list[Begin]:
+    """All transactions of the busy database's slot up to the last cut that can be made."""
+    found: list[Begin] = []
+    with rock.cut(rock.high) as pair, pair.migration() as (m, state):
+        slot = next(m.names.slot(d.oid) for d in state.migrated if d.name == "app")
+        with stream(m.source, "app", slot, m.names.publication, LSN(0), clock=m.clock, reporter=m.reporter) as messages:
+            for message in messages:
+                if isinstance(message, Begin):
+                    found.append(message)
+                if isinstance(message, Keepalive) and message.sent >= rock.high:
+                    return found
+    raise AssertionError("a stream ends only by an error")
+
+
+def ledger_xids(pair: Pair, *, of: str) -> set[int]:
+    """The transactions whose row is there: every one of the load leaves its xid in the ledger."""
+    server = pair.source if of == "source" else pair.copy
+    return {xid for (xid,) in server.sql("SELECT DISTINCT xid FROM ledger", database="app")}
+
+
+def check(pair: Pair, sent: list[Begin]) -> ExactLSN:
+    """Find the LSN, and assert that it parts exactly the transactions that the copy has from those it lacks."""
+    with pair.migration() as (m, state):
+        found = find_exact_lsn(m, state)
+    everyone, here = ledger_xids(pair, of="source"), ledger_xids(pair, of="copy")
+    writing = [t for t in sent if t.xid in everyone]
+    assert {t.xid for t in writing if t.lsn < found.value} == here & {t.xid for t in writing}
+    assert 0 < len(here) <= len(writing)
+    return found
+
+
+def torn(rock: Quarry) -> tuple[LSN, LSN]:
+    """A commit record that crosses a page's border: its start, and the border."""
+    for start, length in rock.commits():
+        border = LSN((start.bytes // PAGE_BYTES + 1) * PAGE_BYTES)
+        # The first page of a segment has a longer header, and a segment of its own for a test of its own.
+        if border < start + length and border.bytes % SEGMENT_BYTES:
+            return start, border
+    raise AssertionError("no commit record was torn by a page's border")
+
+
+@pytest.mark.parametrize("rest", ["zeros", "recycled"])
+def test_a_commit_record_torn_across_a_page(rock: Quarry, sent: list[Begin], rest: Rest) -> None:
+    """Neither the page's address nor the checkpoint's redo point is the end here: each would skip that commit."""
+    commit, border = torn(rock)
+    with rock.cut(border, rest) as pair:
+        found = check(pair, sent)
+    assert found.value <= commit < border
+    [checkpoint] = [w for w in found.witnesses if w.name.startswith("pg_control_checkpoint")]
+    assert checkpoint.lsn > found.proof.first_missing, "the redo point was past the torn record"
+    assert border > found.proof.first_missing, "the page's address was past the torn record"
+    assert any("would lose the commit" in remark for remark in found.remarks)
+    [redo] = [w for w in found.witnesses if "redo done" in w.name]
+    assert found.proof.last_included < redo.lsn <= found.proof.first_missing
+
+
+@pytest.mark.parametrize("rest", ["zeros", "recycled"])
+def test_inside_a_commit_record(rock: Quarry, sent: list[Begin], rest: Rest) -> None:
+    start, length = random.Random(SEED).choice(rock.commits())
+    with rock.cut(start + length // 2, rest) as pair:
+        found = check(pair, sent)
+    assert found.value <= start
+
+
+def test_right_behind_a_commit_record_redo_done_is_that_commit(rock: Quarry, sent: list[Begin]) -> None:
+    """So "redo done" as it stands would send it again; the byte more is what makes it exact."""
+    start, length = next((s, n) for s, n in rock.commits() if s.bytes // PAGE_BYTES == (s.bytes + n) // PAGE_BYTES)
+    with rock.cut(start + (length + 7) // 8 * 8) as pair:
+        found = check(pair, sent)
+    [redo] = [w for w in found.witnesses if "redo done" in w.name]
+    assert redo.lsn == start + 1
+
+
+def test_where_the_next_segment_was_never_made(rock: Quarry, sent: list[Begin]) -> None:
+    border = LSN((rock.low.bytes // SEGMENT_BYTES + 1) * SEGMENT_BYTES)
+    with rock.cut(border, "missing") as pair:
+        assert check(pair, sent).value <= border
+
+
+def test_anywhere(rock: Quarry, sent: list[Begin]) -> None:
+    at = random.Random(SEED).randrange(rock.low.bytes, rock.high.bytes)
+    with rock.cut(LSN(at)) as pair:
+        assert check(pair, sent).value <= LSN(at)

@@ -1,0 +1,121 @@
+"""A copy whose WAL ends at a chosen byte: every way in which recovery can end, met for real.
+
+Freeze the source at t0, let it write on, give the frozen files the WAL written since, and cut that. The cut never lies
+before the end of WAL at t0: data files may hold what was flushed up to there, and a state with pages newer than its WAL
+cannot happen.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from controller.lsn import LSN
+from tests.postgres.rig import Load, LogApi, Pair, prepare, tame, wait_for
+from tests.postgres.servers import Server, run
+
+SEGMENT_BYTES = 1 << 20
+"""The smallest that initdb knows: segment borders are met often, and copying is cheap."""
+
+MANY_SUBTRANSACTIONS_SQL = """
+-- Commits with a record of some 900 bytes, of which one in ten is torn by the border of a page.
+DO $$ BEGIN
+    INSERT INTO ledger (who, note) VALUES (90, 'subtransactions');
+    FOR i IN 1..200 LOOP
+        BEGIN INSERT INTO bag VALUES (90, i); EXCEPTION WHEN others THEN NULL; END;
+    END LOOP;
+END $$
+"""
+
+Rest = Literal["zeros", "recycled", "missing"]
+"""What stands behind the cut: a new segment's zeros, an older segment's records, or nothing where a segment begins."""
+
+
+@dataclass
+class Quarry:
+    """A source that has written on since its files were frozen. `low` and `high` are where a cut may lie."""
+
+    source: Server
+    frozen: Server
+    wal: Path
+    low: LSN
+    high: LSN
+    room: Path
+
+    @contextmanager
+    def cut(self, at: LSN, rest: Rest = "zeros") -> Iterator[Pair]:
+        """The source and a running, tamed copy whose WAL ended at `at`."""
+        copy = self.frozen.copy_of_files(self.room / f"cut-{at.bytes}-{rest}")
+        try:
+            self._cut_wal(copy.data / "pg_wal", at, rest)
+            copy.start()
+            tame(copy)
+            yield Pair(self.source, copy, LogApi(copy))
+        finally:
+            copy.stop("immediate")
+            shutil.rmtree(copy.data)
+            copy.log.unlink(missing_ok=True)
+
+    def commits(self) -> list[tuple[LSN, int]]:
+        """Commit records between low and high: start, and length in bytes, by pg_waldump."""
+        span = ("-s", str(self.low), "-e", str(self.high))
+        told = run(self.source.bin / "pg_waldump", "-p", self.wal, "-r", "Transaction", *span)
+        found = []
+        for line in told.splitlines():
+            if "desc: COMMIT" in line:
+                length = line.split("len (rec/tot):")[1].split(",")[0].split("/")[1]
+                found.append((LSN.parse(line.split("lsn: ")[1].split(",")[0]), int(length)))
+        return found
+
+    def _cut_wal(self, pg_wal: Path, at: LSN, rest: Rest) -> None:
+        last, offset = divmod(at.bytes, SEGMENT_BYTES)
+        segments = sorted(p for p in self.wal.iterdir() if len(p.name) == 24)
+        for path in [p for p in pg_wal.iterdir() if len(p.name) == 24]:
+            path.unlink()
+        for path in segments:
+            number = _number(path)
+            if number < last or (number == last and not (rest == "missing" and offset == 0)):
+                shutil.copy2(path, pg_wal / path.name)
+                shutil.chown(pg_wal / path.name, pg_wal.owner())
+        final = pg_wal / next(p.name for p in segments if _number(p) == last)
+        if final.exists():
+            behind = bytes(SEGMENT_BYTES) if rest != "recycled" else segments[0].read_bytes()
+            final.write_bytes(final.read_bytes()[:offset] + behind[offset:])
+
+
+def _number(path: Path) -> int:
+    """Which segment since the beginning of WAL: the name is timeline, high half, and the place within it."""
+    return int(path.name[8:16], 16) * ((1 << 32) // SEGMENT_BYTES) + int(path.name[16:], 16)
+
+
+@contextmanager
+def quarry(bin_folder: Path, room: Path, name: str) -> Iterator[Quarry]:
+    """Prepare a source under load, freeze it, let it write on, and keep the WAL it wrote."""
+    source = Server(bin_folder, room / f"{name}-source").create("--wal-segsize", "1")
+    load = None
+    try:
+        source.start(full_page_writes="on", checkpoint_timeout="1h", wal_keep_size="1GB")
+        prepare(source)
+        load = Load(source)
+        frozen = source.freeze_copy(room / f"{name}-frozen")
+        low = LSN.parse(source.sql("SELECT pg_current_wal_insert_lsn()::text")[0][0])
+        for _ in range(60):
+            source.sql(MANY_SUBTRANSACTIONS_SQL, database="app")
+        wait_for(
+            lambda: LSN.parse(source.sql("SELECT pg_current_wal_lsn()::text")[0][0]) - low > 3 * SEGMENT_BYTES,
+            "the load to fill three segments",
+        )
+        load.stop()
+        high = LSN.parse(source.sql("SELECT pg_current_wal_flush_lsn()::text")[0][0])
+        wal = room / f"{name}-wal"
+        with source.frozen():
+            shutil.copytree(source.data / "pg_wal", wal)
+        for path in [wal, *wal.rglob("*")]:
+            shutil.chown(path, source.data.owner())
+        yield Quarry(source, frozen, wal, low, high, room)
+    finally:
+        if load is not None:
+            load.stop()
+        source.stop("immediate")
