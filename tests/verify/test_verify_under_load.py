@@ -39,6 +39,8 @@ def test_equal_under_full_load_with_parallel_apply(wheel_template: servers.Serve
         pair.target.sql(f"ALTER SUBSCRIPTION {NAMES.slot(pair.oid)} SET (streaming = parallel)", database=APP)
         with Writers(pair.source) as writers:
             results = compare(pair)
+        streamed = pair.source.sql("SELECT stream_txns > 0 FROM pg_stat_replication_slots")
+        assert streamed == [(True,)], "the big transactions were streamed, and so applied in parallel"
         assert {t.table: t.equal for t in results.tables} == dict.fromkeys(COMPARED, True)
         assert writers.commits > 0
         assert writers.failed == []
