@@ -33,12 +33,12 @@ class Console:
             said = _first_line(self._connection.error_message)
             self._connection.finish()
             raise ConsoleError(said)
-        self._waiting = False
+        self._usable = True
 
     @property
     def alive(self) -> bool:
-        """Whether the connection can take another command."""
-        return self._connection.status == pq.ConnStatus.OK and not self._waiting
+        """Whether the connection can take another command. PgBouncer closes it after any error."""
+        return self._usable and self._connection.status == pq.ConnStatus.OK
 
     def __enter__(self) -> "Console":
         return self
@@ -53,11 +53,11 @@ class Console:
 
     def send(self, command: str) -> None:
         """Send a command without waiting for its end."""
+        self._usable = False
         try:
             self._connection.send_query(command.encode())
         except Exception as error:
             raise ConsoleError(_first_line(str(error).encode())) from None
-        self._waiting = True
         while self._connection.flush():
             pass
 
@@ -72,7 +72,6 @@ class Console:
                 self._connection.consume_input()
             except Exception as error:
                 raise ConsoleError(_first_line(str(error).encode())) from None
-        self._waiting = False
         rows: list[Row] = []
         while (result := self._connection.get_result()) is not None:
             if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
@@ -81,6 +80,7 @@ class Console:
             rows += [
                 {name: _text(result.get_value(row, i)) for i, name in enumerate(names)} for row in range(result.ntuples)
             ]
+        self._usable = True
         return rows
 
     @staticmethod

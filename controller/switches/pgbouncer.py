@@ -141,19 +141,26 @@ class PgBouncer:
 
     def resume(self) -> None:
         try:
-            paused = self._pools or [p["name"] for p in self._query("SHOW DATABASES") if p.get("paused") == "1"]
-            for pool in paused:
-                try:
-                    self._query(f"RESUME {_quoted(pool)}")
-                except ConsoleError as error:
-                    if "not paused" not in str(error):
-                        raise
-        except ConsoleError as error:
-            raise Failed(
-                f"{self.name} may still be holding its clients.",
-                detail=str(error),
-                hint="In its admin console: RESUME;",
-            ) from None
+            self._resume()
+        except ConsoleError:
+            # Whatever happened to the connection that was kept: clients are held, so once more over a new one.
+            self._console = None
+            try:
+                self._resume()
+            except ConsoleError as error:
+                raise Failed(
+                    f"{self.name} may still be holding its clients.",
+                    detail=str(error),
+                    hint="In its admin console: RESUME;",
+                ) from None
+
+    def _resume(self) -> None:
+        for pool in self._pools or [p["name"] for p in self._query("SHOW DATABASES") if p.get("paused") == "1"]:
+            try:
+                self._query(f"RESUME {_quoted(pool)}")
+            except ConsoleError as error:
+                if "not paused" not in str(error):
+                    raise
 
     def release(self) -> dict[str, Any] | None:
         return {
@@ -233,12 +240,6 @@ class PgBouncer:
         """On a connection that is kept: inside the pause, opening one costs more than the command."""
         if self._console is None or not self._console.alive:
             self._console = self._connect()
-        try:
-            return self._console.query(command)
-        except ConsoleError:
-            if self._console.alive:
-                raise
-        self._console = self._connect()
         return self._console.query(command)
 
     def _connect(self) -> Console:

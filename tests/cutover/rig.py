@@ -81,7 +81,10 @@ def make_source(blank: Server, where: Path) -> Server:
     (where / "pg_hba.conf").write_text(HBA)
     source.start(log_statement="all", max_wal_senders="20", max_replication_slots="20", max_worker_processes="20")
     source.sql(ROLES_SQL)
-    source.sql(RDS_RIGHTS_SQL)
+    source.sql("ALTER DATABASE template0 ALLOW_CONNECTIONS true")
+    for name in ("template0", "template1", "postgres"):
+        source.sql(RDS_RIGHTS_SQL, database=name)
+    source.sql("ALTER DATABASE template0 ALLOW_CONNECTIONS false")
     if source.sql("SHOW server_version_num")[0][0] >= "160000":
         source.sql("GRANT pg_create_subscription TO master")
     else:
