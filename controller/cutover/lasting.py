@@ -119,9 +119,10 @@ def close_within(connection: Db, databases: Sequence[Named], *, keep: Sequence[s
             sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, sql.SQL(", ").join(map(sql.Identifier, let_in)))
         )
         statements.append(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
-        # The apply worker runs as us: without this, a trigger that is enabled ALWAYS and writes would stall it.
+        # Ours too, where a setting of its own would win: should an application log in as the controller's role, against
+        # all advice, its writes fail here instead of being lost. Apply workers write whatever this says.
         statements.append(
-            sql.SQL("ALTER ROLE {} IN DATABASE {} SET default_transaction_read_only = off").format(
+            sql.SQL("ALTER ROLE {} IN DATABASE {} SET default_transaction_read_only = on").format(
                 sql.Identifier(ours), name
             )
         )

@@ -1,0 +1,243 @@
+"""Everything that can stand in the way ends with its status, in words, and with the source still serving."""
+
+import json
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.acceptance.world import ROOT, Ended, World, Writer, fill, ledger, make_world, stop_world  # noqa: F401
+
+
+@pytest.fixture
+def prepared(world: World) -> World:
+    world.ready("prepared")
+    return world
+
+
+def serves(world: World) -> None:
+    """The source takes a write in every database."""
+    for database in world.source["databases"]:
+        with world.connect(database) as connection:
+            connection.execute("INSERT INTO ledger (writer, n) VALUES (50, 1)")
+
+
+def told(ended: Ended, status: int) -> str:
+    """The command ended with this status, and said what happened, what it means and what to do."""
+    assert ended.status == status, ended.told
+    assert ended.document["error"]["message"]
+    assert ended.document["error"]["hint"], ended.told
+    return ended.told
+
+
+def changed_outputs(world: World, path: Path, change: Callable[[dict[str, Any]], None]) -> list[str]:
+    document = world.outputs()
+    change(document)
+    path.write_text(json.dumps(document))
+    return ["--outputs", str(path), "--json"]
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, int]]:
+    """An address where TCP answers and PostgreSQL never does."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(5)
+        yield listener.getsockname()
+
+
+def test_before_there_is_a_target(world: World, tmp_path: Path, silent: tuple[str, int]) -> None:
+    assert world.up(source=world.source["identifier"], phase="prepare").status == 0
+
+    # restore before prepare
+    early = world.up(phase="restore")
+    assert early.status == 3, early.told
+    assert "controller prepare" in early.told
+    assert world.up(phase="prepare").status == 0
+
+    # replicate and cutover before restore
+    assert "phase" in told(world.controller("replicate"), 3)
+    told(world.controller("cutover"), 3)
+    told(world.controller("retire"), 3)
+
+    # wrong password
+    wrong = world.controller("prepare", env={"ENCRYPTDB_SOURCE_PASSWORD": "not-the-password"})
+    assert "ENCRYPTDB_SOURCE_PASSWORD" in told(wrong, 1)
+    assert "not-the-password" not in wrong.told
+
+    # no login at all
+    told(world.controller("prepare", env={"ENCRYPTDB_SOURCE_PASSWORD": "", "ENCRYPTDB_SOURCE_USER": ""}), 2)
+
+    # a host that does not answer
+    def point_away(document: dict[str, Any]) -> None:
+        document["source"]["host"], document["source"]["port"] = silent
+
+    options = changed_outputs(world, tmp_path / "silent.json", point_away)
+    for command in ("status", "prepare", "preflight"):
+        given_up = world.end(world.command("controller", command, *options), seconds=30)
+        assert given_up.status == 1, given_up.told
+    serves(world)
+
+
+def test_a_target_that_is_not_the_one_asked_for(world: World, tmp_path: Path) -> None:
+    world.ready("restored")
+
+    def other_key(document: dict[str, Any]) -> None:
+        document["kmsKeyArn"] = document["kmsKeyArn"][:-4] + "0000"
+
+    options = changed_outputs(world, tmp_path / "key.json", other_key)
+    assert "another key" in told(world.end(world.command("controller", "replicate", *options)), 4)
+
+    # The source itself, given as the target: it is not encrypted.
+    def not_encrypted(document: dict[str, Any]) -> None:
+        document["target"] = document["source"]
+
+    options = changed_outputs(world, tmp_path / "plain.json", not_encrypted)
+    assert "not encrypted" in told(world.end(world.command("controller", "replicate", *options)), 4)
+
+    # cutover before caught up
+    told(world.controller("cutover"), 3)
+    assert world.controller("replicate").status == 0
+    serves(world)
+
+
+def test_only_one_controller_at_a_time(prepared: World) -> None:
+    holder = prepared.connect("encryptdb")
+    try:
+        from controller.control import LOCK_KEY
+
+        holder.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
+        assert "held by" in told(prepared.controller("prepare"), 4)
+    finally:
+        holder.close()
+    assert prepared.controller("prepare").status == 0
+    serves(prepared)
+
+
+def test_logical_replication_lost_in_between(prepared: World) -> None:
+    import boto3
+
+    assert prepared.up(phase="restore").status == 0
+    rds = boto3.client("rds", endpoint_url=prepared.env["AWS_ENDPOINT_URL"], region_name=prepared.env["AWS_REGION"],
+                       aws_access_key_id="x", aws_secret_access_key="x")  # fmt: skip
+    with prepared.connect("postgres") as connection:
+        # With a slot the server would not even start.
+        connection.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+    identifier = prepared.source["identifier"]
+    version = rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0]["EngineVersion"]
+    rds.modify_db_instance(
+        DBInstanceIdentifier=identifier,
+        DBParameterGroupName=f"default.postgres{version.split('.')[0]}",
+        ApplyImmediately=True,
+    )
+    wait(lambda: state(rds, identifier) == ("available", "pending-reboot"))
+    rds.reboot_db_instance(DBInstanceIdentifier=identifier)
+    wait(lambda: state(rds, identifier) == ("available", "in-sync"))
+    serves(prepared)
+    told(prepared.controller("replicate"), 4)
+    told(prepared.controller("preflight"), 4)
+    serves(prepared)
+
+
+def state(rds: Any, identifier: str) -> tuple[str, str]:
+    found = rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0]
+    return found["DBInstanceStatus"], found["DBParameterGroups"][0]["ParameterApplyStatus"]
+
+
+def wait(true: Callable[[], bool], seconds: float = 60) -> None:
+    ends = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < ends, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_in_each_command(world: World, number: signal.Signals) -> None:
+    def stop(command: str, *options: str, when: Callable[[], bool]) -> None:
+        process = world.start(command, *options)
+        try:
+            wait(lambda: when() or process.poll() is not None)
+        finally:
+            process.send_signal(number)
+        ended = world.end(process, seconds=30)
+        assert ended.status == 130, f"{command}: {ended.status} {ended.told}"
+        assert ended.document["error"]["hint"]
+        serves(world)
+
+    def busy(database: str, side: str = "source") -> Callable[[], bool]:
+        return lambda: bool(sessions(world, database, side))
+
+    assert world.up(source=world.source["identifier"], phase="prepare").status == 0
+    # A transaction that is open makes the slot wait, so that prepare is met in the middle.
+    first = world.source["databases"][0]
+    with world.connect(first) as blocker, blocker.transaction():
+        blocker.execute("INSERT INTO ledger (writer, n) VALUES (51, 1)")
+        assert world.controller("prepare").status == 3
+    world.end(world.start("prepare", "--allow-reboot"))
+    assert world.up(phase="restore").status == 0
+    # A lock on the copy's heartbeat keeps catch-up and drain from ending.
+    with world.connect(first, "target") as blocker:
+        blocker.execute("SET default_transaction_read_only = off")
+        with blocker.transaction():
+            blocker.execute("SELECT FROM encryptdb.heartbeat FOR UPDATE")
+            stop("replicate", when=busy("encryptdb", "target"))
+    assert world.controller("replicate").status == 0
+    with world.connect(first, "target") as blocker:
+        blocker.execute("SET default_transaction_read_only = off")
+        with blocker.transaction():
+            blocker.execute("SELECT FROM encryptdb.heartbeat FOR UPDATE")
+            stop("verify", when=busy(first, "target"))
+            stop("cutover", "--max-pause", "30", when=lambda: fenced(world))
+    stop("status", "--watch", when=busy("encryptdb"))
+    assert world.controller("cutover").status == 0
+
+
+def sessions(world: World, database: str, side: str) -> list[Any]:
+    try:
+        with world.connect("postgres", side) as connection:
+            return connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name LIKE 'encryptdb %%'",
+                [database],
+            ).fetchall()
+    except (psycopg.Error, KeyError, TypeError):
+        return []
+
+
+def fenced(world: World) -> bool:
+    with world.connect("postgres") as connection:
+        return bool(
+            connection.execute("SELECT 1 FROM pg_database WHERE NOT datallowconn AND NOT datistemplate").fetchall()
+        )
+
+
+def test_a_controller_killed_inside_the_pause(world: World) -> None:
+    world.ready()
+    writers = [Writer(world, database, number) for number, database in enumerate(world.source["databases"])]
+    for writer in writers:
+        writer.start()
+    first = world.source["databases"][0]
+    with world.connect(first, "target") as blocker:
+        blocker.execute("SET default_transaction_read_only = off")
+        with blocker.transaction():
+            # The end marker cannot be applied, so the drain, and the pause with it, goes on.
+            blocker.execute("SELECT FROM encryptdb.heartbeat FOR UPDATE")
+            process = world.start("cutover", "--max-pause", "4")
+            wait(lambda: fenced(world))
+            process.kill()
+            world.end(process)
+            assert fenced(world), "the pause was over before the kill: nothing was tested"
+            wait(lambda: not fenced(world), seconds=20)
+    serves(world)
+    moved = world.controller("cutover")
+    assert moved.status == 0, moved.told
+    for writer in writers:
+        writer.side = "target"
+    for writer in writers:
+        writer.stop()
+        written = {n: rows for n, rows in ledger(world, writer.database, "target").items() if n < 50}
+        assert written == {writer.number: writer.acknowledged}
