@@ -97,7 +97,6 @@ def make_source(blank: Server, where: Path) -> Server:
         source.sql("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO app, master", database=name)
         source.sql('GRANT USAGE ON SCHEMA "Odd ""name" TO master', database=name)
         source.sql('GRANT ALL ON ALL SEQUENCES IN SCHEMA "Odd ""name" TO master', database=name)
-        source.sql("GRANT CREATE ON DATABASE " + '"' + name.replace('"', '""') + '" TO master', database=name)
     return source
 
 
@@ -294,7 +293,9 @@ def wait_for(condition: Any, what: str, seconds: float = 30) -> None:
 def controller_process(world: World, script: str) -> "subprocess.Popen[str]":
     """Run a piece of Python with `world` rebuilt in it, in a process of its own that can be killed."""
     head = (
-        f"import os, signal\nfrom tests.cutover.rig import migration\nfrom controller.commands import cutover, rollback\n"
+        "import os, signal\n"
+        "from tests.cutover.rig import migration\n"
+        "from controller.commands import cutover\n"
         f"m = migration({world.source.port}, {world.target.port}, {tuple(world.switches)!r}, "
         f"{world.rollback_window!r}, [], max_pause=2.0)\n"
     )

@@ -1,0 +1,210 @@
+"""Whatever fails before OPEN ends with the source serving, at any verb; afterwards the cutover can be had again."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller import control
+from controller.commands import cutover
+from controller.cutover import lasting, watchdog
+from controller.cutover.move import Moment
+from controller.errors import Failed, Interrupted, Problem
+from tests.cutover.rig import DATABASES, World, Writers, controller_process, lost_and_repeated, make_world, wait_for
+from tests.postgres.servers import Server
+
+BEFORE_OPEN = [
+    ("watchdog", "begin"),
+    ("watchdog", "end"),
+    ("pause", "end"),
+    ("fence", "begin"),
+    ("fence", "end"),
+    ("mark", "end"),
+    ("drain", "end"),
+    ("sequences", "end"),
+    ("detach", "end"),
+    ("way back", "end"),
+    ("open", "begin"),
+]
+
+
+@pytest.fixture(scope="module")
+def world(blank: Server, room: Path) -> Iterator[World]:
+    """One migration for all: an abort must leave it as it was, so the next test can begin from there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGSSLMODE", "disable")
+        made = make_world(blank, room / f"abort-{blank.bin.parent.name}-{len(list(room.iterdir()))}")
+    yield made
+    made.stop()
+
+
+class Fault(Exception):
+    """What the tests raise inside."""
+
+
+def raising(verb: str, moment: str, error: type[BaseException]) -> object:
+    def observer(at: str, when: Moment) -> None:
+        if (at, when) == (verb, moment):
+            raise error
+
+    return observer
+
+
+def assert_as_before(world: World) -> None:
+    """The source serves, the target is closed and follows, nothing of the move is left."""
+    assert world.writable(world.source)
+    assert not world.writable(world.target)
+    with world.migration() as m:
+        assert watchdog.left_over(m.source) == []
+        assert lasting.closed(m.the_target) == set(DATABASES)
+        assert lasting.closed(m.source) == set()
+        assert "open" not in (control.records(m.the_target) or {})
+    assert world.source.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT encryptdb.watch(%'") == [
+        (0,)
+    ]
+    assert world.source.sql("SELECT count(*) FROM pg_subscription") == [(0,)]
+    assert world.target.sql("SELECT count(*) FROM pg_replication_slots") == [(0,)]
+    assert world.target.sql("SELECT bool_and(subenabled), count(*) FROM pg_subscription") == [(True, len(DATABASES))]
+
+
+@pytest.mark.parametrize(("verb", "moment"), BEFORE_OPEN)
+def test_a_fault_at_any_verb_leaves_the_source_serving(world: World, verb: str, moment: str) -> None:
+    error = KeyboardInterrupt if moment == "end" and verb in ("fence", "drain", "detach") else Fault
+    with Writers(world.source, 2) as writers:
+        with world.migration() as m, pytest.raises(Problem) as told:
+            cutover.run(m, raising(verb, moment, error))  # type: ignore[arg-type]
+        assert isinstance(told.value, Interrupted if error is KeyboardInterrupt else Failed)
+        assert "The source serves again" in (told.value.detail or "")
+        count = len(writers.acknowledged)
+        wait_for(lambda: len(writers.acknowledged) > count + 5, "the applications to write again")
+    assert_as_before(world)
+    wait_for(lambda: world.rows(world.target) == world.rows(world.source), "the target to follow again")
+    assert lost_and_repeated(world.rows(world.source), writers) == ([], [])
+
+
+def test_a_watchdog_that_is_gone_keeps_the_target_closed(world: World) -> None:
+    def shoot_it(verb: str, moment: Moment) -> None:
+        if (verb, moment) == ("way back", "end"):
+            world.source.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT encryptdb.watch(%'"
+            )
+
+    with world.migration() as m, pytest.raises(Failed, match="the watchdog is not running any more"):
+        cutover.run(m, shoot_it)
+    assert_as_before(world)
+
+
+def test_a_pause_that_outlasts_the_watchdog_does_not_open(world: World) -> None:
+    def dawdle(verb: str, moment: Moment) -> None:
+        if (verb, moment) == ("way back", "end"):
+            wait_for(lambda: world.writable(world.source), "the watchdog to open the source")
+
+    with world.migration(max_pause=1.5) as m, pytest.raises(Failed, match="the watchdog is not running any more"):
+        cutover.run(m, dawdle)
+    assert_as_before(world)
+
+
+def test_a_target_that_dies_in_the_pause_leaves_the_source_serving(world: World) -> None:
+    def crash(verb: str, moment: Moment) -> None:
+        if (verb, moment) == ("mark", "end"):
+            world.target.stop("immediate")
+
+    with world.migration(max_pause=3) as m, pytest.raises(Failed):
+        cutover.run(m, crash)
+    assert world.writable(world.source)
+    world.target.start()
+    with world.migration(dry_run=True) as m:
+        # It follows again, and what the abort could not tidy up there does not stand in the way.
+        wait_for(lambda: _runs(lambda: cutover.run(m)), "the target to have caught up again")
+
+
+def _runs(action: object) -> bool:
+    try:
+        action()  # type: ignore[operator]
+    except Problem:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("verb", ["fence", "way back"])
+def test_killed_inside_the_pause_the_watchdog_lets_the_source_serve(world: World, verb: str) -> None:
+    with Writers(world.source, 2) as writers:
+        killed = controller_process(
+            world,
+            f"cutover.run(m, lambda verb, moment: os.kill(os.getpid(), signal.SIGKILL) "
+            f"if (verb, moment) == ({verb!r}, 'end') else None)",
+        )
+        _, said = killed.communicate(timeout=60)
+        assert killed.returncode == -signal.SIGKILL, said
+        assert not world.writable(world.source), "killed inside the pause, so the fence is up"
+        count = len(writers.acknowledged)
+        # The rig's --max-pause is 2 s; the margin is for a busy machine, not for the watchdog.
+        wait_for(lambda: world.writable(world.source), "the watchdog to open the source", seconds=10)
+        wait_for(lambda: len(writers.acknowledged) > count + 5, "the applications to write again")
+    assert lost_and_repeated(world.rows(world.source), writers) == ([], [])
+
+
+def test_killed_inside_the_pause_the_next_run_does_not_wait_for_the_watchdog(world: World) -> None:
+    killed = controller_process(
+        world,
+        "import dataclasses\n"
+        "m = dataclasses.replace(m, options=dataclasses.replace(m.options, max_pause=600.0))\n"
+        "cutover.run(m, lambda verb, moment: os.kill(os.getpid(), signal.SIGKILL) "
+        "if (verb, moment) == ('fence', 'end') else None)",
+    )
+    killed.communicate(timeout=60)
+    assert not world.writable(world.source)
+    with world.migration(dry_run=True) as m:
+        assert cutover.run(m)["dry_run"]
+    assert any("an earlier run was cut off" in line for line in world.said)
+    assert world.writable(world.source)
+
+
+def test_sigterm_in_the_pause_is_an_interruption(world: World) -> None:
+    running = controller_process(
+        world,
+        "from controller.cli import _terminate\n"
+        "from controller.errors import Interrupted\n"
+        "import time\n"
+        "signal.signal(signal.SIGTERM, _terminate)\n"
+        "def wait(verb, moment):\n"
+        "    if (verb, moment) == ('fence', 'end'):\n"
+        "        print('fenced', flush=True)\n"
+        "        time.sleep(30)\n"
+        "try:\n"
+        "    cutover.run(m, wait)\n"
+        "except Interrupted as told:\n"
+        "    print(told.detail)\n",
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == "fenced\n"
+    os.kill(running.pid, signal.SIGTERM)
+    said, errors = running.communicate(timeout=30)
+    assert "The source serves again" in said, errors
+    assert_as_before(world)
+
+
+def test_cut_off_after_open_the_same_command_completes_it(world: World) -> None:
+    """The last test of this world: it is moved."""
+    with Writers(world.source, 2) as writers:
+        with world.migration() as m, pytest.raises(Fault):
+            cutover.run(m, raising("switch", "begin", Fault))  # type: ignore[arg-type]
+        assert world.writable(world.target)
+        assert not world.writable(world.source)
+    with world.migration() as m:
+        done = cutover.run(m)
+        assert done["interrupted"] is True
+        assert done["serving"] == "target"
+        assert cutover.run(m) == done
+        assert lasting.closed(m.source) == set(DATABASES)
+    assert lost_and_repeated(world.rows(world.target), writers) == ([], [])
+    began = time.monotonic()
+    with Writers(world.target, 1) as later:
+        pass
+    wait_for(
+        lambda: lost_and_repeated(world.rows(world.source), later) == ([], []),
+        f"the way back to run, since {began:.0f}",
+    )
