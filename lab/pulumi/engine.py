@@ -93,12 +93,13 @@ def _run(program: Program, monitor: Monitor, preview: bool) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(run_in_stack(lambda: _execute(program.main)))
-    except KeyboardInterrupt:
-        monitor.deployment.calls.stop.set()
-        raise
     except Exception:
         if monitor.deployment.failure:
             raise monitor.deployment.failure from None
+        raise
+    except BaseException:
+        # Not an error but somebody who wants an end: the waits in other threads are to end, too.
+        monitor.deployment.calls.stop.set()
         raise
     finally:
         _wind_up(loop)

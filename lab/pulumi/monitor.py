@@ -11,9 +11,9 @@ from google.protobuf import empty_pb2, struct_pb2  # type: ignore[import-untyped
 from pulumi import get_project, get_stack
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
-from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.proto import provider_pb2, resource_pb2
 
-from lab.provider.base import Properties
+from lab.provider.base import Properties, ProviderError
 from lab.provider.functions import Function
 from lab.pulumi.deployment import Deployment, DeploymentError
 from lab.pulumi.step import Goal
@@ -59,7 +59,12 @@ class Monitor(MockMonitor):
         function = self.functions.get(request.tok)
         if function is None:
             raise DeploymentError(f"the lab's provider does not know the function {request.tok}")
-        answer = function(self.deployment.calls, from_struct(request.args))
+        try:
+            answer = function(self.deployment.calls, from_struct(request.args))
+        except ProviderError as error:
+            # Raised, it would end the program even where that handles it; the SDK raises failures where it was called.
+            failure = provider_pb2.CheckFailure(property=request.tok.split(":")[-1], reason=str(error))
+            return resource_pb2.ResourceInvokeResponse(failures=[failure])
         return resource_pb2.ResourceInvokeResponse(**{"return": to_struct(answer)})
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:

@@ -15,7 +15,7 @@ DEFAULT_SECONDS: Mapping[str, float] = {"create": 2400.0, "update": 4800.0, "del
 """How long an operation may take where the program does not say; the Terraform provider's for an instance."""
 
 _ROOT = re.compile(r"[^.\[]+")
-_PART = re.compile(r"(\d+)([hms]|ms)")
+_PART = re.compile(r"(\d+)(ms|[hms])")
 _UNIT: Mapping[str, float] = {"h": 3600, "m": 60, "s": 1, "ms": 0.001}
 
 

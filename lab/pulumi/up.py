@@ -119,7 +119,7 @@ def _explain(ending: Ending, error: Exception, stack: str) -> None:
         case Interrupted():
             _fail(ending, 130, f"Interrupted: {error}.", stays, "Run it again: it goes on from here.")
         case DeploymentError() | ProviderError():
-            _fail(ending, 1, f"Failed: {error}.", stays, again)
+            _fail(ending, 1, f"Failed: {str(error).rstrip('.')}.", stays, again)
         case _:
             _fail(ending, 1, f"The program failed: {type(error).__name__}: {error}", stays, again)
 
