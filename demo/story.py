@@ -22,6 +22,9 @@ from demo.pgbench import Pgbench
 from demo.pooler import Pooler
 from demo.postgres import Login, one
 from demo.writers import CLIENTS, Writers
+from lab.layout import Layout
+from lab.processes import Owner
+from lab.volumes import Volume
 
 STACK = "demo"
 AFTERWARDS = 5.0
@@ -99,12 +102,12 @@ def tell(settings: Settings, narrator: Narrator) -> list[proof.Check]:
         narrator.say(f"the writers waited at most {writers.waited(prepared):.1f} s: the reboot, which you schedule")
 
         narrator.chapter("pulumi up, phase restore: a snapshot, its encrypted copy, a server restored from that")
-        up = scene.up(phase="restore").document
-        target = _side(source, up["target"] if "target" in up else up["outputs"]["target"])
+        restored = scene.up(phase="restore").document["outputs"]["target"]
+        target = _side(source, restored)
 
         narrator.chapter("replicate: find the exact LSN, prove it, follow the source from there")
         scene.controller("replicate")
-        narrator.say("every commit before that LSN is in the copy, none after it: the target follows from exactly there")
+        narrator.say("every commit before that LSN is in the copy, none after it; the target follows from there")
 
         narrator.chapter("verify: every row of every table, both sides at the same point")
         scene.controller("verify")
@@ -121,7 +124,7 @@ def tell(settings: Settings, narrator: Narrator) -> list[proof.Check]:
 
         narrator.chapter("The proof")
         checks = _prove(source, target, loaded, writers, since)
-        checks.append(_marker(scene, loaded.marker, source, target))
+        checks.append(_marker(scene, loaded.marker, start["resource_id"], restored["resourceId"]))
         checks.append(
             proof.writers_unharmed(
                 writers.failures(cutover),
@@ -212,15 +215,12 @@ def _prove(source: Login, target: Login, loaded: Loaded, writers: Writers, since
     return checks
 
 
-def _marker(scene: Scene, marker: str, source: Login, target: Login) -> proof.Check:
-    instances = {i["host"]: i["storage"] for i in scene.lab("status").document["instances"]}
-    here, there = instances[source.host], instances[target.host]
-    ciphertext = there["ciphertext_path"]
-    return proof.marker_encrypted(
-        marker, Path(here["path"]), Path(ciphertext) if ciphertext else None, Path(there["path"])
-    )
+def _marker(scene: Scene, marker: str, source_id: str, target_id: str) -> proof.Check:
+    instances = Layout.of(scene.directory / "lab").instances
+    here, there = (Volume(instances / resource_id, Owner.current(), None) for resource_id in (source_id, target_id))
+    return proof.marker_encrypted(marker, here.mount, there.cipher if there.encrypted else None, there.mount)
 
 
 def _leave_report(scene: Scene, report: Path) -> None:
     report.parent.mkdir(parents=True, exist_ok=True)
-    scene.controller("report")
+    scene.controller("report", "--output", str(report))
