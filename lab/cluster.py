@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg.rows import TupleRow
 
@@ -23,6 +24,8 @@ ADMIN = "rdsadmin"
 START_SECONDS = 300.0
 STOP = [(signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)]
 """Fast shutdown, immediate shutdown, and the end."""
+ORPHANS = [(signal.SIGCONT, 1.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)]
+"""Backends end by themselves when their postmaster is gone, unless they were stopped."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,9 @@ class Cluster:
         process = self.process
         try:
             processes.wait_until(
-                lambda: self._ready() or process.poll() is not None, "the server to accept connections", START_SECONDS
+                lambda: self._ready(process.pid) or process.poll() is not None,
+                "the server to accept connections",
+                START_SECONDS,
             )
         except LabError:
             self.stop()
@@ -147,6 +152,8 @@ class Cluster:
         if (pid := self.postmaster()) is not None:
             freeze.thaw(pid)
             processes.end(pid, STOP, f"stopping the server in {self.data}")
+        for pid in orphans(self.data):
+            processes.end(pid, ORPHANS, f"ending what a dead postmaster left in {self.data}")
         if self.process is not None:
             self.process.wait(10)
             self.process = None
@@ -158,13 +165,13 @@ class Cluster:
     def log_files(self) -> list[Path]:
         return sorted(self.logs.glob("postgresql.log.*")) if self.logs.is_dir() else []
 
-    def _ready(self) -> bool:
-        # Line 8 of postmaster.pid is the state; pg_ctl -w waits for the same word.
+    def _ready(self, pid: int) -> bool:
+        # Line 8 of postmaster.pid is the state; pg_ctl -w waits for the same word. A killed postmaster leaves its file.
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return len(lines) >= 8 and lines[7].strip() == "ready"
+        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
     def _hba(self) -> str:
         kind = "hostssl" if self.binaries.tls else "host"
@@ -203,3 +210,15 @@ def running_postmaster(data: Path) -> int | None:
     except (OSError, ValueError, IndexError):
         return None
     return pid if str(data).encode() in command and processes.alive(pid) else None
+
+
+def orphans(data: Path) -> list[int]:
+    """Processes of a server whose postmaster is gone: they still hold its shared memory. All work in `data`."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(data) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found

@@ -8,10 +8,10 @@ power cut could have left.
 import os
 import shutil
 import signal
-import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -60,19 +60,42 @@ def copy(data: Path, to: Path, postmaster: int | None, two_passes: bool = True) 
     copies only what was modified since, so that the freeze does not grow with the database. `two_passes` False copies
     everything frozen: for filesystems whose times are not known to move with each write.
     """
-    seen = {}
-    if two_passes and postmaster is not None:
-        seen = _survey(data)
+    if postmaster is None or not two_passes:
+        with frozen(postmaster) if postmaster is not None else nullcontext():
+            began = time.monotonic()
+            _copy_tree(data, to)
+            held = time.monotonic() - began
+        (to / "postmaster.pid").unlink(missing_ok=True)
+        return held if postmaster is not None else 0.0
+    seen = _survey(data, time.time_ns() - RECENT_NS).files
+    with suppress(LabError):  # files come and go under a running server, and cp says so; the second pass settles it
         _copy_tree(data, to)
-    if postmaster is None:
-        _settle(data, to, seen)
-        return 0.0
+    copied = _survey(to).files.keys()
     with frozen(postmaster):
         began = time.monotonic()
-        _settle(data, to, seen)
+        now = _survey(data)
+        for folder in now.folders:
+            if not (to / folder).is_dir():
+                _make_like(data / folder, to / folder)
+        for name, stamp in now.files.items():
+            if name not in copied or seen.get(name) != stamp:
+                _copy_file(data / name, to / name)
         held = time.monotonic() - began
-    (to / "postmaster.pid").unlink(missing_ok=True)
+    for name in copied - now.files.keys() | {"postmaster.pid"}:
+        (to / name).unlink(missing_ok=True)
+    for folder in sorted(set(_survey(to).folders) - set(now.folders), reverse=True):
+        (to / folder).rmdir()
     return held
+
+
+def size(tree: Path) -> int:
+    """Bytes of all files below `tree`."""
+    return sum(stamp[1] for stamp in _survey(tree).files.values())
+
+
+def discard(tree: Path) -> None:
+    """Remove a copy that is not needed any more."""
+    shutil.rmtree(tree, ignore_errors=True)
 
 
 def _running(parent: psutil.Process) -> list[psutil.Process]:
@@ -96,69 +119,50 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 Stamp = tuple[int, int, int]
 
 
-def _survey(data: Path) -> dict[str, Stamp]:
-    """(inode, size, mtime) of each file, without those written so recently that their time proves nothing."""
-    horizon = time.time_ns() - RECENT_NS
-    return {name: stamp for name, stamp in _files(data) if stamp[2] < horizon}
+@dataclass
+class Survey:
+    """What a directory holds, by path relative to it: each file's (inode, size, mtime in ns), and the directories."""
+
+    files: dict[str, Stamp] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
 
 
-def _files(data: Path) -> Iterator[tuple[str, Stamp]]:
-    for folder, _, names in os.walk(data):
-        for name in names:
-            path = Path(folder) / name
+def _survey(top: Path, horizon: int | None = None) -> Survey:
+    """Look at everything below `top`; leave out files modified after `horizon`, whose times prove nothing."""
+    found, left = Survey(), [""]
+    while left:
+        folder = left.pop()
+        try:
+            entries = list(os.scandir(top / folder))
+        except FileNotFoundError:  # a running server's files come and go
+            continue
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
             try:
-                found = path.lstat()
+                stat = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if not stat.S_ISSOCK(found.st_mode):
-                yield str(path.relative_to(data)), (found.st_ino, found.st_size, found.st_mtime_ns)
+            if entry.is_dir(follow_symlinks=False):
+                found.folders.append(name)
+                left.append(name)
+            elif not entry.is_symlink() and entry.is_file() and (horizon is None or stat.st_mtime_ns < horizon):
+                found.files[name] = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    return found
 
 
 def _copy_tree(data: Path, to: Path) -> None:
-    # Files come and go under a running server, and cp says so with status 1: the second pass puts all of it right.
-    argv = ["cp", "-a", "--reflink=auto", str(data), str(to)]
-    try:
-        processes.run(argv, "copying the data directory", timeout=3600)
-    except LabError:
-        if not to.is_dir():
-            raise
+    processes.run(["cp", "-a", "--reflink=auto", str(data), str(to)], "copying the data directory", timeout=3600)
 
 
-def _settle(data: Path, to: Path, seen: dict[str, Stamp]) -> None:
-    """Bring `to` to the state of `data`, which does not change now, given what `to` was copied from."""
-    if not to.exists():
-        processes.run(["cp", "-a", "--reflink=auto", str(data), str(to)], "copying the data directory", timeout=3600)
-        return
-    now = dict(_files(data))
-    for name, _ in list(_files(to)):
-        if name not in now:
-            (to / name).unlink()
-    for folder, folders, _ in os.walk(data):
-        here = to / Path(folder).relative_to(data)
-        for name in folders:
-            if not (here / name).is_dir():
-                shutil.copytree(Path(folder) / name, here / name, ignore=lambda _, names: names)
-                shutil.copystat(Path(folder) / name, here / name)
-                found = (Path(folder) / name).stat()
-                os.chown(here / name, found.st_uid, found.st_gid)
-    for name, stamp in now.items():
-        target = to / name
-        if seen.get(name) != stamp or not target.exists():
-            target.unlink(missing_ok=True)
-            _copy_file(data / name, target)
-    for folder, folders, _ in os.walk(to):
-        for name in folders:
-            there = Path(folder) / name
-            if not (data / there.relative_to(to)).exists():
-                shutil.rmtree(there)
+def _make_like(source: Path, target: Path) -> None:
+    target.mkdir(parents=True)
+    shutil.copystat(source, target)
+    found = source.stat()
+    os.chown(target, found.st_uid, found.st_gid)
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    shutil.copy2(source, target, follow_symlinks=False)
-    found = source.lstat()
-    os.chown(target, found.st_uid, found.st_gid, follow_symlinks=False)
-
-
-def discard(tree: Path) -> None:
-    """Remove a copy that is not needed any more."""
-    shutil.rmtree(tree, ignore_errors=True)
+    target.unlink(missing_ok=True)
+    shutil.copy2(source, target)
+    found = source.stat()
+    os.chown(target, found.st_uid, found.st_gid)

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -186,8 +185,7 @@ class Plane:
 
     def disk_usage(self, host: Host) -> tuple[int, int]:
         """Bytes on the volume, and those of them that are WAL."""
-        wal = _size(host.cluster.data / "pg_wal")
-        return _size(host.cluster.data), wal
+        return freeze.size(host.cluster.data), freeze.size(host.cluster.data / "pg_wal")
 
     def _prepare(self, resource: str, key_arn: str | None) -> Host:
         with self._lock:
@@ -210,13 +208,3 @@ class Plane:
         host.running = dict(values)
         host.agent = Agent(host.cluster.login)
         host.agent.start()
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.lstat().st_blocks * 512
-        except OSError:  # files come and go
-            continue
-    return total

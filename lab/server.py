@@ -24,6 +24,7 @@ from lab.processes import Owner
 from lab.rds.base import LabBackend
 from lab.rds.exports import Exports
 from lab.rds.responses import LabBackendOfAll, LabResponse
+from lab.rds.watch import Watch
 
 log = logging.getLogger("lab")
 
@@ -54,8 +55,8 @@ def main(directory: Path) -> int:
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
-    exports = Exports(plane, lambda: rds_models.rds_backends[ACCOUNT][REGION])
-    exports.start()
+    for watcher in (Exports, Watch):
+        watcher(plane, lambda: rds_models.rds_backends[ACCOUNT][REGION]).start()
     ready = {
         "pid": os.getpid(),
         "created": psutil.Process().create_time(),

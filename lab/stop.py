@@ -31,10 +31,10 @@ def stop(layout: Layout, tell: Callable[[str], None]) -> bool:
             tell(f"stopping PostgreSQL in {data}")
             freeze.thaw(pid)
             processes.end(pid, cluster.STOP, f"stopping the server in {data}")
+        for pid in cluster.orphans(data):
+            processes.end(pid, cluster.ORPHANS, f"ending what a dead postmaster left in {data}")
     for process in list(_ours(layout, "postgres")):
-        processes.end(
-            process.pid, [(signal.SIGCONT, 0.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)], "a server process"
-        )
+        processes.end(process.pid, cluster.ORPHANS, "a server process")
     for mount in _mounts(layout):
         tell(f"unmounting {mount}")
         release(mount)
@@ -54,7 +54,8 @@ def server_pid(layout: Layout) -> int | None:
     try:
         document = json.loads(layout.server.read_text())
         process = psutil.Process(document["pid"])
-        return process.pid if abs(process.create_time() - document["created"]) < 1 else None
+        same = abs(process.create_time() - document["created"]) < 1 and processes.alive(process.pid)
+        return process.pid if same else None
     except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
         return None
 

@@ -76,7 +76,7 @@ class Lab:
         return found
 
     def settled(self, identifier: str, status: str = "available") -> list[str]:
-        """Wait until the instance is in this state and no parameter group is being applied; the states seen on the way."""
+        """Wait until the instance is in this state and no group is being applied; the states seen on the way."""
         return self._wait(
             lambda: (
                 (i := self.instance(identifier))["DBInstanceStatus"],

@@ -19,7 +19,7 @@ from lab.rds.transitions import LOCK
 log = logging.getLogger(__name__)
 
 LOGS_EVERY = 1.0
-METRICS_EVERY = 15.0
+METRICS_EVERY = 20.0
 """Seconds."""
 STAMP = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC:")
 BATCH = 1000

@@ -1,11 +1,15 @@
 """DB instances through the API: what AWS says about them, and what the servers behind them really do."""
 
+import os
+import signal
+import time
 from typing import Any
 
 import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
+from lab.cluster import running_postmaster
 from tests.lab_fixture import Lab
 
 
@@ -204,6 +208,21 @@ def test_stop_start_and_rename(lab: Lab, rds: Any, other: str) -> None:
     rds.modify_db_instance(DBInstanceIdentifier="other-2", NewDBInstanceIdentifier=other, ApplyImmediately=True)
     assert lab.settled_anywhere(before["DbiResourceId"]) == other
     assert lab.instance(other)["Endpoint"] == before["Endpoint"]
+
+
+def test_a_server_that_dies_is_started_again(lab: Lab, rds: Any, other: str) -> None:
+    data = (
+        (lab.directory / "volumes").resolve() / "instances" / lab.instance(other)["DbiResourceId"] / "volume" / "data"
+    )
+    postmaster = running_postmaster(data)
+    assert postmaster is not None
+    os.kill(postmaster, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while running_postmaster(data) in (None, postmaster):
+        assert time.monotonic() < deadline, "waited 60 s for a new postmaster"
+        time.sleep(0.05)
+    lab.settled(other)
+    assert show(lab, "server_version", other, "app")
 
 
 def test_a_class_change_waits_for_the_window_unless_asked_to_act(lab: Lab, rds: Any, other: str) -> None:

@@ -39,7 +39,7 @@ def test_the_master_is_no_superuser(connection: "psycopg.Connection[Any]") -> No
 
 
 def test_the_labs_own_database_is_closed(lab: Lab) -> None:
-    with pytest.raises(psycopg.OperationalError, match="pg_hba.conf rejects"):
+    with pytest.raises(psycopg.OperationalError, match=r"pg_hba\.conf rejects"):
         lab.connect("rdsadmin")
 
 
