@@ -32,6 +32,9 @@ is recognised by its BEGIN, and its rows are not read."""
 LOOK_AHEAD = 64
 """Missing transactions looked at beyond the first: an included one among them would contradict the method."""
 
+TELL_SECONDS = 10.0
+"""How often the operator hears of a long reading."""
+
 COMMIT_TIMES_SQL = """
 -- The copy's commit times of these xids; NULL where it has none.
 SELECT x, pg_xact_commit_timestamp(x::xid) FROM unnest(%s::text[]) AS x
@@ -131,6 +134,7 @@ def _read(m: Migration, database: Database, start: LSN, heartbeat: int, until: L
     batch: list[Begin] = []
     size, complete = 0, False
     slot = m.names.slot(database.oid)
+    told = m.clock.monotonic()
     with stream(
         m.source, database.name, slot, m.names.publication, start, clock=m.clock, reporter=m.reporter
     ) as messages:
@@ -145,6 +149,9 @@ def _read(m: Migration, database: Database, start: LSN, heartbeat: int, until: L
                     complete = complete or message.sent >= until
                 case _:
                     size += message.size if message else 0
+            if (now := m.clock.monotonic()) - told >= TELL_SECONDS:
+                told = now
+                m.say(f"reading the slot of {database.name} from {start}: {prefix.included} transactions compared")
             if batch and _is_due(batch, size, message, complete):
                 _classify(m.the_target, batch, prefix, database.name)
                 ends = {lsn: end for lsn, end in ends.items() if prefix.last is not None and lsn == prefix.last.lsn}

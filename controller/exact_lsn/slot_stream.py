@@ -53,13 +53,24 @@ def stream(
 
 
 def _connect(server: Server, database: str) -> psycopg.Connection[Any]:
-    return psycopg.connect(
-        **server.conninfo(database),
-        password=server.login.password.reveal(),
-        replication="database",
-        options=f"-c wal_sender_timeout={SENDER_TIMEOUT_SECONDS}s",
-        autocommit=True,
-    )
+    try:
+        return psycopg.connect(
+            **server.conninfo(database),
+            password=server.login.password.reveal(),
+            replication="database",
+            options=f"-c wal_sender_timeout={SENDER_TIMEOUT_SECONDS}s",
+            autocommit=True,
+        )
+    except psycopg.OperationalError as error:
+        # A failure while connecting carries no SQLSTATE in libpq: only the server's words tell.
+        said = str(error).strip().splitlines()[-1]
+        if "WAL sender" in said or "walsender" in said:
+            hint = f"Grant it: GRANT rds_replication TO {server.login.user} (elsewhere ALTER ROLE ... REPLICATION)."
+            raise Failed(f"The role {server.login.user!r} may not read the slot.", detail=said, hint=hint) from None
+        if "max_wal_senders" in said:
+            hint = "Each subscription needs one too: raise max_wal_senders, or end a sender that nobody needs."
+            raise Failed("The source has no walsender to spare.", detail=said, hint=hint) from None
+        raise
 
 
 def _start(pgconn: pq.abc.PGconn, slot: str, publication: str, start: LSN) -> None:

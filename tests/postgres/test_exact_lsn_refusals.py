@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import Refused
+from controller.errors import Failed, Refused
 from controller.exact_lsn import Trust, Witness, find_exact_lsn
 from controller.exact_lsn.proof import find_bracket, flushed
 from tests.postgres.rig import DATABASES, LogApi, Pair, prepare, tame
@@ -19,6 +19,7 @@ def quiet(blank: Server, room: Path) -> Iterator[tuple[Server, Server]]:
     copy = None
     try:
         prepare(source)
+        replicated_commit(source)
         copy = source.freeze_copy(room / f"{blank.data.name}-quiet-copy").start()
         tame(copy)
         yield source, copy
@@ -26,6 +27,27 @@ def quiet(blank: Server, room: Path) -> Iterator[tuple[Server, Server]]:
         source.stop("immediate")
         if copy is not None:
             copy.stop("immediate")
+
+
+def replicated_commit(source: Server) -> None:
+    """A transaction that reached the source by replication: its commit time is its origin's, of another day."""
+    with source.connect("app") as db:
+        db.execute("SELECT pg_replication_origin_create('upstream')")
+        db.execute("SELECT pg_replication_origin_session_setup('upstream')")
+        with db.transaction():
+            db.execute("SELECT pg_replication_origin_xact_setup('0/1', '2001-02-03 04:05:06.789012+00')")
+            db.execute("INSERT INTO ledger (who, note) VALUES (1, 'from upstream')")
+
+
+def test_a_transaction_that_was_replicated_to_the_source_is_told_by_its_origins_time(
+    quiet: tuple[Server, Server],
+) -> None:
+    source, copy = quiet
+    [(xid,)] = copy.sql("SELECT xid FROM ledger WHERE note = 'from upstream'", database="app")
+    told = copy.sql("SELECT pg_xact_commit_timestamp(%s::text::xid) = '2001-02-03 04:05:06.789012+00'", [xid])
+    assert told == [(True,)], "the copy keeps the origin's time, as the slot gives it"
+    with Pair(source, copy, LogApi(copy)).migration() as (m, state):
+        assert find_exact_lsn(m, state).proof.databases["app"].included == 2
 
 
 def test_an_idle_source_gets_a_heartbeat_and_is_proved_by_it(quiet: tuple[Server, Server]) -> None:
@@ -79,6 +101,18 @@ def test_a_witness_far_past_the_end_only_costs_a_second_reading(quiet: tuple[Ser
         late = Witness("a wrong one", flushed(m.source), Trust.EXACT, "past the end")
         found = find_bracket(m, database, confirmed, (late,))
     assert (found.last_included, found.first_missing) == (expected.last_included, expected.first_missing)
+
+
+def test_a_role_that_may_not_stream_is_told_what_it_needs(quiet: tuple[Server, Server]) -> None:
+    source, copy = quiet
+    source.sql("ALTER ROLE master NOREPLICATION")
+    try:
+        with Pair(source, copy, LogApi(copy)).migration() as (m, state), pytest.raises(Failed) as failed:
+            find_exact_lsn(m, state)
+    finally:
+        source.sql("ALTER ROLE master REPLICATION")
+    assert "may not read the slot" in failed.value.message
+    assert "GRANT rds_replication TO master" in str(failed.value.hint)
 
 
 def test_commit_timestamps_that_were_off_once_prove_nothing(quiet: tuple[Server, Server]) -> None:
