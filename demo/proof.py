@@ -82,8 +82,9 @@ def pgbench_adds_up(runs: Sequence[Run], target: Connection) -> Check:
     )
     wrong = one(
         target,
-        'SELECT count(*) FROM "Bench".accounts a WHERE balance <>'
-        ' (SELECT coalesce(sum(delta), 0) FROM "Bench".history h WHERE h.aid = a.aid)',
+        'SELECT count(*) FROM "Bench".accounts a LEFT JOIN'
+        ' (SELECT aid, sum(delta) AS delta FROM "Bench".history GROUP BY aid) h USING (aid)'
+        " WHERE balance <> coalesce(delta, 0)",
     )[0]
     processed, lost = sum(run.processed for run in runs), sum(run.lost for run in runs)
 
