@@ -134,7 +134,9 @@ class Lab:
 def start_lab(
     directory: Path, databases: Sequence[str] = ("orders",), pg_bin: Path | None = None, delay: float = 0.0
 ) -> Lab:
-    """A ready lab in `directory` (new or empty). The caller stops it."""
+    """A ready lab in `directory` (new or empty). The caller stops it. LAB_PG_BIN names other servers to test on."""
+    if pg_bin is None and "LAB_PG_BIN" in os.environ:
+        pg_bin = Path(os.environ["LAB_PG_BIN"])
     document = start(Wanted(directory, tuple(databases), pg_bin=pg_bin, delay=delay), lambda _: None)
     return Lab(directory, document, environment(directory))
 

