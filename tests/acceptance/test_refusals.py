@@ -3,7 +3,6 @@
 import json
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.acceptance.world import ROOT, Ended, World, Writer, fill, ledger, make_world, stop_world  # noqa: F401
+from tests.acceptance.world import Ended, World, Writer, ledger, wait
 
 
 @pytest.fixture
@@ -120,11 +119,8 @@ def test_only_one_controller_at_a_time(prepared: World) -> None:
 
 
 def test_logical_replication_lost_in_between(prepared: World) -> None:
-    import boto3
-
     assert prepared.up(phase="restore").status == 0
-    rds = boto3.client("rds", endpoint_url=prepared.env["AWS_ENDPOINT_URL"], region_name=prepared.env["AWS_REGION"],
-                       aws_access_key_id="x", aws_secret_access_key="x")  # fmt: skip
+    rds = prepared.aws("rds")
     with prepared.connect("postgres") as connection:
         # With a slot the server would not even start.
         connection.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
@@ -147,13 +143,6 @@ def test_logical_replication_lost_in_between(prepared: World) -> None:
 def state(rds: Any, identifier: str) -> tuple[str, str]:
     found = rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0]
     return found["DBInstanceStatus"], found["DBParameterGroups"][0]["ParameterApplyStatus"]
-
-
-def wait(true: Callable[[], bool], seconds: float = 60) -> None:
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends, "waited in vain"
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

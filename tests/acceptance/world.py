@@ -2,15 +2,17 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import psycopg
 from psycopg import sql
 
@@ -68,6 +70,10 @@ class World:
     def start(self, command: str, *options: str, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
         return self.command("controller", command, "--stack", self.stack, "--json", *options, env=env)
 
+    def aws(self, service: str) -> Any:
+        session: Any = boto3.session.Session("test", "test", region_name=self.env["AWS_REGION"])
+        return session.client(service, endpoint_url=self.env["AWS_ENDPOINT_URL"])
+
     def outputs(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads((self.directory / "outputs" / f"{self.stack}.json").read_text())
         return document
@@ -79,7 +85,7 @@ class World:
             host=end["host"],
             port=end["port"],
             dbname=database,
-            sslmode="verify-full",
+            sslmode=self.env.get("PGSSLMODE", "verify-full"),
             sslrootcert=self.env["PGSSLROOTCERT"],
             autocommit=True,
             connect_timeout=5,
@@ -168,6 +174,14 @@ def make_world(directory: Path, databases: list[str], stack: str, *more: str) ->
     return World(directory, env, started["source"], stack)
 
 
+def open_directory(directory: Path) -> Path:
+    """Let the servers' user walk down to it: they run as another one where this runs as root."""
+    for parent in (directory, *directory.parents[:2]):
+        if parent != Path(tempfile.gettempdir()):
+            parent.chmod(parent.stat().st_mode | 0o755)
+    return directory
+
+
 def stop_world(directory: Path) -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "lab", "stop", "--dir", str(directory)],
@@ -187,7 +201,9 @@ def fill(world: World, database: str) -> None:
         )
 
 
-def interrupt(process: "subprocess.Popen[str]", after: float) -> None:
-    time.sleep(after)
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+def wait(true: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something is true."""
+    ends = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < ends, "waited in vain"
+        time.sleep(0.1)

@@ -1,0 +1,58 @@
+"""No secret is in any log (the servers' included), JSON, report, state file or process listing."""
+
+import re
+from pathlib import Path
+
+from tests.acceptance.world import World, wait
+from tests.secret_search import ProcessWatch, Search
+
+STORED = re.compile(rb"password=([A-Za-z0-9_-]{43})")
+"""The password of the replication role, as it stands in pg_subscription, in the servers' own files."""
+
+
+def passwords_of_subscriptions(world: World) -> set[str]:
+    found: set[str] = set()
+    for data in (world.directory / "volumes" / "instances").resolve().glob("*/volume/data"):
+        for file in [*(data / "global").iterdir(), *(data / "pg_wal").iterdir()]:
+            if file.is_file():
+                found |= {match.decode() for match in STORED.findall(file.read_bytes())}
+    return found
+
+
+def test_a_whole_migration_tells_nobody_its_secrets(world: World, tmp_path: Path) -> None:
+    # The worst that an owner may have set: everything is logged.
+    everything = {"log_statement": "all", "log_min_duration_statement": "0", "log_min_error_statement": "debug5"}
+    rds = world.aws("rds")
+    found = rds.describe_db_instances(DBInstanceIdentifier=world.source["identifier"])["DBInstances"][0]
+    rds.modify_db_parameter_group(
+        DBParameterGroupName=found["DBParameterGroups"][0]["DBParameterGroupName"],
+        Parameters=[
+            {"ParameterName": name, "ParameterValue": value, "ApplyMethod": "immediate"}
+            for name, value in everything.items()
+        ],
+    )
+    with world.connect("postgres") as connection:
+        wait(lambda: connection.execute("SHOW log_statement").fetchone() == ("all",))
+    master = world.source["password"]
+    with ProcessWatch(Search({"master": master})) as watch:
+        world.ready()
+        assert world.controller("verify").document["equal"] is True
+        assert world.controller("cutover").status == 0
+        report = world.controller("report", "--output", str(tmp_path / "report.html"))
+        assert report.status == 0
+        wrong = world.controller("status", env={"ENCRYPTDB_SOURCE_PASSWORD": master[:-1] + "~"})
+        assert wrong.status == 1
+        stored = passwords_of_subscriptions(world)
+        assert len(stored) >= 2, "one for the way there and one for the way back"
+        assert world.controller("retire", "--json").status == 0
+    assert watch.found() == []
+
+    search = Search({"master": master} | {f"replication {n}": word for n, word in enumerate(sorted(stored))})
+    assert [found for text in world.transcript for found in search.text(text, "what a command told")] == []
+    with world.connect("postgres", "target") as connection:
+        assert connection.execute("SHOW log_statement").fetchone() == ("all",)
+    logs = [*(world.directory / "volumes" / "instances").resolve().glob("*/volume/data/log")]
+    assert len(logs) == 2
+    told = [*logs, world.directory / "lab.log", tmp_path / "report.html"]
+    kept = [world.directory / name for name in ("state", "outputs", "config")]
+    assert search.paths([*told, *kept]) == []

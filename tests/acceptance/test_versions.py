@@ -1,0 +1,47 @@
+"""The whole migration on the newest PostgreSQL, with a master that is superuser for CREATE PUBLICATION alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.binaries import wheel_folder
+from tests.acceptance.world import World, Writer, fill, ledger, make_world, open_directory, stop_world
+
+
+@pytest.fixture
+def newest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = wheel_folder()
+    assert folder is not None, "requirements-dev.txt brings the wheel"
+    directory = open_directory(tmp_path_factory.mktemp("newest"))
+    world = make_world(directory / "lab", ["orders"], "orders-18", "--pg-bin", str(folder))
+    try:
+        yield world
+    finally:
+        stop_world(directory / "lab")
+
+
+def test_the_whole_way_without_a_superuser(newest: World, tmp_path: Path) -> None:
+    with newest.connect("orders") as connection:
+        version = connection.execute("SHOW server_version_num").fetchone()
+        assert version is not None and int(version[0]) >= 180000
+        assert connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper").fetchall() == [("rdsadmin",)]
+    fill(newest, "orders")
+    writer = Writer(newest, "orders", 1)
+    writer.start()
+    newest.ready()
+    assert newest.controller("verify").document["equal"] is True
+    moved = newest.controller("cutover")
+    assert moved.status == 0, moved.told
+    writer.side = "target"
+    assert newest.controller("verify").document["equal"] is True
+    writer.stop()
+    assert ledger(newest, "orders", "target") == {1: writer.acknowledged}
+
+    back = newest.controller("rollback")
+    assert back.status == 0, back.told
+    assert back.document["station"] == "rolled-back"
+    assert ledger(newest, "orders", "source") == {1: writer.acknowledged}
+    with newest.connect("orders") as connection:
+        assert connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper").fetchall() == [("rdsadmin",)]
+    assert newest.controller("abandon").status == 0
