@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from controller.preflight import (
     decide_cloud,
+    decide_databases,
     decide_logs,
     decide_rights,
     decide_roles,
@@ -37,7 +38,8 @@ CHECKS: tuple[Check, ...] = (
     Check("version", "PostgreSQL 13 to 18, the same major on both sides", decide_servers.versions),
     Check("engine", "Both servers are the product that the stack says", decide_servers.engine),
     Check("primary", "Neither server is a replica", decide_servers.not_a_replica),
-    Check("databases", "Which databases move, and that they can be read", decide_servers.databases, ("source",)),
+    Check("databases", "Which databases move", decide_databases.databases, ("source",)),
+    Check("readable", "Every database that moves can be looked into", decide_databases.readable),
     Check("logical-decoding", "wal_level is logical, commit timestamps are kept", decide_servers.logical_decoding),
     Check("room", "Slots, senders and workers for every database", decide_servers.room),
     Check("connections", "Connections are left for the controller", decide_servers.connection_headroom),

@@ -104,7 +104,8 @@ def _free(aws: Aws, identifier: str) -> tuple[int | None, str | None]:
             MetricName="FreeStorageSpace",
             Dimensions=[{"Name": "DBInstanceIdentifier", "Value": identifier}],
             StartTime=now - timedelta(minutes=15),
-            EndTime=now,
+            # Whole seconds travel: a figure of this very second would be left out.
+            EndTime=now + timedelta(minutes=1),
             Period=60,
             Statistics=["Minimum"],
         )

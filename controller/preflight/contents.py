@@ -20,7 +20,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Table:
-    """One table or partition of the owner's. `identity` is pg_class.relreplident; sizes in bytes.
+    """One table or partition of the owner's. `identity` is pg_class.relreplident; size in bytes.
 
     `usable` is whether UPDATE and DELETE can be published (a valid, immediate identity index, or FULL).
     `candidate` is a unique index that could serve. `unequal` are columns whose type has no equality, which
@@ -99,6 +99,7 @@ class Database:
     name: str
     owner: str
     owned: bool
+    connect: bool
     allow_connections: bool
     template: bool
     bytes: int

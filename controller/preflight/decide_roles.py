@@ -27,16 +27,18 @@ def own_role(facts: Facts) -> Iterator[Finding]:
 
 def monitoring(facts: Facts) -> Iterator[Finding]:
     for server in facts.servers:
-        missing = [
-            name
-            for name, has in (("pg_signal_backend", server.role.may_signal), ("pg_read_all_stats", server.role.may_see))
-            if not has
-        ]
+        memberships = {
+            "pg_signal_backend": server.role.may_signal,
+            "pg_read_all_stats": server.role.may_see,
+            "pg_read_all_settings": server.role.may_read_settings,
+        }
+        missing = [name for name, has in memberships.items() if not has]
         if missing:
             yield Finding(
                 "blocks",
-                found=f"The role {server.role.name} is no member of {' and '.join(missing)}.",
-                needed="The fence must see every session and end it; a session it cannot see would go on writing.",
+                found=f"The role {server.role.name} is no member of {', '.join(missing)}.",
+                needed="The fence must see every session and end it: one that it cannot see would go on writing. "
+                "Some settings (shared_preload_libraries) are hidden otherwise.",
                 remedy=lines(grant(name, server) for name in missing),
                 side=server.side,
             )

@@ -199,7 +199,7 @@ def schedulers(facts: Facts) -> Iterator[Finding]:
     source = facts.source
     if source is None or facts.stage >= Stage.RESTORED:
         return
-    loaded = source.settings["shared_preload_libraries"]
+    loaded = source.settings.get("shared_preload_libraries", "")
     for database, contents in source.readable:
         if contents.cron_jobs:
             yield Finding(

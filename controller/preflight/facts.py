@@ -35,6 +35,7 @@ class Role:
     may_replicate: bool
     may_signal: bool
     may_see: bool
+    may_read_settings: bool
     tls: bool
     rds: bool
     replication_role: bool
@@ -192,7 +193,9 @@ class Facts:
 
     @property
     def servers(self) -> tuple[ServerFacts, ...]:
-        return tuple(s for s in (self.source, self.target) if s is not None)
+        """The servers to judge. After OPEN the source is history: nothing that is still to do needs it."""
+        sides = (None if self.stage == Stage.OPEN else self.source, self.target)
+        return tuple(s for s in sides if s is not None)
 
     def ours(self, name: str) -> bool:
         """Whether a slot or subscription has a name that this stack gives."""

@@ -34,6 +34,7 @@ SELECT r.rolname::text AS name, r.rolsuper AS superuser, r.rolinherit AS inherit
          OR COALESCE(pg_has_role(to_regrole('rds_replication'), 'MEMBER'), false) AS may_replicate,
        pg_has_role('pg_signal_backend', 'USAGE') AS may_signal,
        pg_has_role('pg_read_all_stats', 'USAGE') AS may_see,
+       pg_has_role('pg_read_all_settings', 'USAGE') AS may_read_settings,
        COALESCE((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS tls,
        to_regrole('rds_superuser') IS NOT NULL AS rds,
        to_regrole('encryptdb_replication') IS NOT NULL AS replication_role
@@ -48,7 +49,9 @@ SELECT pg_is_in_recovery(), EXISTS (SELECT FROM pg_proc WHERE proname = 'aurora_
 DATABASES_SQL = """
 -- Every database but PostgreSQL's, RDS's and our own. ALTER DATABASE needs the privileges of the owner.
 SELECT d.oid::bigint AS oid, d.datname::text AS name, pg_get_userbyid(d.datdba)::text AS owner,
-       pg_has_role(d.datdba, 'USAGE') AS owned, d.datallowconn AS allow_connections, d.datistemplate AS template,
+       pg_has_role(d.datdba, 'USAGE') AS owned,
+       has_database_privilege(d.oid, 'CONNECT') AS connect,
+       d.datallowconn AS allow_connections, d.datistemplate AS template,
        CASE WHEN has_database_privilege(d.oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
             THEN pg_database_size(d.oid) ELSE 0 END::bigint AS bytes,
        EXISTS (SELECT FROM pg_db_role_setting s, unnest(s.setconfig) c
@@ -119,7 +122,8 @@ SELECT (wal_bytes / GREATEST(extract(epoch FROM clock_timestamp() - stats_reset)
 
 TABLES_SQL = """
 -- Every table that FOR ALL TABLES publishes, with unlogged ones and partitioned roots, and whether its changes can
--- be published and applied. A deferrable primary key is not immediate, and so no identity.
+-- be published and applied. A deferrable primary key is not immediate, and so no identity. Nothing here locks a table,
+-- so sizes are those of the last VACUUM or ANALYZE.
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid::bigint AS oid,
        o.rolname::text AS owner, o.rolsuper AS owner_superuser,
        c.relkind = 'p' AS partitioned, c.relispartition AS partition, c.relpersistence = 'u' AS unlogged,
@@ -136,7 +140,7 @@ SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid::bigint AS oid,
        ARRAY(SELECT p FROM unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) p
               WHERE NOT has_table_privilege(c.oid, p)) AS missing,
        has_schema_privilege(n.oid, 'USAGE') AS schema_usage,
-       CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) ELSE 0 END::bigint AS bytes,
+       c.relpages::bigint * current_setting('block_size')::bigint AS bytes,
        COALESCE(pg_stat_get_tuples_updated(c.oid) + pg_stat_get_tuples_deleted(c.oid), 0)::bigint AS writes,
        columns.signature
   FROM pg_class c
@@ -212,7 +216,8 @@ SELECT (SELECT count(*) FROM pg_largeobject_metadata)::int AS large_objects,
        NULLIF(current_setting('pgaudit.log', true), '') AS audit,
        NULLIF(current_setting('pg_stat_statements.track', true), '') AS statements,
        NULLIF(current_setting('pg_stat_statements.track_utility', true), '') AS statements_utility,
-       current_setting('shared_preload_libraries') LIKE '%pg_stat_statements%' AS statements_loaded
+       COALESCE((SELECT setting LIKE '%pg_stat_statements%' FROM pg_settings
+                  WHERE name = 'shared_preload_libraries'), false) AS statements_loaded
 """
 
 CRON_SQL = """

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.postgres import servers
 from tests.postgres.servers import Server
-from tests.preflight.world import CONTROLLER, World
+from tests.preflight.made import CONTROLLER
+from tests.preflight.world import World
 
 
 @pytest.fixture(autouse=True)

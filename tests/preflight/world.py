@@ -3,77 +3,17 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from controller.names import Names
+from psycopg import sql
+
 from controller.preflight.checks import evaluate
-from controller.preflight.facts import CloudFacts, CloudInstance, Facts, ServerFacts, Stage
+from controller.preflight.facts import Facts, ServerFacts, Stage
 from controller.preflight.read import read_server
 from controller.preflight.report import Finding, Report
 from controller.secret import Secret
 from controller.server import Login, Server, SideName
 from controller.waiting import SystemClock
-from psycopg import sql
 from tests.postgres import servers
-
-from stacks.outputs import Outputs, Side
-
-CONTROLLER = "controller"
-KEY = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"
-NAMES = Names.of("shop-prod")
-
-GOOD_GROUP: dict[str, str] = {"rds.logical_replication": "1", "track_commit_timestamp": "1"}
-
-
-def outputs(**changes: Any) -> Outputs:
-    """The outputs of the stack shop-prod after its phase `prepare`, with changes."""
-    plain = Outputs(
-        contract=1,
-        stack="shop-prod",
-        phase="prepare",
-        attempt=1,
-        engine="postgres",
-        region="eu-central-1",
-        account="123456789012",
-        source=Side("shop", "db-SOURCE", "127.0.0.1", 5432),
-        target=None,
-        kms_key_arn=KEY,
-        snapshot_arn=None,
-        source_parameter_group="shop-source",
-        target_parameter_group=None,
-    )
-    return replace(plain, **changes)
-
-
-def instance(**changes: Any) -> CloudInstance:
-    """An RDS instance that nothing is wrong with, with changes."""
-    plain = CloudInstance(
-        identifier="shop",
-        resource_id="db-SOURCE",
-        status="available",
-        engine="postgres",
-        encrypted=False,
-        encryption_type=None,
-        kms_key=None,
-        parameter_group="shop-source",
-        parameter_status="in-sync",
-        pending={},
-        public=False,
-        allocated_bytes=100 << 30,
-        max_allocated_bytes=None,
-        read_replicas=(),
-        replica_of=None,
-    )
-    return replace(plain, **changes)
-
-
-def cloud(**changes: Any) -> CloudFacts:
-    plain = CloudFacts(
-        source=instance(), target=None, groups={"shop-source": dict(GOOD_GROUP)}, free_bytes=80 << 30
-    )
-    return replace(plain, **changes)
-
-
-TARGET = Side("shop-encrypted", "db-TARGET", "127.0.0.1", 5432)
-ENCRYPTED = instance(identifier="shop-encrypted", resource_id="db-TARGET", encrypted=True, kms_key=KEY)
+from tests.preflight.made import CONTROLLER, NAMES, cloud, outputs
 
 
 @dataclass
@@ -136,8 +76,10 @@ class World:
 
     def clean(self) -> None:
         """Drop everything that tests make."""
-        self.server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
-                        " AND pid <> pg_backend_pid()")
+        self.server.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            " AND pid <> pg_backend_pid()"
+        )
         for gid, database in self.server.sql("SELECT gid, database FROM pg_prepared_xacts"):
             self.server.sql(f"ROLLBACK PREPARED '{gid}'", database=database)
         for (slot,) in self.server.sql("SELECT slot_name FROM pg_replication_slots"):

@@ -1,0 +1,215 @@
+"""Decisions on facts made by hand: settings, room, encryption, state, storage."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.preflight import CHECKS
+from controller.preflight.checks import evaluate
+from controller.preflight.facts import CloudFacts, Session, Slot, Stage, Wal
+from controller.preflight.text import duration, ident, listed, literal, size
+from tests.preflight.made import (
+    ENCRYPTED,
+    GOOD_GROUP,
+    KEY,
+    NAMES,
+    cloud,
+    contents,
+    database,
+    facts,
+    finding,
+    findings,
+    instance,
+    outputs,
+    server,
+)
+
+
+def test_a_good_world_passes_every_check() -> None:
+    report = evaluate(facts())
+    assert [str(f) for f in report.findings if f.severity != "ok"] == []
+    assert set(report.passed) == {check.name for check in CHECKS} - {"databases"}
+    assert report.unestablished == ()
+    report.raise_if_blocked()
+
+
+def test_a_connection_without_tls_warns() -> None:
+    plain = server()
+    assert finding("tls", source=replace(plain, role=replace(plain.role, tls=False))).severity == "warns"
+    assert finding("tls", source=server({"ssl": "off"})).severity == "warns"
+
+
+def test_logical_decoding_that_is_off_warns_of_the_reboot_and_blocks_once_it_was_on() -> None:
+    source = server({"wal_level": "replica", "track_commit_timestamp": "off"})
+    early = finding("logical-decoding", source=source)
+    assert (early.severity, "--allow-reboot" in (early.remedy or "")) == ("warns", True)
+    late = finding("logical-decoding", source=source, stage=Stage.PREPARED)
+    assert (late.severity, "shop-source" in (late.remedy or "")) == ("blocks", True)
+
+
+ROOM = {
+    "max_replication_slots": "1",
+    "max_wal_senders": "0",
+    "max_logical_replication_workers": "0",
+    "max_worker_processes": "1",
+}
+
+
+@pytest.mark.parametrize("setting", ROOM)
+def test_too_little_room_blocks_unless_the_coming_parameter_group_makes_it(setting: str) -> None:
+    source = server({setting: ROOM[setting]})
+    blocked = finding("room", source=source)
+    assert blocked.severity == "blocks"
+    assert f"ParameterName={setting},ParameterValue=" in (blocked.remedy or "")
+    coming = cloud(groups={"shop-source": GOOD_GROUP | {setting: "20"}})
+    assert finding("room", source=source, cloud=coming).severity == "warns"
+    assert finding("room", source=source, cloud=coming, stage=Stage.PREPARED).severity == "blocks"
+
+
+def test_from_18_on_origins_have_a_setting_of_their_own() -> None:
+    newer = {"server_version_num": "180001", "max_active_replication_origins": "0"}
+    assert "max_active_replication_origins" in finding("room", source=server(newer)).found
+
+
+def test_slots_of_others_count_and_our_own_do_not() -> None:
+    slots = tuple(Slot(name, "shop", "pgoutput", "reserved", None) for name in ("debezium", NAMES.slot(16384)))
+    enough, short = (server({"max_replication_slots": n}, slots=slots) for n in ("3", "2"))
+    assert findings("room", source=enough, stage=Stage.PREPARED) == ()
+    assert finding("room", source=short, stage=Stage.PREPARED).severity == "blocks"
+
+
+def test_few_free_connections_warn() -> None:
+    assert finding("connections", source=server({"max_connections": "12"})).severity == "warns"
+
+
+@pytest.mark.parametrize("version", ["120022", "190000"])
+def test_an_unknown_major_blocks(version: str) -> None:
+    settings = {"server_version_num": version, "max_active_replication_origins": "10"}
+    assert finding("version", source=server(settings)).severity == "blocks"
+
+
+def test_different_majors_block() -> None:
+    target = server({"server_version_num": "140001"}, side="target")
+    assert finding("version", target=target, stage=Stage.RESTORED).severity == "blocks"
+
+
+def test_aurora_behind_a_stack_for_rds_blocks_and_the_reverse() -> None:
+    assert finding("engine", source=server(aurora=True)).severity == "blocks"
+    assert finding("engine", outputs=outputs(engine="aurora-postgresql")).severity == "blocks"
+
+
+def test_a_replica_blocks() -> None:
+    assert finding("primary", source=server(in_recovery=True)).severity == "blocks"
+
+
+def test_pg_partman_blocks_with_its_own_worker_and_warns_without() -> None:
+    loaded = {"shared_preload_libraries": "pg_partman_bgw"}
+    assert finding("schedulers", source=server(loaded | {"pg_partman_bgw.dbname": "shop"})).severity == "blocks"
+    assert findings("schedulers", source=server(loaded | {"pg_partman_bgw.dbname": ""})) == ()
+    made = server(databases=(database(contents=contents(partman=True)),))
+    assert finding("schedulers", source=made).severity == "warns"
+
+
+def test_jobs_of_pg_cron_that_may_be_hidden_warn() -> None:
+    databases = (database(contents=contents(cron_jobs=0)),)
+    assert findings("schedulers", source=server(databases=databases)) == ()
+    loaded = server({"shared_preload_libraries": "pg_cron"}, databases=databases)
+    assert finding("schedulers", source=loaded).severity == "warns"
+
+
+def test_statements_kept_inside_the_server_warn_and_the_plain_logs_are_harmless() -> None:
+    kept = contents(statements_loaded=True, statements="all", statements_utility="on")
+    source = server({"log_statement": "ddl"}, databases=(database(contents=kept),))
+    assert [f.severity for f in findings("statement-logs", source=source)] == ["warns", "ok"]
+
+
+def test_a_long_transaction_warns() -> None:
+    def running(seconds: float) -> tuple[Session, ...]:
+        return (Session(7, "app", "shop", "nightly", seconds),)
+
+    assert findings("long-transactions", source=server(writers=running(59))) == ()
+    found = finding("long-transactions", source=server(writers=running(3600)))
+    assert (found.severity, "60 min" in found.found) == ("warns", True)
+
+
+ENCRYPTION: dict[str, dict[str, Any]] = {
+    "not encrypted": {"encrypted": False, "kms_key": None},
+    "encrypted by the service": {"encryption_type": "sse-rds"},
+    "under another key": {"kms_key": KEY.replace("1111-", "9999-")},
+}
+
+
+@pytest.mark.parametrize("case", ENCRYPTION)
+def test_a_target_that_is_not_encrypted_as_asked_blocks(case: str) -> None:
+    assert findings("target-encryption", cloud=cloud(target=ENCRYPTED), stage=Stage.RESTORED) == ()
+    bad = cloud(target=replace(ENCRYPTED, **ENCRYPTION[case]))
+    assert finding("target-encryption", cloud=bad, stage=Stage.RESTORED).severity == "blocks"
+
+
+@pytest.mark.parametrize(("key", "severity"), [(KEY, "blocks"), (KEY.rsplit("/")[-1], "blocks"), (KEY[:-1], "ok")])
+def test_an_encrypted_source_is_re_keyed_unless_it_has_the_key_already(key: str, severity: str) -> None:
+    found = finding("source-encryption", cloud=cloud(source=instance(encrypted=True, kms_key=key)))
+    assert found.severity == severity
+
+
+CLOUDS: dict[str, tuple[str, CloudFacts, str]] = {
+    "no such instance": ("identity", cloud(source=None), "blocks"),
+    "another instance of that name": ("identity", cloud(source=instance(resource_id="db-NEW")), "blocks"),
+    "another engine": ("identity", cloud(source=instance(engine="aurora-postgresql")), "blocks"),
+    "busy": ("instance-state", cloud(source=instance(status="modifying")), "warns"),
+    "out of order": ("instance-state", cloud(source=instance(status="storage-full")), "blocks"),
+    "pending modifications": ("instance-state", cloud(source=instance(pending={"EngineVersion": "15.9"})), "warns"),
+    "public target": ("instance-state", cloud(target=replace(ENCRYPTED, public=True)), "warns"),
+    "no parameter group": ("parameter-groups", cloud(groups={"shop-source": None}), "blocks"),
+    "an owner's group without the settings": (
+        "parameter-groups",
+        cloud(groups={"shop-source": GOOD_GROUP | {"rds.logical_replication": "0"}}),
+        "blocks",
+    ),
+    "read replicas": ("read-replicas", cloud(source=instance(read_replicas=("shop-read",))), "warns"),
+    "a read replica itself": ("read-replicas", cloud(source=instance(replica_of="shop-main")), "blocks"),
+    "storage unknown": ("storage", cloud(free_bytes=None, free_unknown="no figure"), "warns"),
+}
+
+
+@pytest.mark.parametrize("case", CLOUDS)
+def test_what_aws_says_is_judged(case: str) -> None:
+    check, said, severity = CLOUDS[case]
+    assert finding(check, cloud=said).severity == severity
+
+
+def test_storage_is_measured_in_time_at_the_rate_of_wal() -> None:
+    mib = 1 << 20
+
+    def judged(rate: float, said: CloudFacts, **settings: str) -> list[str]:
+        source = server(settings, wal=Wal(rate, None))
+        return [f.severity for f in findings("storage", source=source, cloud=said)]
+
+    roomy = cloud(free_bytes=100 << 30)
+    assert judged(1 * mib, roomy) == []
+    assert judged(10 * mib, roomy) == ["warns"]
+    assert judged(1000 * mib, roomy) == ["blocks"]
+    grows = cloud(free_bytes=100 << 30, source=instance(max_allocated_bytes=10_000 << 30))
+    assert judged(10 * mib, grows) == []
+    # 1,000 MB of kept WAL: gone in 1,000 s, or in 10.
+    assert judged(1 * mib, roomy, max_slot_wal_keep_size="1000") == ["warns"]
+    assert judged(100 * mib, roomy, max_slot_wal_keep_size="1000") == ["blocks", "warns"]
+    assert judged(0, cloud(free_bytes=0)) == []
+
+
+def test_a_quiet_second_in_a_busy_day_promises_nothing() -> None:
+    assert Wal(0.0, 1000.0).rate == Wal(1000.0, 0.0).rate == 1000.0
+
+
+def test_names_and_numbers_are_put_for_pasting_and_reading() -> None:
+    assert ident('a"b', "c") == '"a""b"."c"'
+    assert literal("it's") == "'it''s'"
+    assert listed(str(n) for n in range(10)) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
+    assert (size(512), size(3 << 30)) == ("512 bytes", "3.0 GiB")
+    assert (duration(40), duration(700), duration(12_600), duration(345_600)) == ("40 s", "12 min", "3.5 h", "4.0 days")
+
+
+def test_check_names_are_unique_and_titled() -> None:
+    assert len({c.name for c in CHECKS}) == len(CHECKS)
+    assert all(c.title and set(c.needs) <= {"source", "target", "aws"} for c in CHECKS)
