@@ -8,8 +8,8 @@ from controller.migration import Migration
 from controller.observe import Database, ServerState, State, observe
 from controller.server import Server
 from controller.station import document
+from controller.verify.apply import Ends
 from controller.verify.database import compare_database
-from controller.verify.point import Ends
 from controller.verify.result import Verification
 
 

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 
 class Html(str):
@@ -29,6 +30,11 @@ def code(value: object) -> Html:
     return tag("code", value)
 
 
+def lsn(value: object) -> Html:
+    """A position in the log, kept on one line."""
+    return tag("code", value, class_="lsn")
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], **attributes: str) -> Html:
     """A table with a head."""
     head = tag("thead", tag("tr", *(tag("th", h, scope="col") for h in headings)))
@@ -48,3 +54,11 @@ def section(title: str, *children: object) -> Html:
 
 def paragraph(*children: object, **attributes: str) -> Html:
     return tag("p", *children, **attributes)
+
+
+def moment(value: object) -> str:
+    """A time as a person reads it, to the millisecond, in UTC."""
+    try:
+        return datetime.fromisoformat(str(value)).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
+    except ValueError:
+        return str(value)

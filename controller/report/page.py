@@ -18,7 +18,7 @@ p.good { border-color: #2a7d46; } p.bad { border-color: #b3261e; font-weight: 60
 table { border-collapse: collapse; width: 100%; margin: .6rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid #8884; }
 table.facts th { width: 14rem; font-weight: 500; }
-code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
+code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; } code.lsn { white-space: nowrap; }
 table.steps td:nth-child(2) { text-align: right; width: 6rem; } table.steps td:nth-child(3) { width: 60%; }
 span.bar { display: inline-block; height: .7rem; background: #4a78b0; min-width: 1px; }
 table.journal { font-size: .9em; }

@@ -1,11 +1,11 @@
 """The sections of the report: each a function from the data to HTML. In the order in which they are read."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from controller.report.claims import claims, encrypted_as_asked
-from controller.report.html import Html, code, facts, join, paragraph, section, table, tag, text
+from controller.report.html import Html, code, facts, join, lsn, moment, paragraph, section, table, tag, text
+from controller.report.moves import moves
 
 Data = Mapping[str, Any]
 
@@ -20,14 +20,6 @@ STATIONS = {
     "retired": "The move is complete: applications use the encrypted target, and replication is taken down.",
     "abandoned": "The attempt was abandoned before the target was opened. Applications use the source.",
 }
-
-
-def moment(value: object) -> str:
-    """A time as a person reads it, to the millisecond, in UTC."""
-    try:
-        return datetime.fromisoformat(str(value)).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
-    except ValueError:
-        return str(value)
 
 
 def summary(data: Data) -> Html:
@@ -101,12 +93,12 @@ def exact_lsn(data: Data) -> Html:
     found = data["records"].get("exact_lsn")
     if not found:
         return section("Where the changes join the snapshot", paragraph("Not determined yet."))
-    lsn, proof = found["lsn"], found["proof"]
+    exact, proof = found["lsn"], found["proof"]
     return section(
         "Where the changes join the snapshot",
         paragraph(
             "The snapshot holds every transaction committed before ",
-            code(lsn["value"]),
+            lsn(exact["value"]),
             " in the source's write-ahead log, and none after it. Replication began exactly there, so nothing is "
             "missing and nothing was applied twice.",
             class_="lead",
@@ -114,15 +106,15 @@ def exact_lsn(data: Data) -> Html:
         paragraph(
             f"{proof['transactions']} transactions around that place were looked up on the copy, by {proof['by']}. The "
             "last one that is in the copy was committed at ",
-            code(proof["last_included"]),
+            lsn(proof["last_included"]),
             ", the first one that is not at ",
-            code(proof["first_missing"]),
+            lsn(proof["first_missing"]),
             ". Any position after the first and up to the second joins them exactly.",
         ),
         table(
             ["Database", "Last included", "First missing", "Looked up: included", "missing"],
             [
-                (name, code(b["last_included"]), code(b["first_missing"]), b.get("included", ""), b.get("missing", ""))
+                (name, lsn(b["last_included"]), lsn(b["first_missing"]), b.get("included", ""), b.get("missing", ""))
                 for name, b in proof.get("databases", {}).items()
             ],
         ),
@@ -130,11 +122,11 @@ def exact_lsn(data: Data) -> Html:
         table(
             ["Witness", "LSN", "Within the bracket", "What it says"],
             [
-                (w["name"], code(w["lsn"]), {True: "yes", False: "no"}.get(w.get("in_bracket"), ""), w.get("says", ""))
-                for w in lsn["witnesses"]
+                (w["name"], lsn(w["lsn"]), {True: "yes", False: "no"}.get(w.get("in_bracket"), ""), w.get("says", ""))
+                for w in exact["witnesses"]
             ],
         ),
-        *(paragraph(remark) for remark in lsn.get("remarks", ())),
+        *(paragraph(remark) for remark in exact.get("remarks", ())),
     )
 
 
@@ -162,7 +154,7 @@ def verification(data: Data) -> Html:
             f"applications used the {found['publisher']}. No writer waited longer than {found['writers_waited_ms']} ms "
             "for it.",
         ),
-        table(["Database", "Point (LSN)"], [(name, code(lsn)) for name, lsn in found["point"].items()]),
+        table(["Database", "Point (LSN)"], [(name, lsn(point)) for name, point in found["point"].items()]),
         _list("Different", found["differing"]),
         _list("Not compared", found["not_compared"]),
         *(
@@ -178,52 +170,6 @@ def verification(data: Data) -> Html:
 
 def _list(title: str, items: list[str]) -> Html:
     return join([tag("h3", title), tag("ul", *(tag("li", item) for item in items))]) if items else text("")
-
-
-def moves(data: Data) -> Html:
-    """Cutover, and rollback if there was one: the pause, verb by verb."""
-    records = data["records"]
-    found = [_move(name, records[name]) for name in ("cutover", "rollback") if name in records]
-    if not found and "open" in records:
-        # The controller ended between OPEN and its last record: the record of OPEN has almost all of it.
-        found = [_move("cutover" if records["open"].get("side") == "target" else "rollback", records["open"])]
-    if not found:
-        return section("The move of the applications", paragraph("The applications have not been moved."))
-    return section("The move of the applications", *found)
-
-
-def _move(name: str, move: Data) -> Html:
-    steps: Mapping[str, float] = move.get("steps_ms") or {}
-    longest = max([*steps.values(), 1.0])
-    pause = move.get("pause_ms")
-    known: list[tuple[str, object]] = []
-    if opened := move.get("opened_at") or move.get("at"):
-        known.append(("Opened", moment(opened)))
-    if "way_back" in move:
-        known.append(
-            ("Way back", "kept until retire" if move["way_back"] else "none: the side that was left is closed")
-        )
-    known += [(f"End marker in {database}", code(lsn)) for database, lsn in (move.get("end_lsns") or {}).items()]
-    return join(
-        [
-            tag("h3", name.capitalize()),
-            paragraph(
-                f"Writers were held back for {pause:,.0f} ms."
-                if pause is not None
-                else "How long writers were held back was not measured: the command was cut off after the opening.",
-                class_="lead",
-            ),
-            facts(known),
-            table(
-                ["Step", "ms", ""],
-                [
-                    (step, f"{ms:,.1f}", tag("span", "", class_="bar", style=f"width:{100 * ms / longest:.1f}%"))
-                    for step, ms in steps.items()
-                ],
-                class_="steps",
-            ),
-        ]
-    )
 
 
 def plaintext(data: Data) -> Html:

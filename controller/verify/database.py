@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from controller.lsn import LSN
 from controller.verify import catalog
+from controller.verify.apply import Ends
 from controller.verify.catalog import Pair
 from controller.verify.compare import Comparer
-from controller.verify.point import Ends, Meeting, Missed, NotLocked
+from controller.verify.point import Meeting, Missed, NotLocked
 from controller.verify.result import DatabaseResult, TableResult
 from controller.verify.scan import Unreadable
 from controller.waiting import Clock, Reporter

@@ -6,10 +6,8 @@ lock of ours, and a snapshot is taken there. Why the two snapshots are equal: do
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any
 
 from psycopg import errors, sql
 from psycopg.pq import TransactionStatus
@@ -17,8 +15,9 @@ from psycopg.pq import TransactionStatus
 from controller.errors import Failed, NotYet
 from controller.lsn import LSN
 from controller.server import Db, Server
+from controller.verify.apply import Apply, Ends, only
 from controller.verify.catalog import Pair
-from controller.waiting import Clock, Reporter, wait_until
+from controller.waiting import Clock, Reporter
 
 LOCK_MS = 100
 """How long we queue for one lock, and so how long a writer can queue behind us, in ms."""
@@ -29,18 +28,9 @@ SETTLE_SECONDS = 300.0
 MARKER_SECONDS = 600.0
 """How long it may take to apply the marker itself: it can queue behind a big transaction."""
 
-WORKER_SECONDS = 30.0
-"""How long the apply worker may be missing: it restarts within 5 s of an error, and the error comes again."""
-
 BEAT_SQL = "UPDATE encryptdb.heartbeat SET n = n + 1, at = clock_timestamp() RETURNING n, pg_current_wal_insert_lsn()"
 
 DEADLOCK_SQL = "SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'"
-
-WORKER_SQL = """
--- Is there an apply worker, is it (or a parallel worker of it) waiting for this backend, and how far did it get?
-SELECT count(*) > 0, coalesce(bool_or(%s = ANY (pg_blocking_pids(pid))), false), max(received_lsn)
-  FROM pg_stat_subscription WHERE subname = %s AND pid IS NOT NULL
-"""
 
 SCAN_SETTINGS_SQL = """
 -- The same text for the same value on both sides, no policy that hides rows, nothing that ends a long read, and
@@ -69,16 +59,6 @@ class Missed(Exception):
     """The subscriber went past the marker because somebody else's heartbeat came between. Try again."""
 
 
-@dataclass(frozen=True)
-class Ends:
-    """The two ends of one database's replication. `subscription` is the subscriber's."""
-
-    database: str
-    publisher: Server
-    subscriber: Server
-    subscription: str
-
-
 class Meeting:
     """The sessions that bring the two sides of one database together.
 
@@ -88,6 +68,7 @@ class Meeting:
     def __init__(self, ends: Ends, reporter: Reporter, clock: Clock) -> None:
         self.ends, self.reporter, self.clock = ends, reporter, clock
         self.waited_ms = 0.0
+        self._apply = Apply(ends, reporter, clock)
         with contextlib.ExitStack() as opened:
             self.publisher = opened.enter_context(_reader(ends.publisher, ends.database))
             self.subscriber = opened.enter_context(_reader(ends.subscriber, ends.database))
@@ -118,9 +99,9 @@ class Meeting:
 
         def applied() -> bool | None:
             with self._on_subscriber():
-                return True if self._applied(self._watch()) >= beat else None
+                return True if self._apply.applied() >= beat else None
 
-        if not self._reached(applied, SETTLE_SECONDS):
+        if not self._apply.reached(applied, SETTLE_SECONDS):
             raise NotYet(
                 f"The {self.ends.subscriber.side} has not caught up in database {self.ends.database!r}.",
                 detail=f"A heartbeat committed {SETTLE_SECONDS:.0f} s ago has not been applied there yet.",
@@ -178,7 +159,7 @@ class Meeting:
             finally:
                 _end(self._locks)
                 self.waited_ms = max(self.waited_ms, (self.clock.monotonic() - asked) * 1000)
-        beat, marker = _only(row)
+        beat, marker = only(row)
         return beat, marker
 
     def _await(self, beat: int) -> None:
@@ -186,12 +167,12 @@ class Meeting:
 
         def probe() -> bool | None:
             with self._on_subscriber():
-                if not self._worker()[1]:
-                    if self._applied(self._watch()) >= beat:
+                if not self._apply.worker(self._gate).held:
+                    if self._apply.applied() >= beat:
                         raise Missed
                     return None
                 self.subscriber.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                applied = self._applied(self.subscriber)
+                applied = self._apply.applied(self.subscriber)
                 if applied == beat - 1:
                     return True
                 self.subscriber.execute("ROLLBACK")
@@ -202,51 +183,12 @@ class Meeting:
             self._close_gate()
             return None
 
-        if not self._reached(probe, MARKER_SECONDS):
+        if not self._apply.reached(probe, MARKER_SECONDS):
             raise Failed(
                 f"The {self.ends.subscriber.side} did not reach the marker within {MARKER_SECONDS:.0f} s.",
                 detail=f"Database {self.ends.database!r}. Probably a big transaction is being applied before it.",
                 hint="Run verify again in a quieter moment. Nothing is held back any more.",
             )
-
-    def _reached(self, probe: Callable[[], bool | None], seconds: float) -> bool:
-        """Wait for `probe`; False after `seconds`. Raises Failed where there has been no apply worker for a while."""
-        started = self.clock.monotonic()
-        missing_since: float | None = None
-        received: LSN | None = None
-
-        def outcome() -> bool | None:
-            nonlocal missing_since, received
-            now = self.clock.monotonic()
-            if probe():
-                return True
-            there, _, received = self._worker()
-            missing_since = None if there else (missing_since or now)
-            if missing_since is not None and now - missing_since > WORKER_SECONDS:
-                raise Failed(
-                    f"The {self.ends.subscriber.side} does not apply changes in database {self.ends.database!r}.",
-                    detail=f"Its subscription {self.ends.subscription} has had no worker for {WORKER_SECONDS:.0f} s.",
-                    hint=f"The {self.ends.subscriber.side}'s server log says why. `status` shows the slot's health.",
-                )
-            return False if now - started > seconds else None
-
-        return wait_until(
-            outcome,
-            what=f"the {self.ends.subscriber.side} to apply a heartbeat in {self.ends.database}",
-            # `outcome` gives up first, so that the caller can say what it means.
-            seconds=seconds + 60,
-            every=0.01,
-            reporter=self.reporter,
-            clock=self.clock,
-            progress=lambda: f"it has received the log up to {received}",
-        )
-
-    def _worker(self) -> tuple[bool, bool, LSN | None]:
-        """Whether there is an apply worker, whether it waits for the gate, and up to where it has received the log."""
-        with self._on_subscriber():
-            row = self._watch().execute(WORKER_SQL, [self._gate.info.backend_pid, self.ends.subscription]).fetchone()
-        there, held, received = _only(row)
-        return there, held, received
 
     def _denied(self) -> str:
         user = self.ends.publisher.login.user
@@ -258,21 +200,14 @@ class Meeting:
     def _beat(self) -> int:
         """Commit a heartbeat, synchronously, and return its n."""
         with self._on_publisher():
-            return int(_only(self.ends.publisher.db(self.ends.database).execute(BEAT_SQL).fetchone())[0])
-
-    def _watch(self) -> Db:
-        return self.ends.subscriber.db(self.ends.database)
-
-    @staticmethod
-    def _applied(connection: Db) -> int:
-        return int(_only(connection.execute("SELECT n FROM encryptdb.heartbeat").fetchone())[0])
+            return int(only(self.ends.publisher.db(self.ends.database).execute(BEAT_SQL).fetchone())[0])
 
     def _patience_ms(self) -> int:
         """Far below deadlock_timeout: we must have given up before any writer looks for a deadlock and becomes its
         victim."""
         with self._on_publisher():
             row = self.publisher.execute(DEADLOCK_SQL).fetchone()
-        return max(5, min(LOCK_MS, int(_only(row)[0]) // 10))
+        return max(5, min(LOCK_MS, int(only(row)[0]) // 10))
 
     def _on_publisher(self) -> contextlib.AbstractContextManager[None]:
         return self.ends.publisher.translated(self.ends.database)
@@ -293,8 +228,3 @@ def _end(connection: Db) -> None:
     """End the transaction, if there is one and a connection to have it."""
     if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
         connection.execute("ROLLBACK")
-
-
-def _only(row: tuple[Any, ...] | None) -> tuple[Any, ...]:
-    assert row is not None, "the heartbeat has one row, and an aggregate too"
-    return row

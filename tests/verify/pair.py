@@ -177,7 +177,12 @@ def following(template: servers.Server, room: Path, **publisher: str) -> Iterato
     pair = Pair(*made)
     try:
         pair.source.start(max_worker_processes="12", **publisher)
-        pair.target.start(max_worker_processes="12", TimeZone="Asia/Kolkata", IntervalStyle="iso_8601")
+        pair.target.start(
+            max_worker_processes="12",
+            TimeZone="Asia/Kolkata",
+            IntervalStyle="iso_8601",
+            wal_retrieve_retry_interval="200ms",
+        )
         pair.target.sql("SELECT pg_drop_replication_slot(%s)", [NAMES.slot(pair.oid)])
         follow(pair.target, pair.source, NAMES.slot(pair.oid))
         yield pair

@@ -10,11 +10,12 @@ import pytest
 from controller.server import Db
 from controller.verify import compare as compare_module
 from controller.verify import scan
+from controller.verify.apply import Ends
 from controller.verify.catalog import Pair as TablePair
 from controller.verify.catalog import Table, groups, tables
 from controller.verify.compare import Comparer
 from controller.verify.database import compare_database
-from controller.verify.point import Ends, Meeting
+from controller.verify.point import Meeting
 from controller.verify.result import TableResult
 from controller.verify.scan import Unreadable
 from controller.waiting import SystemClock

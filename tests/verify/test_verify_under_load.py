@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from controller.verify.apply import Ends
 from controller.verify.database import compare_database
-from controller.verify.point import Ends
 from controller.verify.result import DatabaseResult
 from controller.waiting import SystemClock
 from tests.postgres import servers

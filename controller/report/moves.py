@@ -1,0 +1,67 @@
+"""The section on the move of the applications: the pause, verb by verb."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from controller.report.html import Html, facts, join, lsn, moment, paragraph, section, table, tag
+
+Data = Mapping[str, Any]
+
+
+def moves(data: Data) -> Html:
+    """Cutover, and rollback if there was one: the pause, verb by verb."""
+    records = data["records"]
+    found = [_move(name, records[name]) for name in ("cutover", "rollback") if name in records]
+    if not found and "open" in records:
+        # The controller ended between OPEN and its last record: the record of OPEN has almost all of it.
+        found = [_move("cutover" if records["open"].get("side") == "target" else "rollback", records["open"])]
+    if not found:
+        return section("The move of the applications", paragraph("The applications have not been moved."))
+    return section("The move of the applications", *found)
+
+
+VERBS = ("watchdog", "pause", "fence", "mark", "drain", "sequences", "detach", "way back", "open", "switch")
+"""The verbs of a move in their order: the control database keeps objects without one."""
+
+
+def _in_order(steps: Mapping[str, float]) -> dict[str, float]:
+    order = {verb: n for n, verb in enumerate(VERBS)}
+    return dict(sorted(steps.items(), key=lambda step: order.get(step[0], len(order))))
+
+
+def _move(name: str, move: Data) -> Html:
+    steps = _in_order(move.get("steps_ms") or {})
+    longest = max([*steps.values(), 1.0])
+    pause = move.get("pause_ms")
+    known: list[tuple[str, object]] = []
+    if opened := move.get("opened_at") or move.get("at"):
+        known.append(("Opened", moment(opened)))
+    if "way_back" in move:
+        known.append(
+            (
+                "Way back",
+                "made, to be kept until retire" if move["way_back"] else "none: the side that was left is closed",
+            )
+        )
+    known += [(f"End marker in {database}", lsn(end)) for database, end in (move.get("end_lsns") or {}).items()]
+    return join(
+        [
+            tag("h3", name.capitalize()),
+            paragraph(
+                f"Writers were held back for {pause:,.0f} ms."
+                if pause is not None
+                else "How long writers were held back was not measured: the command was cut off after the opening.",
+                class_="lead",
+            ),
+            facts(known),
+            paragraph("Step by step, in their order. The watchdog is started before anyone is held back."),
+            table(
+                ["Step", "ms", ""],
+                [
+                    (step, f"{ms:,.1f}", tag("span", "", class_="bar", style=f"width:{100 * ms / longest:.1f}%"))
+                    for step, ms in steps.items()
+                ],
+                class_="steps",
+            ),
+        ]
+    )
