@@ -68,7 +68,8 @@ def decide(settings: Settings, seen: Seen) -> Plan:
     target = seen.targets.get(settings.attempt)
     refuse_going_back(settings, seen, target)
     source = seen.source
-    template = target or source
+    # A target that is still being made does not show yet what it is going to be.
+    template = target if target and (target.host or source is None) else source
     if template is None:
         raise ConfigError(
             "source",
@@ -151,8 +152,8 @@ def _link(settings: Settings, seen: Seen, template: Instance) -> tuple[Link, ...
     own = {r.tags[names.LINK]: r for r in seen.rules if _is_own(r, settings.stack)}
     if seen.source is None:
         return tuple(Link(n, r.group, r.referenced, r.from_port, as_it_is=True) for n, r in sorted(own.items()))
-    theirs = template.security_groups if seen.targets.get(settings.attempt) else settings.overrides.security_groups
-    to_source, to_target = seen.source.security_groups, theirs or template.security_groups
+    chosen = settings.overrides.security_groups if template is seen.source else None
+    to_source, to_target = seen.source.security_groups, chosen or template.security_groups
     if not to_source or not to_target:
         return ()
     wanted = [

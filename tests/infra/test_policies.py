@@ -157,6 +157,15 @@ def test_the_link_stays_when_the_source_is_gone(declare: Declare) -> None:
     assert declared.goals["link-to-source"].ignore_changes == ("*",)
 
 
+def test_a_target_that_is_still_being_made_changes_nothing(declare: Declare) -> None:
+    half_made = target_of(1, status="creating", host=None, port=5432, security_groups=(), multi_az=False)
+    before = declare(seen(snapshot=snapshot_of(1)), phase="restore")
+    after = declare(restored(targets={1: half_made}), phase="restore")
+    assert after.names() == before.names()
+    assert after.inputs("link-to-source") == before.inputs("link-to-source")
+    assert after.inputs("target-1") == before.inputs("target-1")
+
+
 def test_existing_groups_and_links_are_left_to_their_owner(declare: Declare) -> None:
     declared = declare(seen(), phase="restore", parameter_group="existing", link="existing")
     assert declared.names() == {"snapshot-1", "encrypted-snapshot-1", "target-1"}
