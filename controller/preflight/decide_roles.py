@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from controller.names import REPLICATION_ROLE
 from controller.preflight.contents import Contents, Database, Refusal
 from controller.preflight.facts import Facts, ServerFacts, Stage
 from controller.preflight.report import Finding
@@ -63,14 +62,8 @@ def replication_role(facts: Facts) -> Iterator[Finding]:
         refusal = server.probes.get("replication role")
         if refusal is None:
             continue
-        verb = "Making a role for the subscriptions"
         me = ident(server.role.name)
-        if server.role.replication_role:
-            verb = "Giving the subscriptions' role a password"
-            remedy = superuser(server)
-            if server.major >= 16:
-                remedy = f"GRANT {REPLICATION_ROLE} TO {me} WITH ADMIN OPTION;"
-        elif server.role.rds:
+        if server.role.rds:
             remedy = f"ALTER ROLE {me} CREATEROLE;\nGRANT rds_replication TO {me} WITH ADMIN OPTION;"
         elif server.major >= 16:
             remedy = f"ALTER ROLE {me} CREATEROLE REPLICATION;"
@@ -78,7 +71,7 @@ def replication_role(facts: Facts) -> Iterator[Finding]:
             remedy = f"ALTER ROLE {me} SUPERUSER;"
         yield Finding(
             "blocks",
-            found=f"{verb} was refused: {refusal.message}.",
+            found=f"Making a role for the subscriptions was refused: {refusal.message}.",
             needed="A login of its own with REPLICATION, so that no password of yours is stored in a subscription.",
             remedy=remedy if refusal.privilege else _other_reason(refusal),
             side=server.side,

@@ -38,7 +38,6 @@ class Role:
     may_read_settings: bool
     tls: bool
     rds: bool
-    replication_role: bool
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,7 @@ SELECT r.rolname::text AS name, r.rolsuper AS superuser, r.rolinherit AS inherit
        pg_has_role('pg_read_all_stats', 'USAGE') AS may_see,
        pg_has_role('pg_read_all_settings', 'USAGE') AS may_read_settings,
        COALESCE((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS tls,
-       to_regrole('rds_superuser') IS NOT NULL AS rds,
-       to_regrole('encryptdb_replication') IS NOT NULL AS replication_role
+       to_regrole('rds_superuser') IS NOT NULL AS rds
   FROM pg_roles r WHERE r.rolname = current_user
 """
 

@@ -136,7 +136,6 @@ def server(settings: Mapping[str, str] | None = None, **changes: Any) -> ServerF
         may_read_settings=True,
         tls=True,
         rds=True,
-        replication_role=False,
     )
     plain = ServerFacts(
         side="source",

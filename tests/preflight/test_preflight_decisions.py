@@ -1,6 +1,9 @@
 """Decisions on facts made by hand: settings, room, encryption, state, storage."""
 
+import inspect
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -213,3 +216,19 @@ def test_names_and_numbers_are_put_for_pasting_and_reading() -> None:
 def test_check_names_are_unique_and_titled() -> None:
     assert len({c.name for c in CHECKS}) == len(CHECKS)
     assert all(c.title and set(c.needs) <= {"source", "target", "aws"} for c in CHECKS)
+
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "preflight.md"
+
+
+def test_the_documentation_lists_every_check_in_order_with_its_severities() -> None:
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in DOCUMENT.read_text().splitlines()
+        if line[:3] == "| `"
+    ]
+    assert [row[0].strip("`") for row in rows] == [check.name for check in CHECKS]
+    for check, (_, why, severity, remedy) in zip(CHECKS, rows, strict=True):
+        can = set(re.findall(r'"(blocks|warns|ok)"', inspect.getsource(check.decide)))
+        assert can == set(re.findall(r"\b(blocks|warns|ok)\b", severity)), check.name
+        assert why and remedy

@@ -104,15 +104,6 @@ def test_tables_of_extensions_only_warn(owned: World) -> None:
     owned.sql("ALTER EXTENSION plpgsql DROP TABLE of_extension")
 
 
-def test_a_replication_role_that_cannot_be_given_a_password_blocks(owned: World) -> None:
-    owned.role("encryptdb_replication", "LOGIN REPLICATION")
-    owned.sql(f'ALTER ROLE "{PLAIN}" CREATEROLE REPLICATION')
-    finding = owned.finding("replication-role", PLAIN)
-    assert "password" in finding.found
-    owned.apply(finding)
-    assert owned.findings("replication-role", PLAIN) == ()
-
-
 def test_what_is_made_already_needs_no_right_to_make_it(owned: World) -> None:
     owned.sql(
         "CREATE PUBLICATION encryptdb_shop_prod FOR ALL TABLES; CREATE SCHEMA encryptdb;"

@@ -21,7 +21,6 @@ from tests.postgres.servers import free_port
 from tests.preflight.made import ENCRYPTED, TARGET, cloud, facts, outputs, server
 from tests.preflight.world import World
 
-
 # What is asked here, every version answers alike.
 on_one_version = pytest.mark.parametrize("server", ["system"], indirect=True)
 
