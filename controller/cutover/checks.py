@@ -48,6 +48,10 @@ SELECT format('pid %%s of %%s in %%s, running for %%s s', pid, usename, datname,
 """
 
 
+SETTLE_SECONDS = 10.0
+"""An apply worker that ended is started again after wal_retrieve_retry_interval, 5 s unless somebody changed it."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One reason not to begin."""
@@ -195,19 +199,24 @@ def _tables_of(server: Server, database: Named) -> dict[tuple[str, str], tuple[s
 
 
 def rehearse(way: Way, *, max_pause: float, clock: Clock) -> dict[str, float]:
-    """Send one marker through without a fence; milliseconds for the commit and for its arrival.
+    """Send markers through without a fence; milliseconds for the commit of one and for its arrival.
 
-    Raises NotYet where it does not arrive in half of the longest pause: then the pause would not suffice."""
+    An apply worker that has just been started gets some time. Raises NotYet where a marker does not arrive in half of
+    the longest pause even then: the pause would not suffice."""
+    _send(way, max(max_pause / 2, SETTLE_SECONDS), clock)
+    return _send(way, max_pause / 2, clock)
+
+
+def _send(way: Way, seconds: float, clock: Clock) -> dict[str, float]:
     began = clock.monotonic()
     marks = markers.commit(way)
     marked = clock.monotonic()
     try:
-        markers.drain(way, marks, seconds=max_pause / 2, clock=clock)
+        markers.drain(way, marks, seconds=seconds, clock=clock)
     except Failed as problem:
         raise NotYet(
             f"The {way.to.side} has not caught up.",
-            detail=f"A change made just now did not arrive within {max_pause / 2:g} s, half of the longest pause. "
-            f"{problem.detail}",
+            detail=f"A change made just now did not arrive within {seconds:g} s. {problem.detail}",
             hint="Run `python -m controller replicate`: it ends when the target has caught up. If it never does, see "
             "what `status` says about the lag.",
         ) from None

@@ -1,13 +1,15 @@
 """Cutover and rollback from beginning to end: what comes before the pause, the move, and what comes after it."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
+from controller import control
 from controller.cutover import checks, epoch, finish, reverse, sequences, watchdog
-from controller.cutover.move import Observer, Prepared, move
-from controller.cutover.opening import Opening
+from controller.cutover.move import Moved, Observer, Prepared, follow_again, move
+from controller.cutover.opening import Opening, Unknown
 from controller.cutover.way import Way
-from controller.errors import Interrupted
+from controller.errors import Interrupted, Problem
 from controller.migration import Migration
 from controller.observe import State, observe
 from controller.switches import Endpoint, Switch, build
@@ -16,9 +18,7 @@ from controller.switches.guard import guarding
 
 def conduct(m: Migration, way: Way, *, way_back: bool, observer: Observer) -> dict[str, Any]:
     """Move, and return the document. The caller holds the lock. Raises Problems that say which side serves."""
-    left = watchdog.restore_leftover(way.from_)
-    if left:
-        m.say(f"an earlier run was cut off: took its fence down from {', '.join(left)}")
+    recover(m, way)
     state = observe(m)
     leaving, arriving = (state.source, state.target) if way.name == "cutover" else (state.target, state.source)
     assert leaving is not None and arriving is not None, "both sides were observed"
@@ -34,41 +34,69 @@ def conduct(m: Migration, way: Way, *, way_back: bool, observer: Observer) -> di
     planned = sequences.plan(way)
     if m.options.dry_run:
         return _predict(m, way, switches, rehearsed)
-    with contextlib.ExitStack() as made:
-        made.callback(way.cool_down)
+    with contextlib.ExitStack() as tidy:
+        tidy.callback(way.cool_down)
         finish.carry(way)
         sequences.copy(way, planned)
+        # What stands in the way of nothing is best effort: the next run makes it anew, or finds it with `recover`.
+        control.record(way.from_, MOVING, {"way": way.name, "by": control.who()})
+        tidy.callback(_if_possible, lambda: control.forget(way.from_, MOVING))
         if way_back:
-            made.callback(reverse.drop, way, reporter=m.reporter, clock=m.clock)
             m.say("making the way back")
+            tidy.callback(_if_possible, lambda: reverse.drop(way, reporter=m.reporter, clock=m.clock))
             reverse.prepare(way, reporter=m.reporter, clock=m.clock)
         opening = Opening(way, epoch.following(*_records(state)))
-        made.callback(opening.close)
+        tidy.callback(opening.close)
+        prepared = Prepared(planned, opening, switches, way_back)
         with guarding(switches, m.options.max_pause):
             way.limit(m.options.max_pause)
-            # From here on the move itself undoes what it finds, and what was made for it.
-            made.pop_all()
             m.say(f"the pause begins; the {way.from_.side} serves again in {m.options.max_pause:g} s if anything fails")
-            try:
-                moved = move(
-                    way,
-                    Prepared(planned, opening, switches, way_back),
-                    max_pause=m.options.max_pause,
-                    reporter=m.reporter,
-                    clock=m.clock,
-                    observer=observer,
-                )
-            except KeyboardInterrupt:
-                raise Interrupted(
-                    f"Interrupted after the {way.to.side} was opened: it serves.",
-                    detail=f"The {way.from_.side} stays closed. Switches may not all be applied.",
-                    hint=f"Run {way.name} again: it completes what is left.",
-                ) from None
-            finally:
-                opening.close()
-                way.cool_down()
+            moved = _move(m, way, prepared, observer, tidy)
     m.say(f"the {way.to.side} is open; writers waited {moved.record['pause_ms']:.0f} ms")
     return finish.complete(way, switches, moved=moved, reporter=m.reporter, clock=m.clock)
+
+
+def _move(m: Migration, way: Way, prepared: Prepared, observer: Observer, tidy: contextlib.ExitStack) -> Moved:
+    """The move; once the other side is open, or may be, nothing that was made for it is taken away."""
+    try:
+        return move(way, prepared, max_pause=m.options.max_pause, reporter=m.reporter, clock=m.clock, observer=observer)
+    except KeyboardInterrupt:
+        if not prepared.opening.opened:
+            raise
+        raise Interrupted(
+            f"Interrupted after the {way.to.side} was opened: it serves.",
+            detail=f"The {way.from_.side} stays closed. Switches may not all be applied.",
+            hint=f"Run {way.name} again: it completes what is left.",
+        ) from None
+    except Unknown:
+        tidy.pop_all()
+        raise
+    finally:
+        if prepared.opening.opened:
+            tidy.pop_all()
+        prepared.opening.close()
+        way.cool_down()
+
+
+def _if_possible(action: Callable[[], object]) -> None:
+    with contextlib.suppress(Problem):
+        action()
+
+
+MOVING = "moving"
+"""Record on the side that is being left, from just before the pause until the move has ended, either way."""
+
+
+def recover(m: Migration, way: Way) -> None:
+    """Undo what a run that was killed before OPEN left: its fence, and a direction that was stopped for good."""
+    left = watchdog.restore_leftover(way.from_)
+    if left:
+        m.say(f"an earlier run was cut off: took its fence down from {', '.join(left)}")
+    if MOVING in (control.records(way.from_) or {}):
+        m.say("an earlier run was cut off: letting the changes follow again")
+        follow_again(way)
+        reverse.drop(way, reporter=m.reporter, clock=m.clock)
+        control.forget(way.from_, MOVING)
 
 
 def make_switches(m: Migration, way: Way) -> list[Switch]:

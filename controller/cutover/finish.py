@@ -8,15 +8,14 @@ from typing import Any
 from controller import control
 from controller.cutover import epoch, fence, lasting, reverse
 from controller.cutover.move import Moved, turn
+from controller.cutover.opening import OUTDATED
 from controller.cutover.way import Way
 from controller.errors import Failed, Problem
 from controller.names import CONTROL_DATABASE
 from controller.switches import Switch
 from controller.waiting import Clock, Reporter
 
-NOT_CARRIED = frozenset(
-    {epoch.OPEN, lasting.RECORD, "cutover", "rollback", "rolled_back", "switched", "source_closed", "target_closed"}
-)
+NOT_CARRIED = frozenset({epoch.OPEN, lasting.RECORD, "moving", *OUTDATED})
 """Records that say something about the side they are on."""
 
 CARRY_JOURNAL_SQL = """
@@ -94,7 +93,7 @@ def leave(way: Way, *, way_back: bool, reporter: Reporter, clock: Clock) -> None
         reverse.enable(way)
     reverse.drop_forward(way, reporter=reporter, clock=clock)
     # The rule of `epoch` does not need it; whoever reads one side only does.
-    for key in (epoch.OPEN, "cutover", "rollback", "rolled_back"):
+    for key in (epoch.OPEN, "moving", "cutover", "rollback", "rolled_back"):
         control.forget(way.from_, key)
 
 

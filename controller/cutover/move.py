@@ -85,9 +85,6 @@ def move(
     deadline = clock.monotonic() + max_pause
     last_moment = deadline - min(1.0, ABORT_MARGIN * max_pause)
     with Undo(way.from_, clock, deadline) as undo:
-        if prepared.way_back:
-            undo.then("drop the way back", lambda: reverse.drop(way, reporter=reporter, clock=clock))
-
         with watch.verb("watchdog"):
             dog = watchdog.start(way.from_, max_pause, reporter=reporter, clock=clock)
             undo.first("end the watchdog", lambda: dog.end(way.from_.db()))

@@ -39,6 +39,7 @@ class Undo:
     """Monotonic time at which the watchdog acts; None once it has stood down."""
     _serve: list[tuple[str, Action]] = field(default_factory=list)
     _tidy: list[tuple[str, Action]] = field(default_factory=list)
+    _past_return: bool = False
 
     def first(self, what: str, action: Action) -> None:
         """Register something that the left side's serving depends on."""
@@ -49,15 +50,14 @@ class Undo:
         self._tidy.append((what, action))
 
     def past_return(self) -> None:
-        """The other side is open: nothing is undone any more."""
-        self._serve.clear()
-        self._tidy.clear()
+        """The other side is open, or may be: nothing is undone any more."""
+        self._past_return = True
 
     def __enter__(self) -> "Undo":
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None or not (self._serve or self._tidy):
+        if error is None or self._past_return:
             return
         with uninterrupted():
             started = self.clock.monotonic()

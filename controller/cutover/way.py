@@ -33,16 +33,12 @@ class Way:
     @classmethod
     def cutover(cls, m: Migration, databases: Sequence[Named]) -> "Way":
         names = m.names
-        return cls(
-            "cutover", m.source, m.the_target, tuple(databases), names.publication, names.slot, names.back_slot
-        )
+        return cls("cutover", m.source, m.the_target, tuple(databases), names.publication, names.slot, names.back_slot)
 
     @classmethod
     def rollback(cls, m: Migration, databases: Sequence[Named]) -> "Way":
         names = m.names
-        return cls(
-            "rollback", m.the_target, m.source, tuple(databases), names.publication, names.back_slot, names.slot
-        )
+        return cls("rollback", m.the_target, m.source, tuple(databases), names.publication, names.back_slot, names.slot)
 
     @property
     def keep(self) -> list[str]:

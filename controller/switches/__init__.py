@@ -91,9 +91,7 @@ def build(documents: tuple[Mapping[str, Any], ...], from_: Endpoint, to: Endpoin
         try:
             made.append(kinds[str(kind)](document, target))
         except Usage as problem:
-            raise Usage(
-                f"switches[{number}].{problem.message}", detail=problem.detail, hint=problem.hint
-            ) from None
+            raise Usage(f"switches[{number}].{problem.message}", detail=problem.detail, hint=problem.hint) from None
     return sorted(made, key=lambda s: s.release() is None)
 
 

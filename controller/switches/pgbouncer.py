@@ -77,9 +77,7 @@ class PgBouncer:
             )
         pools = self._show_databases()
         self._pools = [
-            p["name"]
-            for p in pools
-            if (p["name"] in selected or "*" in selected) and self._is(p, self.from_)
+            p["name"] for p in pools if (p["name"] in selected or "*" in selected) and self._is(p, self.from_)
         ]
         missing = [s for s in selected if s != "*" and s not in {p["name"] for p in pools}]
         if missing or not self._pools:

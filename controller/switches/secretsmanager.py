@@ -35,9 +35,7 @@ class SecretsManager:
         keys = document.get("keys", {"host": "host", "port": "port"})
         if not isinstance(keys, Mapping) or not isinstance(keys.get("host"), str):
             raise Usage(f'keys: expected {{"host": …, "port": …}}, found {keys!r}.')
-        return cls(
-            text(document, "secretId"), keys["host"], keys.get("port"), target.from_, target.to, target.aws
-        )
+        return cls(text(document, "secretId"), keys["host"], keys.get("port"), target.from_, target.to, target.aws)
 
     @property
     def name(self) -> str:

@@ -88,9 +88,8 @@ def test_a_fault_at_any_verb_leaves_the_source_serving(world: World, verb: str, 
 def test_a_watchdog_that_is_gone_keeps_the_target_closed(world: World) -> None:
     def shoot_it(verb: str, moment: Moment) -> None:
         if (verb, moment) == ("way back", "end"):
-            world.source.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT encryptdb.watch(%'"
-            )
+            shoot = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT encryptdb.watch(%'"
+            wait_for(lambda: world.source.sql(shoot) == [], "the watchdog to be gone")
 
     with world.migration() as m, pytest.raises(Failed, match="the watchdog is not running any more"):
         cutover.run(m, shoot_it)

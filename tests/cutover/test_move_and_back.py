@@ -81,9 +81,7 @@ def test_nothing_is_lost_or_repeated_on_the_way_there_and_back(fresh: Callable[[
     # And the way back goes on running: what is written there now arrives.
     with Writers(world.target) as fourth:
         pass
-    wait_for(
-        lambda: lost_and_repeated(world.rows(world.source), fourth) == ([], []), "the source to follow the target"
-    )
+    wait_for(lambda: lost_and_repeated(world.rows(world.source), fourth) == ([], []), "the source to follow the target")
     assert world.rows(world.source) == world.rows(world.target)
     for server in (world.source, world.target):
         # Every statement is logged there; neither a connection string nor a password is among them.
