@@ -4,6 +4,7 @@ An empty string is the same as an unset key: `Pulumi.yaml` has to give every key
 the source "no value" is the default.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +17,11 @@ from stacks.outputs import PHASES, Phase
 
 Holder = Literal["manage", "existing"]
 
-SWITCH_KINDS = ("pgbouncer", "secret", "route53", "proxy")
+SWITCH_KINDS = ("pgbouncer", "secretsmanager")
 """What can send applications to the other server; the controller's documentation tells what each needs."""
 
 _IDENTIFIER = re.compile(r"[a-z](?:-?[a-z0-9])*", re.ASCII)
+_LOGIN_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _WINDOW = re.compile(r"none|[1-9][0-9]*[smhd]", re.ASCII)
 
 
@@ -155,6 +157,13 @@ class _Reader:
                     "switches",
                     f"switches[{number}].kind is {kind!r}.",
                     f"Each switch is an object whose kind is one of {', '.join(SWITCH_KINDS)}.",
+                )
+            if _LOGIN_IN_URL.search(json.dumps(switch)) or any(k.lower() == "password" for k in switch):
+                # Outputs are no place for a secret, and neither is the message.
+                raise ConfigError(
+                    "switches",
+                    f"switches[{number}] holds a password.",
+                    "Name the environment variable that has it (passwordEnv), and take the password out.",
                 )
         return tuple(value)
 

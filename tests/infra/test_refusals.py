@@ -1,6 +1,7 @@
 """What is refused before anything is touched: the error names the key to change, or says what comes first."""
 
 import dataclasses
+import json
 from typing import Any
 
 import pulumi
@@ -9,11 +10,12 @@ from pulumi.runtime.config import set_all_config
 from pulumi.runtime.mocks import MockSettings
 from pulumi.runtime.settings import configure
 
+from controller.switches import _kinds
 from stacks.errors import ConfigError, NotYet, StackError, Unsafe
 from stacks.facts import Mark
 from stacks.observe import Key, find_source
 from stacks.plan import decide
-from stacks.settings import Overrides, Settings, read_settings
+from stacks.settings import SWITCH_KINDS, Overrides, Settings, read_settings
 from tests.infra.worlds import (
     KEY,
     OTHER_KEY,
@@ -119,9 +121,9 @@ def test_an_empty_value_is_the_same_as_none() -> None:
 
 
 def test_lists_and_objects_are_json() -> None:
-    read = configured(source="Orders-Prod", securityGroups='["sg-1"]', switches='[{"kind": "secret", "arn": "a"}]')
+    read = configured(source="Orders-Prod", securityGroups='["sg-1"]', switches='[{"kind": "pgbouncer"}]')
     assert read.overrides.security_groups == ("sg-1",)
-    assert read.switches == ({"kind": "secret", "arn": "a"},)
+    assert read.switches == ({"kind": "pgbouncer"},)
     assert read.source == "orders-prod"
 
 
@@ -143,7 +145,7 @@ def test_lists_and_objects_are_json() -> None:
         ("multiAz", "yes"),
         ("securityGroups", "sg-1"),
         ("securityGroups", "[1]"),
-        ("switches", '{"kind": "secret"}'),
+        ("switches", '{"kind": "pgbouncer"}'),
         ("switches", '[{"kind": "dns"}]'),
         ("switches", "[}"),
         ("rollbackWindow", "a week"),
@@ -161,6 +163,29 @@ def test_a_password_set_where_an_arn_belongs_is_not_repeated() -> None:
     with pytest.raises(ConfigError) as refused:
         configured(source="orders-prod", sourceSecret="hunter2")
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        '[{"kind": "pgbouncer", "admin": "postgresql://admin:hunter2@pooler:6432/pgbouncer"}]',
+        '[{"kind": "pgbouncer", "password": "hunter2"}]',
+    ],
+)
+def test_a_switch_with_a_password_is_refused_without_repeating_it(switch: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        configured(source="orders-prod", switches=switch)
+    assert refused.value.key == "encryptdb:switches"
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_switch_that_names_where_its_password_is_passes() -> None:
+    switch = {"kind": "pgbouncer", "admin": "postgresql://admin@pooler:6432/pgbouncer", "passwordEnv": "PW"}
+    assert configured(source="orders-prod", switches=json.dumps([switch])).switches == (switch,)
+
+
+def test_the_program_knows_the_switches_that_the_controller_has() -> None:
+    assert set(SWITCH_KINDS) == set(_kinds())
 
 
 @pytest.mark.parametrize("window", ["7d", "36h", "90m", "none"])
