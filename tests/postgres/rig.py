@@ -1,7 +1,7 @@
 """A migration on plain servers, as far as the search for the exact LSN: a prepared source, its frozen copy, its log.
 
 The source is prepared by this module's own SQL, not by the controller's steps: what is tested here must not depend on
-how they do it. The copy's server log is served in the form of the RDS and CloudWatch APIs, in small portions.
+how they do it.
 """
 
 import os
@@ -10,14 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import Any
 
 from psycopg import conninfo, sql
 
 from controller import control
-from controller.aws import NotFound
 from controller.migration import Migration, Options
 from controller.names import Names
 from controller.observe import State, observe
@@ -27,6 +25,7 @@ from controller.server import Server as Side
 from controller.waiting import Reporter
 from stacks.outputs import Outputs
 from stacks.outputs import Side as OutputSide
+from tests.postgres.log_api import LogApi
 from tests.postgres.servers import Server
 
 os.environ.setdefault("PGSSLMODE", "disable")
@@ -57,57 +56,6 @@ GRANT pg_monitor TO master;
 -- As rds_superuser may.
 GRANT EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean) TO master;
 """
-
-
-@dataclass
-class LogApi:
-    """AWS as far as the search asks it: one instance, its log files, its log group. The log is a real server's."""
-
-    server: Server
-    created: datetime | None = None
-    files_there: bool = True
-    group_there: bool = False
-    portion: int = 700
-    asked: list[str] = field(default_factory=list)
-
-    def call(self, service: str, operation: str, **given: Any) -> dict[str, Any]:
-        self.asked.append(operation)
-        if operation == "describe_db_instances":
-            return {"DBInstances": [instance(given["DBInstanceIdentifier"], self.created)]}
-        assert operation == "download_db_log_file_portion", operation
-        if not self.files_there:
-            raise NotFound("AWS knows no such thing.")
-        start = int(given["Marker"])
-        text = self.server.log_text()
-        return {
-            "LogFileData": text[start : start + self.portion],
-            "Marker": str(start + self.portion),
-            "AdditionalDataPending": start + self.portion < len(text),
-        }
-
-    def pages(self, service: str, operation: str, key: str, **given: Any) -> Iterator[dict[str, Any]]:
-        self.asked.append(operation)
-        if operation == "describe_db_log_files":
-            if self.files_there:
-                yield {"LogFileName": "error/postgresql.log.2024-04-27-12", "LastWritten": 4_000_000_000_000, "Size": 1}
-            return
-        assert operation == "filter_log_events", operation
-        if not self.group_there:
-            raise NotFound("AWS knows no such thing.")
-        for line in self.server.log_text().splitlines():
-            yield {"message": line}
-
-
-def instance(identifier: str, created: datetime | None) -> dict[str, Any]:
-    """The part of a DescribeDBInstances answer that controller.rds reads."""
-    return {
-        "DBInstanceIdentifier": identifier,
-        "DbiResourceId": f"db-{identifier}",
-        "DBInstanceArn": f"arn:aws:rds:eu-central-1:123456789012:db:{identifier}",
-        "DBInstanceStatus": "available",
-        "Engine": "postgres",
-        "InstanceCreateTime": created,
-    }
 
 
 def prepare(source: Server) -> None:

@@ -11,7 +11,8 @@ from controller.exact_lsn import ExactLSN, find_exact_lsn
 from controller.exact_lsn.messages import Begin
 from controller.exact_lsn.slot_stream import stream
 from controller.lsn import LSN
-from tests.postgres.rig import DATABASES, Load, LogApi, Pair, catch_up, contents, join, prepare, tame
+from tests.postgres.log_api import LogApi
+from tests.postgres.rig import DATABASES, Load, Pair, catch_up, contents, join, prepare, tame
 from tests.postgres.servers import Server
 
 

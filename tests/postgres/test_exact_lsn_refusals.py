@@ -8,7 +8,8 @@ import pytest
 from controller.errors import Failed, Refused
 from controller.exact_lsn import Trust, Witness, find_exact_lsn
 from controller.exact_lsn.proof import find_bracket, flushed
-from tests.postgres.rig import DATABASES, LogApi, Pair, prepare, tame
+from tests.postgres.log_api import LogApi
+from tests.postgres.rig import DATABASES, Pair, prepare, tame
 from tests.postgres.servers import Server
 
 

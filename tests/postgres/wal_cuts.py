@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from controller.lsn import LSN
-from tests.postgres.rig import Load, LogApi, Pair, prepare, tame, wait_for
+from tests.postgres.log_api import LogApi
+from tests.postgres.rig import Load, Pair, prepare, tame, wait_for
 from tests.postgres.servers import Server, run
 
 SEGMENT_BYTES = 1 << 20

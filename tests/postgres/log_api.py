@@ -1,0 +1,60 @@
+"""A real server's log, served in the form of the RDS and CloudWatch APIs, in small portions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from controller.aws import NotFound
+from tests.postgres.servers import Server
+
+
+@dataclass
+class LogApi:
+    """AWS as far as the search asks it: one instance, its log files, its log group. The log is a real server's."""
+
+    server: Server
+    created: datetime | None = None
+    files_there: bool = True
+    group_there: bool = False
+    portion: int = 700
+    asked: list[str] = field(default_factory=list)
+
+    def call(self, service: str, operation: str, **given: Any) -> dict[str, Any]:
+        self.asked.append(operation)
+        if operation == "describe_db_instances":
+            return {"DBInstances": [instance(given["DBInstanceIdentifier"], self.created)]}
+        assert operation == "download_db_log_file_portion", operation
+        if not self.files_there:
+            raise NotFound("AWS knows no such thing.")
+        start = int(given["Marker"])
+        text = self.server.log_text()
+        return {
+            "LogFileData": text[start : start + self.portion],
+            "Marker": str(start + self.portion),
+            "AdditionalDataPending": start + self.portion < len(text),
+        }
+
+    def pages(self, service: str, operation: str, key: str, **given: Any) -> Iterator[dict[str, Any]]:
+        self.asked.append(operation)
+        if operation == "describe_db_log_files":
+            if self.files_there:
+                yield {"LogFileName": "error/postgresql.log.2024-04-27-12", "LastWritten": 4_000_000_000_000, "Size": 1}
+            return
+        assert operation == "filter_log_events", operation
+        if not self.group_there:
+            raise NotFound("AWS knows no such thing.")
+        for line in self.server.log_text().splitlines():
+            yield {"message": line}
+
+
+def instance(identifier: str, created: datetime | None) -> dict[str, Any]:
+    """The part of a DescribeDBInstances answer that controller.rds reads."""
+    return {
+        "DBInstanceIdentifier": identifier,
+        "DbiResourceId": f"db-{identifier}",
+        "DBInstanceArn": f"arn:aws:rds:eu-central-1:123456789012:db:{identifier}",
+        "DBInstanceStatus": "available",
+        "Engine": "postgres",
+        "InstanceCreateTime": created,
+    }
