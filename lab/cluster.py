@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ ADMIN = "rdsadmin"
 
 START_SECONDS = 300.0
 STOP = [(signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0)]
-"""Fast shutdown, immediate shutdown, and the end."""
+"""Fast shutdown, immediate shutdown, and the end; with the seconds to wait for each."""
+DISCARD = STOP[1:]
+"""For a server whose data is thrown away: it need not write it all out first."""
 ORPHANS = [(signal.SIGCONT, 1.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)]
 """Backends end by themselves when their postmaster is gone, unless they were stopped."""
 
@@ -147,11 +149,11 @@ class Cluster:
         if (pid := self.postmaster()) is not None:
             processes.run(["kill", "-HUP", str(pid)], "reloading the server")
 
-    def stop(self) -> None:
+    def stop(self, how: Sequence[tuple[signal.Signals, float]] = STOP) -> None:
         """Stop the server: fast, then harder. Raises LabError if a process stays."""
         if (pid := self.postmaster()) is not None:
             freeze.thaw(pid)
-            processes.end(pid, STOP, f"stopping the server in {self.data}")
+            processes.end(pid, how, f"stopping the server in {self.data}")
         for pid in orphans(self.data):
             processes.end(pid, ORPHANS, f"ending what a dead postmaster left in {self.data}")
         if self.process is not None:

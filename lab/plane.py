@@ -2,9 +2,10 @@
 
 import logging
 import secrets
+import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from lab import freeze, roles
 from lab.agent import Agent, hand_out_transaction_ids
 from lab.binaries import Binaries
 from lab.certificates import Authority
-from lab.cluster import Cluster, Login
+from lab.cluster import DISCARD, STOP, Cluster, Login
 from lab.errors import LabError
 from lab.layout import Layout
 from lab.processes import Owner
@@ -137,12 +138,12 @@ class Plane:
         """Start a stopped server."""
         self._start(host, values)
 
-    def halt(self, host: Host) -> None:
+    def halt(self, host: Host, how: Sequence[tuple[signal.Signals, float]] = STOP) -> None:
         """Stop a server, its agent first."""
         if host.agent is not None:
             host.agent.stop()
             host.agent = None
-        host.cluster.stop()
+        host.cluster.stop(how)
 
     def reload(self, host: Host, values: Mapping[str, str]) -> None:
         host.cluster.reload(values)
@@ -177,7 +178,7 @@ class Plane:
         """Remove an instance's server and storage."""
         host = self.hosts.pop(resource, None)
         if host is not None:
-            self.halt(host)
+            self.halt(host, DISCARD)
             host.volume.destroy()
 
     def set_password(self, host: Host, role: str, password: str) -> None:

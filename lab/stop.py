@@ -30,7 +30,7 @@ def stop(layout: Layout, tell: Callable[[str], None]) -> bool:
         if (pid := cluster.running_postmaster(data)) is not None:
             tell(f"stopping PostgreSQL in {data}")
             freeze.thaw(pid)
-            processes.end(pid, cluster.STOP, f"stopping the server in {data}")
+            processes.end(pid, cluster.DISCARD, f"stopping the server in {data}")
         for pid in cluster.orphans(data):
             processes.end(pid, cluster.ORPHANS, f"ending what a dead postmaster left in {data}")
     for process in list(_ours(layout, "postgres")):
