@@ -4,7 +4,7 @@ Between `prepare` and `replicate` Pulumi makes the target; the steps of `cutover
 `controller.cutover`, in one function, because there nothing may come between them.
 """
 
-from controller.steps import finish, prepare, replicate
+from controller.steps import copy, finish, parameters, prepare, replicate, slots
 from controller.steps.step import Step
 
 PLAN: tuple[Step, ...] = (
@@ -20,9 +20,9 @@ PLAN: tuple[Step, ...] = (
         name="parameters",
         command="prepare",
         summary="switch on logical replication and commit timestamps (one reboot)",
-        done=prepare.has_parameters,
-        act=prepare.set_parameters,
-        undo=prepare.restore_parameters,
+        done=parameters.has_parameters,
+        act=parameters.set_parameters,
+        undo=parameters.restore_parameters,
         reboots=True,
     ),
     Step(
@@ -53,9 +53,9 @@ PLAN: tuple[Step, ...] = (
         name="slot",
         command="prepare",
         summary="make the slots: from here on the source keeps every change",
-        done=prepare.has_slots,
-        act=prepare.make_slots,
-        undo=prepare.drop_slots,
+        done=slots.has_slots,
+        act=slots.make_slots,
+        undo=slots.drop_slots,
     ),
     Step(
         name="first-heartbeat",
@@ -77,8 +77,8 @@ PLAN: tuple[Step, ...] = (
         name="tame",
         command="replicate",
         summary="close the copy to everyone but the apply workers",
-        done=replicate.is_tame,
-        act=replicate.tame,
+        done=copy.is_tame,
+        act=copy.tame,
         undo=None,
     ),
     Step(

@@ -158,7 +158,9 @@ class Server:
                 detail=f"{where}: {said}",
                 hint="Run `python -m controller preflight`: it lists every privilege that is missing.",
             )
-        if error.sqlstate is None or isinstance(error, errors.OperationalError):
+        # ProgrammingError without a SQLSTATE is the driver's own: nothing was asked of the server at all.
+        silent = error.sqlstate is None and not isinstance(error, errors.ProgrammingError)
+        if silent or isinstance(error, errors.OperationalError):
             return Failed(
                 f"The {self.side} does not answer.",
                 detail=f"{where}: {said}",

@@ -9,7 +9,7 @@ from controller.observe import observe
 from controller.preflight import preflight
 from controller.runner import advance, locked, next_step
 from controller.station import document, station
-from controller.steps import prepare as steps
+from controller.steps import parameters, prepare
 
 
 def run(m: Migration) -> dict[str, Any]:
@@ -25,10 +25,10 @@ def run(m: Migration) -> dict[str, Any]:
         )
     if where in ("open", "rolled-back"):
         return document(m, state, None)
-    steps.refuse_another_attempt(m, state)
+    prepare.refuse_another_attempt(m, state)
     # Before anything is made: what stands in the way, all at once, and whether the reboot is allowed.
     preflight(m).raise_if_blocked()
-    steps.refuse_reboot_without_leave(m, state)
+    parameters.refuse_reboot_without_leave(m, state)
     control.create(m.source)
     with locked(m) as lock:
         state = advance(m, "prepare", observe(m, with_mark=True), lock)

@@ -7,7 +7,7 @@ from controller.migration import Migration
 from controller.observe import observe
 from controller.runner import advance, locked, next_step
 from controller.station import document, station
-from controller.steps import replicate as steps
+from controller.steps.copy import refuse_wrong_copy
 
 
 def run(m: Migration) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def run(m: Migration) -> dict[str, Any]:
             "The source is not prepared.",
             hint=f"Run python -m controller prepare --stack {m.outputs.stack} first: the snapshot must come after it.",
         )
-    steps.refuse_wrong_copy(m, state)
+    refuse_wrong_copy(m, state)
     with locked(m, target=True) as lock:
         state = advance(m, "replicate", observe(m), lock)
     following = next_step(m, state)

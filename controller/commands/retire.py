@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from controller import leftovers, report
+from controller import leftovers
+from controller.report import collect, write
 from controller.errors import NotYet, Refused, Usage
 from controller.migration import Migration
 from controller.observe import observe
@@ -37,7 +38,7 @@ def run(m: Migration) -> dict[str, Any]:
     base = document(m, state, None)
     if where == "open":
         # The evidence lives in the databases that are about to go: the report is its last reader.
-        extra["report"] = report.write(m, report.collect(m, state))
+        extra["report"] = write(m, collect(m, state))
         with locked(m, source=state.source is not None and state.source.records is not None, target=True):
             advance_quietly(m, state)
     if m.options.delete_source is not None:

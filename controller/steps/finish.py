@@ -8,7 +8,7 @@ from controller.names import SCHEMA
 from controller.observe import Database, ServerState, State
 from controller.server import Server
 from controller.station import station
-from controller.steps.prepare import drop_slot
+from controller.steps.slots import drop_slot
 
 
 def is_cut_over(m: Migration, state: State) -> bool:

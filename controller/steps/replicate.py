@@ -1,170 +1,31 @@
 """Join the restored copy to the source at the exact LSN, and follow until it has caught up."""
 
-from psycopg import errors, sql
+from psycopg import errors
 
-from controller import control, rds, replication_role, subscriptions
-from controller.cutover import lasting
-from controller.errors import Failed, NotYet, Refused
+from controller import control, replication_role, subscriptions
+from controller.errors import Failed
 from controller.exact_lsn import find_exact_lsn
 from controller.lsn import LSN
 from controller.migration import Migration
-from controller.names import CONTROL_DATABASE, REPLICATION_ROLE
-from controller.observe import ServerState, State, Subscription
-from controller.server import Server
+from controller.names import CONTROL_DATABASE
+from controller.observe import State, Subscription
+from controller.steps.step import observed_source, observed_target
 from controller.waiting import wait_until
 
 STALL_SECONDS = 600.0
 """Catch-up may take days; only this long without any progress is a failure."""
 
 
-def _source(state: State) -> ServerState:
-    assert state.source is not None, "before OPEN the source is always observed"
-    return state.source
-
-
-def _target(state: State) -> ServerState:
-    assert state.target is not None, "replicate looks for the target first"
-    return state.target
-
-
 def _forward(m: Migration, state: State) -> list[Subscription | None]:
     """The forward subscription of each migrated database, None where there is none."""
-    return [_target(state).subscriptions.get(m.names.slot(d.oid)) for d in state.migrated]
-
-
-# Is it our copy, and is it encrypted?
-
-
-def refuse_wrong_copy(m: Migration, state: State) -> None:
-    """Raise Refused where the target is not the encrypted copy of a snapshot of this migration and attempt."""
-    side = m.outputs.target
-    assert side is not None
-    found = rds.instance(m.aws, side.identifier)
-    if found.status != "available":
-        raise NotYet(f"The target {side.identifier} is {found.status}.", hint="Run this again when it is available.")
-    if not found.encrypted:
-        raise Refused(
-            f"The target {side.identifier} is not encrypted.",
-            detail="AWS says StorageEncrypted is false. Moving there would change nothing.",
-            hint="Was it restored from the plain snapshot? Abandon, set attempt one higher, and run pulumi up again.",
-        )
-    if found.kms_key_arn != m.outputs.kms_key_arn:
-        raise Refused(
-            f"The target {side.identifier} is encrypted under another key.",
-            detail=f"It is under {found.kms_key_arn}; the stack asks for {m.outputs.kms_key_arn}.",
-            hint="Abandon, set attempt one higher, and run pulumi up again; or correct kmsKey in the stack's config.",
-        )
-    ours, theirs = (_source(state).records or {}).get("migration"), (_target(state).records or {}).get("migration")
-    if ours is None or "prepared" not in (_source(state).records or {}):
-        raise NotYet(
-            "The source is not prepared.",
-            hint=f"Run python -m controller prepare --stack {m.outputs.stack} first: the snapshot comes after it.",
-        )
-    if theirs is None or any(ours[key] != theirs[key] for key in ("stack", "attempt", "source_resource_id", "started")):
-        raise Refused(
-            "The target is not the copy of a snapshot of this migration.",
-            detail=f"The source's control database says {ours}; the copy's says {theirs or 'nothing at all'}.",
-            hint="A snapshot made before prepare, of another attempt or of another source cannot be joined without "
-            "losing changes. Abandon, set attempt one higher, and begin again with prepare.",
-        )
-    if not _source(state).logical:
-        raise Refused(
-            "Logical replication was switched off on the source since prepare.",
-            detail=f"wal_level is {_source(state).settings['wal_level']}, track_commit_timestamp is "
-            f"{_source(state).settings['track_commit_timestamp']}. Changes may be missing from the slots.",
-            hint="Somebody attached another parameter group. Abandon, set attempt one higher, and begin again.",
-        )
-    slots = _source(state).slots
-    wanted = [m.names.slot(d.oid) for d in state.migrated]
-    gone = [name for name in wanted if name not in slots or slots[name].wal_status == "lost"]
-    if gone:
-        raise Refused(
-            "A replication slot on the source is gone.",
-            detail=f"Missing or invalidated: {', '.join(gone)}. The changes it kept cannot be had again.",
-            hint="Abandon, set attempt one higher, and begin again. If max_slot_wal_keep_size invalidated it, raise "
-            "that first.",
-        )
-
-
-# Tame the copy: nobody but us and the apply workers may act on it.
-
-
-def keepers(m: Migration) -> list[str]:
-    """Roles that may still connect to a closed database: ours, the walsenders', the subscriptions' owner (ours)."""
-    return [m.the_target.login.user, m.source.login.user, REPLICATION_ROLE]
-
-
-def is_tame(m: Migration, state: State) -> bool:
-    target = _target(state)
-    ours = {m.names.slot(d.oid) for d in state.migrated}
-    backs = {m.names.back_slot(d.oid) for d in state.migrated}
-    return (
-        "tamed" in (target.records or {})
-        and not target.prepared_transactions
-        and all(name in backs for name in target.slots)
-        and all(s.name in ours or not s.enabled for s in target.subscriptions.values())
-    )
-
-
-def tame(m: Migration, state: State) -> None:
-    target, server = _target(state), m.the_target
-    lasting.close(server, state.migrated, keep=sorted(set(keepers(m))))
-    _end_sessions(m, state)
-    backs = {m.names.back_slot(d.oid) for d in state.migrated}
-    with server.translated("postgres"):
-        for name in target.slots.keys() - backs:
-            server.db("postgres").execute("SELECT pg_drop_replication_slot(%s)", [name])
-    ours = {m.names.slot(d.oid) for d in state.migrated}
-    for subscription in target.subscriptions.values():
-        if subscription.name not in ours:
-            _detach(server, subscription)
-    if target.prepared_transactions:
-        _roll_back_prepared(m)
-    control.record(server, "tamed", {"attempt": m.outputs.attempt})
-
-
-def _detach(server: Server, subscription: Subscription) -> None:
-    """Cut an inherited subscription off from its upstream: enabled, it would take the slot that production uses."""
-    name = sql.Identifier(subscription.name)
-    with server.translated(subscription.database):
-        db = server.db(subscription.database)
-        db.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(name))
-        db.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(name))
-
-
-def _end_sessions(m: Migration, state: State) -> None:
-    """End whoever connected to the copy before it was closed; the closed databases let nobody back in."""
-    server = m.the_target
-    with server.translated("postgres"):
-        server.db("postgres").execute(
-            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                WHERE datname = ANY (%s) AND backend_type = 'client backend' AND pid <> ALL (%s)""",
-            [[d.name for d in state.migrated], [*server.pids(), 0]],
-        )
-
-
-def _roll_back_prepared(m: Migration) -> None:
-    server = m.the_target
-    with server.translated("postgres"):
-        listed = server.db("postgres").execute("SELECT gid, database, owner FROM pg_prepared_xacts").fetchall()
-    for gid, database, owner in listed:
-        try:
-            with server.translated(database):
-                server.db(database).execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
-        except Failed as problem:
-            raise Refused(
-                f"The copy inherited the prepared transaction {gid!r}, and it cannot be rolled back.",
-                detail=f"{problem.detail} It would make the apply worker hang.",
-                hint=f"Log in to the target as {owner}, in database {database}: ROLLBACK PREPARED {gid!r}; "
-                "then run this again.",
-            ) from None
+    return [observed_target(state).subscriptions.get(m.names.slot(d.oid)) for d in state.migrated]
 
 
 # The exact LSN: found, proved, kept.
 
 
 def has_exact_lsn(m: Migration, state: State) -> bool:
-    found = (_source(state).records or {}).get("exact_lsn")
+    found = (observed_source(state).records or {}).get("exact_lsn")
     return found is not None and found.get("target_resource_id") == _target_id(m)
 
 

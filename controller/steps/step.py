@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from controller.migration import Migration
-from controller.observe import State
+from controller.observe import ServerState, State
 
 Command = Literal["prepare", "replicate", "cutover", "retire"]
 COMMANDS: tuple[Command, ...] = ("prepare", "replicate", "cutover", "retire")
@@ -31,3 +31,15 @@ class Step:
     undo: Act | None
     reboots: bool = False
     """Whether `act` may reboot the source: our own connections, the lock's among them, do not outlive that."""
+
+
+def observed_source(state: State) -> ServerState:
+    """The source as it was observed. Before OPEN it always is: otherwise observing fails."""
+    assert state.source is not None
+    return state.source
+
+
+def observed_target(state: State) -> ServerState:
+    """The target as it was observed, for the steps that come after the commands made sure that there is one."""
+    assert state.target is not None
+    return state.target

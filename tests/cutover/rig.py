@@ -27,7 +27,7 @@ from controller.observe import observe
 from controller.secret import Secret
 from controller.server import Login
 from controller.server import Server as Side
-from controller.steps import prepare, replicate
+from controller.steps import copy, prepare, replicate, slots
 from controller.waiting import Reporter
 from stacks.outputs import Outputs
 from stacks.outputs import Side as OutputSide
@@ -156,7 +156,7 @@ def make_world(blank: Server, where: Path, tell: Any = None) -> World:
         for name in DATABASES:
             # The one statement that needs a superuser everywhere but on RDS.
             source.sql(f"CREATE PUBLICATION {outlook.names.publication} FOR ALL TABLES", database=name)
-        prepare.make_slots(outlook, observe(outlook))
+        slots.make_slots(outlook, observe(outlook))
         prepare.make_first_beat(outlook, observe(outlook))
     finally:
         outlook.close()
@@ -165,7 +165,7 @@ def make_world(blank: Server, where: Path, tell: Any = None) -> World:
     target.start()
     world = World(source, target)
     with world.migration() as m:
-        replicate.tame(m, observe(m))
+        copy.tame(m, observe(m))
         end = target.recovery_end()
         control.record(m.source, "exact_lsn", {"lsn": {"value": end, "witnesses": []}, "proof": {}})
         for step in (replicate.make_subscriptions, replicate.advance_origins, replicate.enable, replicate.catch_up):
