@@ -127,7 +127,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     if options.lsn is not None:
         _check_lsn(options.lsn)
     outputs = read_outputs(arguments.stack, arguments.outputs)
-    m = open_migration(outputs, options, arguments.command, Reporter())
+    m = open_migration(outputs, options, arguments.command, Reporter(sys.stderr))
     try:
         module = importlib.import_module(f"controller.commands.{arguments.command}")
         document: dict[str, Any] = module.run(m)

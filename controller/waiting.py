@@ -1,9 +1,8 @@
 """Waits with a deadline, and words for whoever watches."""
 
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, TextIO, TypeVar
 
 from controller.errors import Failed
@@ -31,13 +30,13 @@ class SystemClock:
 
 @dataclass
 class Reporter:
-    """Tells the operator what happens, one line each, on stderr. Never given a secret."""
+    """Tells the operator what happens, one line each; without a stream, nobody. Never given a secret."""
 
-    stream: TextIO = field(default_factory=lambda: sys.stderr)
+    stream: TextIO | None = None
     quiet: bool = False
 
     def say(self, text: str) -> None:
-        if not self.quiet:
+        if self.stream is not None and not self.quiet:
             self.stream.write(f"{time.strftime('%H:%M:%S')}  {text}\n")
             self.stream.flush()
 
