@@ -3,10 +3,10 @@
 from typing import Any
 
 from controller import leftovers
-from controller.report import collect, write
 from controller.errors import NotYet, Refused, Usage
 from controller.migration import Migration
 from controller.observe import observe
+from controller.report import collect, write
 from controller.runner import advance, locked
 from controller.station import document, station
 
