@@ -40,7 +40,9 @@ def main() -> int:
         print(f"\ndemo: {error}\ndemo: everything it had started is ended; nothing was proved", file=sys.stderr)
         return 1
     hold = all(check.holds is not False for check in checks)
-    narrator.chapter(f"{'Everything holds' if hold else 'NOT everything holds'}. Report: {settings.report}")
+    left_out = any(check.holds is None for check in checks)
+    verdict = "NOT everything holds" if not hold else "All else holds" if left_out else "Everything holds"
+    narrator.chapter(f"{verdict}. Report: {settings.report}")
     if arguments.json:
         document = {
             "holds": hold,
