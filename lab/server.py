@@ -25,6 +25,7 @@ from lab.rds.base import LabBackend
 from lab.rds.exports import Exports
 from lab.rds.responses import LabBackendOfAll, LabResponse
 from lab.rds.watch import Watch
+from lab.volumes import encryption
 
 log = logging.getLogger("lab")
 
@@ -64,6 +65,7 @@ def main(directory: Path) -> int:
         "version": found.version,
         "family": found.family,
         "tls": found.tls,
+        "encrypted_storage": encryption(),
     }
     draft = layout.server.with_suffix(".new")
     draft.write_text(json.dumps(ready))

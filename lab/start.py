@@ -17,7 +17,6 @@ from lab import account, binaries, processes, stop
 from lab.errors import REFUSED, USAGE, LabError
 from lab.layout import Layout
 from lab.processes import CLEAN, Owner
-from lab.volumes import encryption
 
 READY_SECONDS = 60.0
 REGION = "eu-central-1"
@@ -78,7 +77,7 @@ def start(wanted: Wanted, tell: Tell) -> dict[str, Any]:
         "directory": str(layout.directory),
         "postgres_version": server["version"],
         "tls": server["tls"],
-        "encrypted_storage": encryption(),
+        "encrypted_storage": server["encrypted_storage"],
         "source": source,
     }
 

@@ -8,7 +8,6 @@ import boto3
 from lab import stop
 from lab.errors import LabError
 from lab.layout import Layout
-from lab.volumes import encryption
 
 NOT_YET = 3
 
@@ -43,7 +42,7 @@ def read(layout: Layout) -> dict[str, Any]:
         "directory": str(layout.directory),
         "postgres_version": server["version"],
         "tls": server["tls"],
-        "encrypted_storage": encryption(),
+        "encrypted_storage": server["encrypted_storage"],
         "instances": [
             {
                 "identifier": i["DBInstanceIdentifier"],
