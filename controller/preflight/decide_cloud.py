@@ -68,7 +68,7 @@ def identity(facts: Facts) -> Iterator[Finding]:
 
 def source_encryption(facts: Facts) -> Iterator[Finding]:
     source = facts.cloud.source if facts.cloud else None
-    if source is None or facts.stage == Stage.OPEN or not source.encrypted:
+    if source is None or not source.encrypted:
         return
     if same_key(source.kms_key, facts.outputs.kms_key_arn):
         yield Finding(
@@ -162,7 +162,7 @@ def instance_state(facts: Facts) -> Iterator[Finding]:
 
 def parameter_groups(facts: Facts) -> Iterator[Finding]:
     """The stack's groups hold what replication needs: with parameterGroup `existing` they are the owner's."""
-    if facts.cloud is None or facts.stage == Stage.OPEN:
+    if facts.cloud is None:
         return
     for group, parameters in facts.cloud.groups.items():
         side = "source" if group == facts.outputs.source_parameter_group else "target"
@@ -194,7 +194,7 @@ def parameter_groups(facts: Facts) -> Iterator[Finding]:
 
 def replicas(facts: Facts) -> Iterator[Finding]:
     source = facts.cloud.source if facts.cloud else None
-    if source is None or facts.stage == Stage.OPEN:
+    if source is None:
         return
     if source.replica_of:
         yield Finding(
@@ -218,7 +218,7 @@ def replicas(facts: Facts) -> Iterator[Finding]:
 def storage(facts: Facts) -> Iterator[Finding]:
     """From prepare until the target has caught up, the source keeps all WAL it writes."""
     source, cloud = facts.source, facts.cloud
-    if source is None or facts.stage == Stage.OPEN:
+    if source is None:
         return
     rate = source.wal.rate
     shortest = sum(d.bytes for d in source.databases) / SNAPSHOT_BYTES_PER_SECOND + SNAPSHOT_FIXED_SECONDS

@@ -24,7 +24,7 @@ def readable(facts: Facts) -> Iterator[Finding]:
 
 def databases(facts: Facts) -> Iterator[Finding]:
     source = facts.source
-    if source is None or facts.stage == Stage.OPEN:
+    if source is None:
         return
     named = [d.name for d in source.moving]
     if not named:

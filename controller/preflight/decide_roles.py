@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from controller.preflight.contents import Contents, Database, Refusal
-from controller.preflight.facts import Facts, ServerFacts, Stage
+from controller.preflight.facts import Facts, ServerFacts
 from controller.preflight.report import Finding
 from controller.preflight.text import ident, lines, listed
 
@@ -80,7 +80,7 @@ def replication_role(facts: Facts) -> Iterator[Finding]:
 
 def create_database(facts: Facts) -> Iterator[Finding]:
     source = facts.source
-    if source is None or facts.stage != Stage.UNPREPARED or source.records is not None:
+    if source is None or source.records is not None:
         return
     if not source.role.create_database:
         yield Finding(

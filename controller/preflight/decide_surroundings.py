@@ -14,7 +14,7 @@ LONG_SECONDS = 60.0
 def other_attempt(facts: Facts) -> Iterator[Finding]:
     """Whose the control database is, and whether names that we would take are taken."""
     source = facts.source
-    if source is None or facts.stage == Stage.OPEN:
+    if source is None:
         return
     if source.foreign_control:
         yield Finding(
@@ -82,7 +82,7 @@ def other_attempt(facts: Facts) -> Iterator[Finding]:
 def own_slots(facts: Facts) -> Iterator[Finding]:
     """The slots that hold what the copy lacks: lost WAL cannot be brought back."""
     source = facts.source
-    if source is None or facts.stage not in (Stage.PREPARED, Stage.RESTORED):
+    if source is None:
         return
     slots = {s.name: s for s in source.slots}
     for database in source.moving:
@@ -106,7 +106,7 @@ def own_slots(facts: Facts) -> Iterator[Finding]:
 
 def own_copy(facts: Facts) -> Iterator[Finding]:
     """The target's control database came with the snapshot: it tells whose copy, and of when, the target is."""
-    if facts.source is None or facts.target is None or facts.stage != Stage.RESTORED:
+    if facts.source is None or facts.target is None:
         return
     keys = ("stack", "attempt", "source_resource_id", "started")
     here, there = ({k: ((s.records or {}).get("migration") or {}).get(k) for k in keys} for s in facts.servers)
@@ -123,7 +123,7 @@ def own_copy(facts: Facts) -> Iterator[Finding]:
 
 def other_slots(facts: Facts) -> Iterator[Finding]:
     source = facts.source
-    if source is None or facts.stage == Stage.OPEN:
+    if source is None:
         return
     others = [s for s in source.slots if not facts.ours(s.name)]
     if others:
@@ -140,8 +140,6 @@ def other_slots(facts: Facts) -> Iterator[Finding]:
 
 def subscriptions(facts: Facts) -> Iterator[Finding]:
     for server in facts.servers:
-        if facts.stage == Stage.OPEN:
-            continue
         for subscription in server.subscriptions:
             if facts.ours(subscription.name):
                 continue
@@ -170,7 +168,7 @@ def subscriptions(facts: Facts) -> Iterator[Finding]:
 
 def prepared_transactions(facts: Facts) -> Iterator[Finding]:
     source = facts.source
-    if source is None or facts.stage == Stage.OPEN:
+    if source is None:
         return
     before = facts.stage < Stage.RESTORED
     for prepared in source.prepared:
@@ -197,7 +195,7 @@ def prepared_transactions(facts: Facts) -> Iterator[Finding]:
 
 def schedulers(facts: Facts) -> Iterator[Finding]:
     source = facts.source
-    if source is None or facts.stage >= Stage.RESTORED:
+    if source is None:
         return
     loaded = source.settings.get("shared_preload_libraries", "")
     for database, contents in source.readable:
@@ -241,7 +239,7 @@ def schedulers(facts: Facts) -> Iterator[Finding]:
 
 def long_transactions(facts: Facts) -> Iterator[Finding]:
     source = facts.source
-    if source is None or facts.stage == Stage.OPEN:
+    if source is None:
         return
     for session in source.writers:
         if (session.transaction_seconds or 0) < LONG_SECONDS:

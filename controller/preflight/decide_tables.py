@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from controller.preflight.contents import Contents, Database, Table
-from controller.preflight.facts import Facts, ServerFacts, Stage
+from controller.preflight.facts import Facts, ServerFacts
 from controller.preflight.report import Finding
 from controller.preflight.text import ident, lines, listed, size
 
@@ -19,7 +19,7 @@ def replica_identity(facts: Facts) -> Iterator[Finding]:
         now = facts.names.publication in contents.publications
         yield Finding(
             "blocks",
-            found=f"{len(stuck)} tables have no usable replica identity: {listed(ident(*t.path) for t in stuck)}.",
+            found=f"Without a usable replica identity ({len(stuck)}): {listed(ident(*t.path) for t in stuck)}.",
             needed="A primary key that is not deferrable, or another replica identity: "
             + (
                 "the publication is there, so UPDATE and DELETE on these tables fail NOW."
@@ -118,7 +118,7 @@ def full_identity(facts: Facts) -> Iterator[Finding]:
 
 
 def same_tables(facts: Facts) -> Iterator[Finding]:
-    if facts.source is None or facts.target is None or facts.stage != Stage.RESTORED:
+    if facts.source is None or facts.target is None:
         return
     copies = {d.oid: c for d, c in facts.target.readable}
     for database, contents in facts.source.readable:
@@ -156,7 +156,7 @@ def apply_triggers(facts: Facts) -> Iterator[Finding]:
     for server in facts.servers:
         for database, contents in server.readable:
             firing = contents.of_kind("trigger")
-            if firing and facts.stage != Stage.OPEN:
+            if firing:
                 yield Finding(
                     "blocks",
                     found="Triggers that fire on replicated changes too: "
@@ -259,7 +259,7 @@ def large_objects(facts: Facts) -> Iterator[Finding]:
 
 
 def _source(facts: Facts) -> Iterator[tuple[ServerFacts, Database, Contents]]:
-    if facts.source is not None and facts.stage != Stage.OPEN:
+    if facts.source is not None:
         for database, contents in facts.source.readable:
             yield facts.source, database, contents
 

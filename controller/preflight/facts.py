@@ -16,7 +16,7 @@ from stacks.outputs import Outputs
 
 
 class Stage(IntEnum):
-    """How far the migration is, as far as a check must know."""
+    """How far the migration is, as far as a check must know. OPEN is also everything after it."""
 
     UNPREPARED = 0
     PREPARED = 1

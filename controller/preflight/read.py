@@ -74,6 +74,9 @@ def stage(source: ServerFacts | None, target: ServerFacts | None, outputs: Outpu
     what `prepare` wrote last on the source."""
     if outputs.phase == "retire" or (target is not None and "open" in (target.records or {})):
         return Stage.OPEN
+    if source is not None and target is not None and source.records is None:
+        # Taken down: on both sides by `retire`, on the source alone by `abandon`.
+        return Stage.OPEN if target.records is None else Stage.UNPREPARED
     if outputs.target is not None:
         return Stage.RESTORED
     if source is not None and "prepared" in (source.records or {}):

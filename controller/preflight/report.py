@@ -47,7 +47,7 @@ class Finding:
 @dataclass(frozen=True)
 class Report:
     """Everything preflight found. `passed` are checks with nothing to say, `unestablished` those that could not be
-    made because a server, a database or AWS did not answer: they count for neither side."""
+    made because a server, a database or AWS did not answer. A check that does not belong to the stage is in neither."""
 
     findings: tuple[Finding, ...]
     passed: tuple[str, ...]

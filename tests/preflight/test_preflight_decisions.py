@@ -11,12 +11,14 @@ import pytest
 from controller.preflight import CHECKS
 from controller.preflight.checks import evaluate
 from controller.preflight.facts import CloudFacts, Session, Slot, Stage, Wal
+from controller.preflight.read import stage
 from controller.preflight.text import duration, ident, listed, literal, size
 from tests.preflight.made import (
     ENCRYPTED,
     GOOD_GROUP,
     KEY,
     NAMES,
+    TARGET,
     cloud,
     contents,
     database,
@@ -32,9 +34,25 @@ from tests.preflight.made import (
 def test_a_good_world_passes_every_check() -> None:
     report = evaluate(facts())
     assert [str(f) for f in report.findings if f.severity != "ok"] == []
-    assert set(report.passed) == {check.name for check in CHECKS} - {"databases"}
+    asked = {check.name for check in CHECKS if Stage.UNPREPARED in check.stages}
+    assert set(report.passed) == asked - {"databases"}
     assert report.unestablished == ()
     report.raise_if_blocked()
+
+
+def test_each_check_belongs_to_a_stage_and_reads_something() -> None:
+    assert all(check.stages and (check.needs or check.name == "reachable") for check in CHECKS)
+
+
+def test_a_finished_migration_is_not_taken_for_a_broken_one() -> None:
+    """`retire` takes down both control databases, `abandon` the source's."""
+    restored, untouched = outputs(phase="restore", target=TARGET), server()
+    retired = server(side="target", records=None)
+    abandoned = server(side="target", records={"abandoned": {}})
+    assert stage(untouched, retired, restored) == Stage.OPEN
+    assert stage(untouched, abandoned, restored) == Stage.UNPREPARED
+    assert stage(server(records={"prepared": {}}), server(records={"prepared": {}}), restored) == Stage.RESTORED
+    assert stage(None, None, outputs(phase="retire", target=TARGET)) == Stage.OPEN
 
 
 def test_a_connection_without_tls_warns() -> None:
@@ -215,7 +233,7 @@ def test_names_and_numbers_are_put_for_pasting_and_reading() -> None:
 
 def test_check_names_are_unique_and_titled() -> None:
     assert len({c.name for c in CHECKS}) == len(CHECKS)
-    assert all(c.title and set(c.needs) <= {"source", "target", "aws"} for c in CHECKS)
+    assert all(c.title and set(c.needs) <= {"source", "target", "aws", "databases"} for c in CHECKS)
 
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "preflight.md"

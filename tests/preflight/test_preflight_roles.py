@@ -93,6 +93,7 @@ def test_a_role_that_may_not_connect_to_a_database_blocks_and_the_rest_is_still_
     found = [f for f in report.of("blocks") if f.name == "readable"]
     assert ["shop" in f.found for f in found] == [True]
     assert "monitoring" in {f.name for f in report.findings}
+    assert {"replica-identity", "table-rights"} <= set(report.unestablished)
     owned.apply(found[0])
     assert owned.findings("readable", PLAIN) == ()
 

@@ -112,7 +112,9 @@ def test_a_silent_source_after_open_is_no_failure() -> None:
         cloud=cloud(target=ENCRYPTED),
         silent=(gone,),
     )
-    assert [f.severity for f in evaluate(seen).findings if f.name == "reachable"] == ["warns"]
+    report = evaluate(seen)
+    assert [(f.name, f.severity) for f in report.findings] == [("reachable", "warns")]
+    assert report.unestablished == ()
 
 
 @on_one_version
