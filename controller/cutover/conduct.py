@@ -27,7 +27,7 @@ def conduct(m: Migration, way: Way, *, way_back: bool, observer: Observer) -> di
     watchdog.install(way.to)
     way.warm_up()
     checks.name_long_transactions(way, m.reporter)
-    rehearsed = checks.rehearse(way, max_pause=m.options.max_pause, clock=m.clock)
+    rehearsed = checks.rehearse(way, arriving, max_pause=m.options.max_pause, clock=m.clock)
     switches = make_switches(m, way)
     for switch in switches:
         switch.probe()

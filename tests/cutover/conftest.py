@@ -30,6 +30,16 @@ def blank(request: pytest.FixtureRequest, room: Path) -> Server:
     return Server(folder, room / f"blank-{request.param}").create()
 
 
+@pytest.fixture(scope="session")
+def world(blank: Server, room: Path) -> Iterator[World]:
+    """One migration for every test that leaves it as it found it: following, closed, not moved."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGSSLMODE", "disable")
+        made = make_world(blank, room / f"shared-{len(list(room.iterdir()))}")
+    yield made
+    made.stop()
+
+
 @pytest.fixture(autouse=True)
 def plain_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """These servers have no certificates; the lab's have."""

@@ -3,8 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -13,8 +12,7 @@ from controller.commands import cutover
 from controller.cutover import lasting, watchdog
 from controller.cutover.move import Moment
 from controller.errors import Failed, Interrupted, Problem
-from tests.cutover.rig import DATABASES, World, Writers, controller_process, lost_and_repeated, make_world, wait_for
-from tests.postgres.servers import Server
+from tests.cutover.rig import DATABASES, World, Writers, controller_process, lost_and_repeated, wait_for
 
 BEFORE_OPEN = [
     ("watchdog", "begin"),
@@ -29,16 +27,6 @@ BEFORE_OPEN = [
     ("way back", "end"),
     ("open", "begin"),
 ]
-
-
-@pytest.fixture(scope="module")
-def world(blank: Server, room: Path) -> Iterator[World]:
-    """One migration for all: an abort must leave it as it was, so the next test can begin from there."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PGSSLMODE", "disable")
-        made = make_world(blank, room / f"abort-{blank.bin.parent.name}-{len(list(room.iterdir()))}")
-    yield made
-    made.stop()
 
 
 class Fault(Exception):
@@ -186,8 +174,8 @@ def test_sigterm_in_the_pause_is_an_interruption(world: World) -> None:
     assert_as_before(world)
 
 
-def test_cut_off_after_open_the_same_command_completes_it(world: World) -> None:
-    """The last test of this world: it is moved."""
+def test_cut_off_after_open_the_same_command_completes_it(fresh: Callable[[], World]) -> None:
+    world = fresh()
     with Writers(world.source, 2) as writers:
         with world.migration() as m, pytest.raises(Fault):
             cutover.run(m, raising("switch", "begin", Fault))  # type: ignore[arg-type]

@@ -1,0 +1,138 @@
+"""The fence against clients that do not want to leave: nothing is committed on the source after its end markers."""
+
+import threading
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from controller.commands import cutover
+from controller.cutover import fence
+from controller.cutover.move import Moment
+from controller.errors import Refused
+from controller.migration import Migration
+from controller.observe import observe
+from controller.waiting import SystemClock
+from tests.cutover.rig import World, Writers, lost_and_repeated
+
+AFTER_MARKER_SQL = """
+-- Rows of these writers that were committed on this server later than its last end marker.
+SELECT who, n FROM ledger
+ WHERE who LIKE 'w%%' AND pg_xact_commit_timestamp(xmin)
+     > (SELECT pg_xact_commit_timestamp(xmin) FROM encryptdb.heartbeat)
+"""
+
+
+def test_no_client_of_any_kind_commits_after_the_end_markers(fresh: Callable[[], World]) -> None:
+    world = fresh()
+    rogues = [
+        Writers(world.source, 2),
+        Writers(world.source, 1, user="app_owner", begin="BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE"),
+        Writers(world.source, 1, user="postgres"),
+        # Past the connection check, and not yet in pg_stat_activity, for that long.
+        Writers(world.source, 1, user="app_owner", options="-c post_auth_delay=1"),
+    ]
+    world.source.sql("GRANT ALL ON ALL TABLES IN SCHEMA public TO app_owner", database="app")
+    for rogue in rogues[:3]:
+        rogue.__enter__()
+    for thread in rogues[3]._threads:
+        # It writes once a second only: it is not waited for.
+        thread.start()
+    if world.source.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'master'") == [(False,)]:
+        # One that cannot be ended aborts, which another test shows.
+        rogues.pop(2).stop()
+
+    def end_superusers(verb: str, moment: Moment) -> None:
+        # The pause keeps them out, the lasting fence does not: on RDS only AWS has any.
+        if (verb, moment) == ("open", "end"):
+            for rogue in rogues:
+                if rogue.user == "postgres":
+                    rogue.stop()
+
+    with world.migration(max_pause=30) as m:
+        cutover.run(m, end_superusers)
+    for rogue in rogues:
+        rogue.stop()
+    assert world.source.sql(AFTER_MARKER_SQL, database="app") == []
+    for rogue in rogues:
+        assert rogue.errors, "it was thrown out at least once"
+        assert lost_and_repeated(world.rows(world.target), rogue) == ([], [])
+    assert world.rows(world.target) == world.rows(world.source)
+
+
+def test_a_session_that_may_not_be_ended_is_named_and_aborts(world: World) -> None:
+    world.source.sql("ALTER ROLE master NOSUPERUSER")
+    superuser_before = world.source.sql("SHOW server_version_num")[0][0] < "160000"
+    try:
+        with world.source.connect("app") as immune, world.migration(max_pause=1.5) as m:
+            immune.execute("SET application_name = 'rdsadmin at work'")
+            with pytest.raises(Refused) as told:
+                _cut_over_or_clear(m, world, superuser_before)
+            assert "rdsadmin at work" in (told.value.detail or "")
+            assert "postgres" in (told.value.detail or "")
+            assert immune.execute("SELECT 1").fetchone() == (1,), "it was left alone"
+    finally:
+        if superuser_before:
+            world.source.sql("ALTER ROLE master SUPERUSER")
+    assert world.writable(world.source)
+
+
+def _cut_over_or_clear(m: Migration, world: World, only_clear: bool) -> None:
+    """A whole cutover; below 16, where its subscriptions need a superuser, the fence alone."""
+    if not only_clear:
+        cutover.run(m)
+        return
+    databases = observe(m).migrated
+    m.source.close()
+    connection = m.source.db()
+    fence.up(connection, databases)
+    try:
+        fence.clear(connection, databases, spared=m.source.pids(), slots=[m.names.slot(d.oid) for d in databases],
+                    seconds=0.5, clock=SystemClock(), side="source")  # fmt: skip
+    finally:
+        fence.down(connection, "the test")
+
+
+def test_a_client_that_is_just_connecting_is_seen(world: World) -> None:
+    """It holds a lock on the database, and is in no view of sessions yet (up to PostgreSQL 17)."""
+    connecting = threading.Thread(target=_connect_slowly, args=(world,))
+    with world.migration() as m:
+        databases = observe(m).migrated
+        m.source.close()
+        connection = m.source.db()
+        connecting.start()
+        seen: list[fence.Inside] = []
+        try:
+            while connecting.is_alive() and not seen:
+                seen = [
+                    i
+                    for i in fence.evict(connection, databases, spared=m.source.pids(), slots=_slots(m, databases))
+                    if i.kind != "autovacuum worker"
+                ]
+        finally:
+            connecting.join(30)
+    assert seen, "the fence took the database for empty while a client was on its way in"
+
+
+def _slots(m: object, databases: object) -> list[str]:
+    return [m.names.slot(d.oid) for d in databases]  # type: ignore[attr-defined]
+
+
+def _connect_slowly(world: World) -> None:
+    try:
+        world.source.connect("app", user="app", options="-c post_auth_delay=1").close()
+    except psycopg.Error:
+        return
+
+
+def test_prepared_transactions_are_named_and_refused(world: World) -> None:
+    with world.source.connect("app") as db:
+        db.execute("BEGIN")
+        db.execute("INSERT INTO ledger (who, n) VALUES ('two-phase', 1)")
+        db.execute("PREPARE TRANSACTION 'from the bank'")
+        try:
+            with world.migration() as m, pytest.raises(Refused, match="prepared transactions") as told:
+                cutover.run(m)
+            assert "'from the bank' of postgres in app" in (told.value.detail or "")
+        finally:
+            db.execute("ROLLBACK PREPARED 'from the bank'")
