@@ -152,12 +152,17 @@ def advance_origin(subscriber: Server, database: str, name: str, lsn: LSN) -> No
                 detail="A position is set once, before a subscription has run: moving it later repeats or loses rows.",
                 hint="Drop the subscription and make it again, or go on from where it is.",
             )
-        with connection.transaction():
-            connection.execute("SET LOCAL synchronous_commit = on")
-            connection.execute("SELECT pg_replication_origin_advance(%s, %s)", [origin, lsn])
-            # The advance alone takes no transaction id, and a commit without one flushes nothing.
-            connection.execute("SELECT txid_current()")
-        found = connection.execute("SELECT pg_replication_origin_progress(%s, true)", [origin]).fetchone()
+        # One text and so one round trip, because this is done while applications wait. The advance alone takes no
+        # transaction id, and a commit without one flushes nothing.
+        cursor = connection.execute(
+            sql.SQL(
+                "BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_replication_origin_advance({origin}, {lsn}); "
+                "SELECT txid_current(); COMMIT; SELECT pg_replication_origin_progress({origin}, true)"
+            ).format(origin=sql.Literal(origin), lsn=sql.Literal(lsn))
+        )
+        while cursor.nextset():
+            pass
+        found = cursor.fetchone()
         if found != (lsn,):
             raise Failed(
                 f"The origin of {name!r} was set to {lsn}, but reads {found[0] if found else 'nothing'}.",

@@ -9,7 +9,7 @@ from controller.cutover import checks, epoch, finish, reverse, sequences, watchd
 from controller.cutover.move import Moved, Observer, Prepared, follow_again, move
 from controller.cutover.opening import Opening, Unknown
 from controller.cutover.way import Way
-from controller.errors import Interrupted, Problem
+from controller.errors import Failed, Interrupted, Problem
 from controller.migration import Migration
 from controller.observe import State, observe
 from controller.switches import Endpoint, Switch, build
@@ -106,7 +106,14 @@ def make_switches(m: Migration, way: Way) -> list[Switch]:
 
 
 def serving(state: State) -> str:
-    """The side that serves, by both sides' records."""
+    """The side that serves, by both sides' records. Raises Failed where that cannot be told."""
+    if state.source is None and MOVING in ((state.target.records if state.target else None) or {}):
+        # A rollback was cut off. If it opened the source, only the source can say so.
+        raise Failed(
+            "Which side serves cannot be told while the source does not answer.",
+            detail="A rollback was cut off, and the source may have been opened by it.",
+            hint="Bring the source back within reach, then run the command again.",
+        )
     return epoch.serving(*_records(state))
 
 

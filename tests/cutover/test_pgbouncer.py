@@ -1,5 +1,6 @@
 """PgBouncer as a switch, with a real one: held, re-pointed, let go; and what it refuses beforehand."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from controller.commands import cutover, rollback
 from controller.errors import Failed, Refused, Usage
 from controller.switches import Endpoint, build
 from tests.cutover.pooler import Pooler
-from tests.cutover.rig import World, Writers, lost_and_repeated
+from tests.cutover.rig import World, Writers, controller_process, lost_and_repeated, wait_for
 
 OLD, NEW = Endpoint("127.0.0.1", 5433), Endpoint("localhost", 5444)
 
@@ -72,6 +73,29 @@ def test_a_transaction_that_does_not_end_lets_everyone_go(
     assert "serves again" in (told.value.detail or "")
     assert one.ini.read_text() == before
     assert one.databases()["app"]["paused"] == "0"
+
+
+def test_a_controller_that_is_killed_does_not_leave_the_clients_waiting(
+    fresh: Callable[[], World], pooler: Callable[..., Pooler]
+) -> None:
+    world = fresh()
+    one = pooler(port=world.source.port)
+    world.switches = (one.switch(),)
+    with Writers(world.source, 2, port=one.port, begin="BEGIN") as writers:
+        killed = controller_process(
+            world,
+            "cutover.run(m, lambda verb, moment: os.kill(os.getpid(), signal.SIGKILL) "
+            "if (verb, moment) == ('drain', 'end') else None)",
+        )
+        _, said = killed.communicate(timeout=60)
+        assert killed.returncode == -signal.SIGKILL, said
+        count = len(writers.acknowledged)
+        wait_for(lambda: len(writers.acknowledged) > count + 10, "the guard to let the clients go")
+    assert writers.errors == []
+    assert one.databases()["app"]["paused"] == "0"
+    with world.migration() as m:
+        assert cutover.run(m)["serving"] == "target"
+    assert lost_and_repeated(world.rows(world.target), writers) == ([], [])
 
 
 def test_the_file_keeps_everything_but_host_and_port(pooler: Callable[..., Pooler]) -> None:

@@ -1,0 +1,101 @@
+"""The point of no return, where the answer to COMMIT is lost: never taken for the one or for the other."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from controller import control
+from controller.cutover import lasting
+from controller.cutover.opening import NotOpened, Opening, Unknown
+from controller.cutover.way import Way
+from controller.errors import Failed
+from controller.observe import observe
+from controller.server import Server as Side
+from controller.waiting import SystemClock
+from tests.cutover.proxy import Proxy
+from tests.cutover.rig import DATABASES, World
+
+
+class Hurried:
+    """A clock whose time passes when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += max(seconds, 1.0)
+
+
+@contextmanager
+def opening(world: World) -> Iterator[tuple[Opening, Proxy]]:
+    """An OPEN of which only the COMMIT is left, through a proxy; the target is closed again afterwards."""
+    with Proxy(world.target.port) as proxy, world.migration() as m:
+        databases = observe(m).migrated
+        behind = Side("target", "127.0.0.1", proxy.port, m.the_target.login)
+        prepared = Opening(replace(Way.cutover(m, databases), to=behind), 1)
+        prepared.execute({"at": "now", "end_lsns": {}})
+        try:
+            yield prepared, proxy
+        finally:
+            prepared.close()
+            behind.close()
+            control.forget(m.the_target, "open")
+            lasting.close(m.the_target, databases, keep=["encryptdb_replication"])
+
+
+def closed(world: World) -> set[str]:
+    with world.migration() as m:
+        return lasting.closed(m.the_target)
+
+
+def test_executed_but_not_committed_the_target_is_closed(world: World) -> None:
+    with opening(world):
+        assert closed(world) == set(DATABASES)
+
+
+def test_committed_the_target_is_open_and_says_so(world: World) -> None:
+    with opening(world) as (prepared, _):
+        prepared.commit(SystemClock())
+        assert prepared.opened
+        assert world.writable(world.target)
+        assert closed(world) == set()
+        with world.migration() as m:
+            assert (control.records(m.the_target) or {})["open"]["epoch"] == 1
+
+
+def test_an_answer_that_was_lost_is_asked_for_again(world: World) -> None:
+    with opening(world) as (prepared, proxy):
+        proxy.mute()
+
+        class HealsWhileWaiting(Hurried):
+            def sleep(self, seconds: float) -> None:
+                proxy.heal()
+                super().sleep(seconds)
+
+        prepared.commit(HealsWhileWaiting())
+        assert prepared.opened
+        assert world.writable(world.target)
+
+
+def test_a_commit_that_did_not_happen_is_told_as_that(world: World) -> None:
+    with opening(world) as (prepared, _):
+        world.target.sql("SELECT pg_terminate_backend(%s)", [prepared.connection.info.backend_pid])
+        with pytest.raises(NotOpened):
+            prepared.commit(SystemClock())
+        assert not prepared.opened
+        assert not world.writable(world.target)
+
+
+def test_while_nobody_can_tell_neither_is_assumed(world: World) -> None:
+    with opening(world) as (prepared, proxy):
+        proxy.cut()
+        with pytest.raises(Unknown, match="Whether the target was opened is not known") as told:
+            prepared.commit(Hurried())
+        assert isinstance(told.value, Failed)
+        assert "stays closed" in (told.value.detail or "")
+        assert not prepared.opened
