@@ -39,6 +39,7 @@ CREATE TABLE ledger (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, who int
                      xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint);
 CREATE TABLE bag (who int NOT NULL, n int NOT NULL);  -- no key: a row sent twice stays twice
 CREATE TABLE counter (who int PRIMARY KEY, n bigint NOT NULL);
+CREATE TABLE scratch (who int NOT NULL, n int NOT NULL);  -- emptied again and again
 ALTER TABLE bag REPLICA IDENTITY FULL;
 INSERT INTO counter SELECT i, 0 FROM generate_series(0, 9) AS i;
 CREATE SCHEMA encryptdb;
@@ -123,16 +124,26 @@ class Pair:
 
 
 def tame(copy: Server) -> None:
-    """Drop the slots that the copy inherited, as `controller replicate` does before it asks for the LSN."""
+    """Drop the slots that the copy inherited, and roll back what was prepared, as `controller replicate` does before it
+    asks for the LSN."""
     copy.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+    for gid, database in copy.sql("SELECT gid, database FROM pg_prepared_xacts"):
+        copy.sql(f"ROLLBACK PREPARED '{gid}'", database=database)
 
 
-def join(pair: Pair, lsn: str) -> None:
-    """Replicate from the source to the copy, starting at `lsn`, and return when what was missing has been applied."""
+def join(pair: Pair, lsn: str, *, on_copies: bool = False) -> None:
+    """Replicate from the source to the copy, starting at `lsn`, and return when what was missing has been applied.
+
+    `on_copies`: over a copy of each slot, made for this and dropped by `leave`, so that the slots stay where they are
+    and the next copy can be joined as well.
+    """
     names = Names.of(STACK)
     for oid, name in pair.source.sql("SELECT oid::bigint, datname FROM pg_database WHERE datname = ANY (%s)",
                                      [list(DATABASES)]):  # fmt: skip
-        slot = names.slot(oid)
+        slot = read = names.slot(oid)
+        if on_copies:
+            read = f"{slot}_copy"
+            pair.source.sql("SELECT pg_copy_logical_replication_slot(%s, %s)", [slot, read], name)
         publisher = conninfo.make_conninfo(host="127.0.0.1", port=pair.source.port, user="postgres", dbname=name)
         with pair.copy.connect(name) as db:
             db.execute(
@@ -143,7 +154,7 @@ def join(pair: Pair, lsn: str) -> None:
                     slot=sql.Identifier(slot),
                     publisher=sql.Literal(publisher),
                     publication=sql.Identifier(names.publication),
-                    name=sql.Literal(slot),
+                    name=sql.Literal(read),
                 )
             )
         pair.copy.sql(
@@ -152,6 +163,15 @@ def join(pair: Pair, lsn: str) -> None:
         )
         pair.copy.sql(f"ALTER SUBSCRIPTION {slot} ENABLE", database=name)
     catch_up(pair)
+
+
+def leave(pair: Pair) -> None:
+    """Once the copy has been stopped: drop the copies of the slots."""
+    held = "SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE '%\\_copy' AND active"
+    wait_for(lambda: pair.source.sql(held) == [(0,)], "the walsenders of a copy that was stopped to end")
+    pair.source.sql(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE '%\\_copy'"
+    )
 
 
 def catch_up(pair: Pair) -> None:
@@ -175,6 +195,19 @@ def contents(server: Server) -> dict[str, Any]:
         for database in DATABASES
         for table in ("ledger", "bag", "counter")
     }
+
+
+def digests(server: Server) -> dict[str, tuple[int, str]]:
+    """Of every published table: how many rows, and a digest of all of them, whatever their order."""
+    tables = """SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+                 WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"""
+    found = {}
+    for database in DATABASES:
+        with server.connect(database) as db:
+            for (table,) in db.execute(tables).fetchall():
+                row = db.execute(f"SELECT count(*), md5(string_agg(t::text, ';' ORDER BY t::text)) FROM {table} AS t")
+                found[f"{database}.{table}"] = row.fetchone()
+    return found  # type: ignore[return-value]
 
 
 class Load:

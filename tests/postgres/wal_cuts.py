@@ -6,11 +6,11 @@ cannot happen.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from controller.lsn import LSN
 from tests.postgres.log_api import LogApi
@@ -22,16 +22,27 @@ SEGMENT_BYTES = 1 << 20
 
 MANY_SUBTRANSACTIONS_SQL = """
 -- Commits with a record of some 900 bytes, of which one in ten is torn by the border of a page.
-DO $$ BEGIN
+DO $$
+DECLARE unlike_any_other int := (pg_current_xact_id()::text::bigint % 2000000) * 1000;
+BEGIN
     INSERT INTO ledger (who, note) VALUES (90, 'subtransactions');
     FOR i IN 1..200 LOOP
-        BEGIN INSERT INTO bag VALUES (90, i); EXCEPTION WHEN others THEN NULL; END;
+        BEGIN INSERT INTO bag VALUES (90, unlike_any_other + i); EXCEPTION WHEN others THEN NULL; END;
     END LOOP;
 END $$
 """
 
+EAGER = {"wal_retrieve_retry_interval": "100ms", "logical_decoding_work_mem": "64kB"}
+"""A worker that has to start again does so at once; and large transactions spill, as they do on a busy source."""
+
 Rest = Literal["zeros", "recycled", "missing"]
 """What stands behind the cut: a new segment's zeros, an older segment's records, or nothing where a segment begins."""
+
+
+class Stoppable(Protocol):
+    """A load that writes until it is stopped."""
+
+    def stop(self) -> None: ...
 
 
 @dataclass
@@ -92,21 +103,23 @@ def _number(path: Path) -> int:
 
 
 @contextmanager
-def quarry(bin_folder: Path, room: Path, name: str) -> Iterator[Quarry]:
-    """Prepare a source under load, freeze it, let it write on, and keep the WAL it wrote."""
+def quarry(
+    bin_folder: Path, room: Path, name: str, begin: Callable[[Server], Stoppable] = Load, segments: int = 3
+) -> Iterator[Quarry]:
+    """Prepare a source under load, freeze it, let it write on for some segments, and keep the WAL it wrote."""
     source = Server(bin_folder, room / f"{name}-source").create("--wal-segsize", "1")
     load = None
     try:
-        source.start(full_page_writes="on", checkpoint_timeout="1h", wal_keep_size="1GB")
+        source.start(full_page_writes="on", checkpoint_timeout="1h", wal_keep_size="1GB", **EAGER)
         prepare(source)
-        load = Load(source)
+        load = begin(source)
         frozen = source.freeze_copy(room / f"{name}-frozen")
         low = LSN.parse(source.sql("SELECT pg_current_wal_insert_lsn()::text")[0][0])
         for _ in range(60):
             source.sql(MANY_SUBTRANSACTIONS_SQL, database="app")
         wait_for(
-            lambda: LSN.parse(source.sql("SELECT pg_current_wal_lsn()::text")[0][0]) - low > 3 * SEGMENT_BYTES,
-            "the load to fill three segments",
+            lambda: LSN.parse(source.sql("SELECT pg_current_wal_lsn()::text")[0][0]) - low > segments * SEGMENT_BYTES,
+            f"the load to fill {segments} segments",
         )
         load.stop()
         high = LSN.parse(source.sql("SELECT pg_current_wal_flush_lsn()::text")[0][0])

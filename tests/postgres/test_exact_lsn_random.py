@@ -1,0 +1,23 @@
+"""A sample of what `make test-lsn` does for hours' worth of places: random cuts, judged by every row in the end."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.postgres import random_cuts
+from tests.postgres.random_cuts import Run
+
+SEED = 20240427
+SAMPLE = 3
+
+
+@pytest.fixture(scope="module")
+def found(bin_folder: Path, room: Path) -> Iterator[Run]:
+    with random_cuts.run(bin_folder, room, f"random-{bin_folder.parent.name}", segments=2) as quarried:
+        yield quarried
+
+
+@pytest.mark.parametrize("number", range(SAMPLE))
+def test_replication_from_a_random_cut_ends_in_equal_tables(found: Run, number: int) -> None:
+    random_cuts.judge(found, random_cuts.cuts(found, SAMPLE, SEED)[number])
