@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from controller.errors import Failed, Problem, Refused
+from controller.preflight.text import listed
 
 Severity = Literal["blocks", "warns", "ok"]
 
@@ -86,7 +87,7 @@ def _words(report: Report) -> tuple[str, str, str]:
     first = f"{silent[0].found} Preflight" if silent else "Preflight"
     detail = "\n".join(str(f) for f in blocking)
     if report.unestablished:
-        detail += f"\nNot established, because something did not answer: {', '.join(report.unestablished)}."
+        detail += f"\nNot established, because something did not answer: {listed(report.unestablished)}."
     hint = (silent[0].remedy if silent else None) or "Apply each remedy, then run preflight again."
     return f"{first} found {count} that must be solved first.", detail, hint
 
@@ -111,4 +112,5 @@ class PreflightFailed(Failed):
 
 def problem_text(problem: Problem) -> str:
     """A Problem as one sentence or two."""
-    return f"{problem.message} {problem.detail or ''}".strip()
+    detail = f" {problem.detail.rstrip('.')}." if problem.detail else ""
+    return problem.message + detail
