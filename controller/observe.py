@@ -190,14 +190,18 @@ def observe(m: Migration, *, with_mark: bool = False) -> State:
     Raises Failed where one does not answer, but for a source that is no longer needed.
     """
     target = observe_server(m.target) if m.target is not None else None
-    is_open = target is not None and epoch.epoch(target.records) > 0
+    source: ServerState | None = None
+    problem: Problem | None = None
     try:
-        source, problem = observe_server(m.source), None
+        source = observe_server(m.source)
     except Problem as error:
-        if not is_open:
+        # In the phase `retire` the stack no longer reads the source, so it names no address.
+        needed = m.outputs.source.host is not None or m.target is None
+        if needed and (target is None or epoch.epoch(target.records) == 0):
             raise
-        source, problem = None, error
-    now = (m.target if is_open and m.target else m.source).db("postgres").execute("SELECT clock_timestamp()").fetchone()
+        problem = error
+    asked = m.source if source is not None or m.target is None else m.target
+    now = asked.db("postgres").execute("SELECT clock_timestamp()").fetchone()
     assert now is not None
     return State(now[0], source, target, problem, prepared_mark.read(m) if with_mark else None)
 

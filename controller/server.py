@@ -76,6 +76,12 @@ class Server:
             "default_transaction_read_only": "off",
             "client_min_messages": "warning",
         } | settings
+        if not self.host:
+            # Without a host libpq would look for a server on this very machine.
+            raise Failed(
+                f"The stack names no address for the {self.side}.",
+                detail=f"Its outputs say {self.side}.host: null, as in the phase retire, or when the server is gone.",
+            )
         options = " ".join(f"-c {name}={_escape(value)}" for name, value in given.items())
         with self.translated(database):
             connection = psycopg.connect(
@@ -89,6 +95,34 @@ class Server:
             )
         lsn.register(connection)
         return connection
+
+    def connect_replication(self, database: str, **settings: str) -> Db:
+        """A new connection to a logical walsender, without a timeout of its own: a stream runs as long as it is read.
+
+        Raises Failed where the role may not replicate, or where there is no walsender to spare.
+        """
+        with self.translated(database):
+            try:
+                return psycopg.connect(
+                    **self.conninfo(database),
+                    password=self.login.password.reveal(),
+                    replication="database",
+                    options=" ".join(f"-c {name}={_escape(value)}" for name, value in settings.items()),
+                    autocommit=True,
+                    row_factory=tuple_row,
+                )
+            except psycopg.OperationalError as error:
+                # A failure while connecting carries no SQLSTATE in libpq: only the server's words tell.
+                said = str(error).strip().splitlines()[-1] if str(error).strip() else ""
+                if "WAL sender" in said or "walsender" in said:
+                    user = self.login.user
+                    hint = f"Grant it: GRANT rds_replication TO {user} (elsewhere ALTER ROLE ... REPLICATION)."
+                    raise Failed(f"The role {user!r} may not read the slot.", detail=said, hint=hint) from None
+                if "max_wal_senders" in said:
+                    hint = "Each subscription needs one too: raise max_wal_senders, or end a sender that nobody needs."
+                    message = f"The {self.side} has no walsender to spare."
+                    raise Failed(message, detail=said, hint=hint) from None
+                raise
 
     def db(self, database: str = CONTROL_DATABASE) -> Db:
         """The cached connection to `database`, opened if there is none that lives."""

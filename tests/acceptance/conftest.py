@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.world import World, fill, make_world, open_directory, stop_world
+from tests.acceptance.world import World, fill, make_directory, make_world, stop_world
 
 
 @pytest.fixture
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    directory = open_directory(tmp_path_factory.mktemp("lab"))
+def world() -> Iterator[World]:
+    directory = make_directory()
     made = make_world(directory / "lab", ["orders", 'Odd "Db"'], "orders-test")
     try:
         for database in made.source["databases"]:

@@ -76,6 +76,8 @@ def test_an_unencrypted_server_becomes_an_encrypted_one_under_load(world: World)
         assert refuses_writes(world, database)
     assert world.up(phase="retire").status == 0
     assert world.outputs()["target"]["host"]
+    assert world.controller("retire").document["station"] == "retired"
+    assert world.controller("status").document["station"] == "retired"
 
 
 def refuses_writes(world: World, database: str) -> bool:

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from lab.binaries import wheel_folder
-from tests.acceptance.world import World, Writer, fill, ledger, make_world, open_directory, stop_world
+from tests.acceptance.world import World, Writer, fill, ledger, make_directory, make_world, stop_world
 
 
 @pytest.fixture
-def newest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def newest() -> Iterator[World]:
     folder = wheel_folder()
     assert folder is not None, "requirements-dev.txt brings the wheel"
-    directory = open_directory(tmp_path_factory.mktemp("newest"))
+    directory = make_directory()
     world = make_world(directory / "lab", ["orders"], "orders-18", "--pg-bin", str(folder))
     try:
         yield world

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -174,11 +175,10 @@ def make_world(directory: Path, databases: list[str], stack: str, *more: str) ->
     return World(directory, env, started["source"], stack)
 
 
-def open_directory(directory: Path) -> Path:
-    """Let the servers' user walk down to it: they run as another one where this runs as root."""
-    for parent in (directory, *directory.parents[:2]):
-        if parent != Path(tempfile.gettempdir()):
-            parent.chmod(parent.stat().st_mode | 0o755)
+def make_directory() -> Path:
+    """A directory that the servers' user may walk down to: pytest's own are closed to it where this runs as root."""
+    directory = Path(tempfile.mkdtemp(prefix="encryptdb-test-"))
+    directory.chmod(0o755)
     return directory
 
 
@@ -188,6 +188,7 @@ def stop_world(directory: Path) -> None:
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
+    shutil.rmtree(directory.parent)
 
 
 def fill(world: World, database: str) -> None:
