@@ -5,6 +5,7 @@ from typing import Any
 from controller.errors import NotYet, Refused
 from controller.migration import Migration
 from controller.observe import observe
+from controller.preflight import preflight
 from controller.runner import advance, locked, next_step
 from controller.station import document, station
 from controller.steps.copy import refuse_wrong_copy
@@ -30,6 +31,9 @@ def run(m: Migration) -> dict[str, Any]:
             hint=f"Run python -m controller prepare --stack {m.outputs.stack} first: the snapshot must come after it.",
         )
     refuse_wrong_copy(m, state)
+    if where == "restored":
+        # Before the sides are joined; what comes up later is for status, and for the checks of cutover.
+        preflight(m).raise_if_blocked()
     with locked(m, target=True) as lock:
         state = advance(m, "replicate", observe(m), lock)
     following = next_step(m, state)
