@@ -146,7 +146,7 @@ def _whole(m: Any, document: dict[str, Any]) -> dict[str, Any]:
 
     state = observe(m, with_mark=True)
     following = next_step(m, state)
-    return base(m, state, following.name if following else None) | document
+    return document | base(m, state, following.name if following else None)
 
 
 def _check_lsn(text: str) -> None:
