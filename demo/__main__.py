@@ -12,6 +12,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import psycopg
+
 from demo import interruptions
 from demo.commands import ROOT, CommandFailed
 from demo.narrator import Narrator
@@ -36,7 +38,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\ndemo: interrupted; everything it had started is ended", file=sys.stderr)
         return 130
-    except (CommandFailed, TimeoutError) as error:
+    except (CommandFailed, TimeoutError, psycopg.Error) as error:
         print(f"\ndemo: {error}\ndemo: everything it had started is ended; nothing was proved", file=sys.stderr)
         return 1
     hold = all(check.holds is not False for check in checks)

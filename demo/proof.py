@@ -135,7 +135,7 @@ def source_refuses(attempts: Sequence[tuple[str, Login, str]]) -> Check:
                 connection.execute("COMMIT")
             wrong.append(f"{login.user} could write to {database}")
         except psycopg.Error as error:
-            reason = one_line(error).split("FATAL:")[-1].strip()
+            reason = one_line(error).split("FATAL:")[-1].split("DETAIL:")[0].strip()
             (refused if _is_refusal(error) else wrong).append(f"{login.user} in {database}: {reason}")
     return check("the source refuses writes", "; ".join(refused), wrong)
 

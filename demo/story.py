@@ -1,5 +1,6 @@
 """The story, from an empty directory to a proved migration. Reading `tell` is reading what a user does on AWS."""
 
+import contextlib
 import json
 import os
 import shlex
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from demo import commands, interruptions, proof
 from demo.access import Access, ConnectionSecret
@@ -78,14 +81,18 @@ def tell(settings: Settings, narrator: Narrator) -> list[proof.Check]:
     Raises CommandFailed when a command of the story fails, TimeoutError when the writers get nowhere.
     """
     with ExitStack() as cleanup:
+        scene = _scene(narrator, cleanup)
         try:
-            return _tell(settings, narrator, cleanup)
+            return _tell(settings, scene, cleanup)
+        except (commands.CommandFailed, TimeoutError, psycopg.Error):
+            _keep_logs(scene, settings.report.with_name("logs"))
+            raise
         finally:
             interruptions.ignore()
 
 
-def _tell(settings: Settings, narrator: Narrator, cleanup: ExitStack) -> list[proof.Check]:
-    scene = _scene(narrator, cleanup)
+def _tell(settings: Settings, scene: Scene, cleanup: ExitStack) -> list[proof.Check]:
+    narrator = scene.narrator
     narrator.chapter("A local AWS with one unencrypted PostgreSQL server")
     databases = ("--database", ORDERS, "--database", BILLING)
     started = scene.lab("start", "--engine", settings.engine, "--pg-bin", str(settings.pg_bin), *databases)
@@ -228,6 +235,18 @@ def _marker(scene: Scene, marker: str, source_id: str, target_id: str) -> proof.
     instances = Layout.of(scene.directory / "lab").instances
     here, there = (Volume(instances / resource_id, Owner.current(), None) for resource_id in (source_id, target_id))
     return proof.marker_encrypted(marker, here.mount, there.cipher if there.encrypted else None, there.mount)
+
+
+def _keep_logs(scene: Scene, kept: Path) -> None:
+    """Copy what the servers, the lab and the pooler wrote to `kept`: their directory goes when the story ends."""
+    shutil.rmtree(kept, ignore_errors=True)
+    for log in scene.directory.rglob("*.log*"):
+        # The names tell where each was.
+        copy = kept / str(log.relative_to(scene.directory)).replace("/", "+")
+        kept.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            shutil.copyfile(log, copy)
+    scene.narrator.say(f"the logs are kept in {kept}")
 
 
 def _leave_report(scene: Scene, report: Path) -> None:
