@@ -119,6 +119,10 @@ class BadValue(ValueError):
     """A value that RDS would refuse; the message is RDS's kind of sentence."""
 
 
+class BadMethod(BadValue):
+    """An apply method that RDS would refuse for this parameter."""
+
+
 def catalog(described: str) -> dict[str, Parameter]:
     """Read `postgres --describe-config`: name, context, group, type, default, minimum, maximum, descriptions."""
     found = {p.name: p for p in RDS_OWN}
@@ -157,7 +161,7 @@ def check(known: Mapping[str, Parameter], name: str, value: str, method: str) ->
     if not parameter.modifiable:
         raise BadValue(f"The parameter {name} cannot be modified.")
     if parameter.static and method == "immediate":
-        raise BadValue(f"cannot use immediate apply method for static parameter: {name}")
+        raise BadMethod(f"cannot use immediate apply method for static parameter: {name}")
     if not FORMULA.match(value) and not _fits(parameter, value):
         raise BadValue(f"Invalid parameter value: {value} for: {name} allowed values are: {parameter.allowed}")
     return Setting(value, _method(method))

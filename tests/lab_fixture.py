@@ -64,6 +64,13 @@ class Lab:
             **tls,  # type: ignore[arg-type]
         )
 
+    def show(self, setting: str, instance: str | None = None, database: str | None = None) -> str:
+        """The value of a parameter in a new session."""
+        with self.connect(database, instance) as connection:
+            row = connection.execute("SELECT current_setting(%s)", [setting]).fetchone()
+            assert row is not None
+            return str(row[0])
+
     def instance(self, identifier: str) -> dict[str, Any]:
         found: dict[str, Any] = self.client("rds").describe_db_instances(DBInstanceIdentifier=identifier)[
             "DBInstances"

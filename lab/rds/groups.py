@@ -4,7 +4,12 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from moto.rds.exceptions import DBParameterGroupNotFoundError, InvalidParameterValue, RDSClientError
+from moto.rds.exceptions import (
+    DBParameterGroupNotFoundError,
+    InvalidParameterCombination,
+    InvalidParameterValue,
+    RDSClientError,
+)
 from moto.rds.models import DBParameterGroup
 
 from lab import parameters
@@ -43,6 +48,8 @@ class Groups(Modify):
                     str(change.get("ParameterValue", "")),
                     change.get("ApplyMethod", "pending-reboot"),
                 )
+            except parameters.BadMethod as error:
+                raise InvalidParameterCombination(str(error)) from error
             except parameters.BadValue as error:
                 raise InvalidParameterValue(str(error)) from error
         group.update_parameters(changes)

@@ -1,6 +1,7 @@
 """One lab for all tests of the lab that only use it; those that stop or break one start their own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -20,3 +21,39 @@ def session_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def lab(session_lab: Lab) -> Lab:
     return session_lab
+
+
+@pytest.fixture(scope="session")
+def rds(lab: Lab) -> Any:
+    return lab.client("rds")
+
+
+@pytest.fixture(scope="session")
+def create(lab: Lab, rds: Any) -> Callable[..., str]:
+    """Makes a small instance of the given name; more arguments go to CreateDBInstance."""
+
+    def make(name: str, **more: Any) -> str:
+        rds.create_db_instance(
+            DBInstanceIdentifier=name,
+            DBInstanceClass="db.t4g.micro",
+            Engine="postgres",
+            AllocatedStorage=20,
+            DBName="app",
+            MasterUsername="master",
+            MasterUserPassword=lab.source["password"],
+            BackupRetentionPeriod=0,
+            **more,
+        )
+        lab.settled(name)
+        return name
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def other(lab: Lab, create: Callable[..., str]) -> str:
+    """An instance to be rebooted, stopped and renamed; every test leaves it available."""
+    key = lab.client("kms").create_key()["KeyMetadata"]["Arn"]
+    name = create("other-1", StorageEncrypted=True, KmsKeyId=key)
+    assert (lab.instance(name)["StorageEncrypted"], lab.instance(name)["KmsKeyId"]) == (True, key)
+    return name

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -15,59 +16,6 @@ from tests.lab_fixture import Lab
 
 def code(error: pytest.ExceptionInfo[ClientError]) -> str:
     return str(error.value.response["Error"]["Code"])
-
-
-@pytest.fixture(scope="module")
-def rds(lab: Lab) -> Any:
-    return lab.client("rds")
-
-
-@pytest.fixture(scope="module")
-def group(lab: Lab, rds: Any) -> str:
-    """A group that turns logical replication on and gives work_mem another value."""
-    family = f"postgres{lab.document['postgres_version'].split('.')[0]}"
-    rds.create_db_parameter_group(DBParameterGroupName="logical", DBParameterGroupFamily=family, Description="-")
-    values = {"rds.logical_replication": "1", "track_commit_timestamp": "1", "work_mem": "9000"}
-    rds.modify_db_parameter_group(
-        DBParameterGroupName="logical",
-        Parameters=[
-            {"ParameterName": n, "ParameterValue": v, "ApplyMethod": "pending-reboot"} for n, v in values.items()
-        ],
-    )
-    return "logical"
-
-
-@pytest.fixture(scope="module")
-def other(lab: Lab, rds: Any) -> str:
-    """An instance to be rebooted, stopped and renamed; every test leaves it available."""
-    key = lab.client("kms").create_key()["KeyMetadata"]["Arn"]
-    name = create(lab, rds, "other-1", StorageEncrypted=True, KmsKeyId=key)
-    assert (lab.instance(name)["StorageEncrypted"], lab.instance(name)["KmsKeyId"]) == (True, key)
-    return name
-
-
-def create(lab: Lab, rds: Any, name: str, **more: Any) -> str:
-    """A small instance."""
-    rds.create_db_instance(
-        DBInstanceIdentifier=name,
-        DBInstanceClass="db.t4g.micro",
-        Engine="postgres",
-        AllocatedStorage=20,
-        DBName="app",
-        MasterUsername="master",
-        MasterUserPassword=lab.source["password"],
-        BackupRetentionPeriod=0,
-        **more,
-    )
-    lab.settled(name)
-    return name
-
-
-def show(lab: Lab, setting: str, instance: str | None = None, database: str | None = None) -> str:
-    with lab.connect(database, instance) as connection:
-        row = connection.execute("SELECT current_setting(%s)", [setting]).fetchone()
-        assert row is not None
-        return str(row[0])
 
 
 def test_the_source_is_described_as_aws_would(lab: Lab) -> None:
@@ -111,82 +59,6 @@ def test_a_client_without_tls_is_turned_away(lab: Lab) -> None:
         )
 
 
-def test_user_set_parameters_can_be_told_from_the_rest(rds: Any) -> None:
-    rows = rds.describe_db_parameters(DBParameterGroupName="orders-prod", Source="user")["Parameters"]
-    found = {r["ParameterName"]: (r["ParameterValue"], r["ApplyType"]) for r in rows}
-    assert found == {"work_mem": ("8192", "dynamic"), "max_locks_per_transaction": ("128", "static")}
-
-
-def test_parameters_come_in_pages_as_on_aws(rds: Any) -> None:
-    first = rds.describe_db_parameters(DBParameterGroupName="orders-prod")
-    assert len(first["Parameters"]) == 100
-    pages = rds.get_paginator("describe_db_parameters").paginate(DBParameterGroupName="orders-prod")
-    names = [p["ParameterName"] for page in pages for p in page["Parameters"]]
-    assert len(names) == len(set(names)) > 250
-
-
-def test_the_default_group_is_there_and_cannot_be_changed(lab: Lab, rds: Any) -> None:
-    name = f"default.postgres{lab.document['postgres_version'].split('.')[0]}"
-    assert rds.describe_db_parameter_groups(DBParameterGroupName=name)["DBParameterGroups"]
-    with pytest.raises(ClientError) as error:
-        rds.reset_db_parameter_group(DBParameterGroupName=name)
-    assert code(error) == "InvalidParameterValue"
-
-
-def test_a_dynamic_parameter_acts_at_once_on_the_running_server(lab: Lab, rds: Any) -> None:
-    change = {"ParameterName": "work_mem", "ParameterValue": "8193", "ApplyMethod": "immediate"}
-    rds.modify_db_parameter_group(DBParameterGroupName="orders-prod", Parameters=[change])
-    seen = {show(lab, "work_mem") for _ in range(20)}
-    assert "8193kB" in seen
-    assert lab.instance("orders-prod")["DBParameterGroups"][0]["ParameterApplyStatus"] == "in-sync"
-    change["ParameterValue"] = "8192"
-    rds.modify_db_parameter_group(DBParameterGroupName="orders-prod", Parameters=[change])
-
-
-def test_an_attached_group_acts_at_the_reboot_and_not_before(lab: Lab, rds: Any, group: str, other: str) -> None:
-    rds.modify_db_instance(DBInstanceIdentifier=other, DBParameterGroupName=group, ApplyImmediately=True)
-    lab.settled(other)
-    assert lab.instance(other)["DBParameterGroups"] == [
-        {"DBParameterGroupName": group, "ParameterApplyStatus": "pending-reboot"}
-    ]
-    assert show(lab, "wal_level", other, "app") == "replica"
-    assert show(lab, "work_mem", other, "app") == "4MB"
-
-    rds.reboot_db_instance(DBInstanceIdentifier=other)
-    assert lab.settled(other) == ["rebooting", "available"]
-    assert lab.instance(other)["DBParameterGroups"][0]["ParameterApplyStatus"] == "in-sync"
-    assert show(lab, "wal_level", other, "app") == "logical"
-    assert show(lab, "rds.logical_replication", other, "app") == "on"
-    assert show(lab, "work_mem", other, "app") == "9000kB"
-
-
-def test_taking_logical_replication_away_under_a_slot_leaves_a_server_that_does_not_start(
-    lab: Lab, rds: Any, group: str, other: str
-) -> None:
-    rds.modify_db_instance(DBInstanceIdentifier=other, DBParameterGroupName=group, ApplyImmediately=True)
-    lab.settled(other)
-    rds.reboot_db_instance(DBInstanceIdentifier=other)
-    lab.settled(other)
-    with lab.connect("app", other) as connection:
-        connection.execute("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")
-    default = f"default.postgres{lab.document['postgres_version'].split('.')[0]}"
-
-    rds.modify_db_instance(DBInstanceIdentifier=other, DBParameterGroupName=default, ApplyImmediately=True)
-    lab.settled(other)
-    rds.reboot_db_instance(DBInstanceIdentifier=other)
-    assert lab.settled(other, "incompatible-parameters")[-1] == "incompatible-parameters"
-    with pytest.raises(psycopg.OperationalError):
-        lab.connect("app", other)
-
-    rds.modify_db_instance(DBInstanceIdentifier=other, DBParameterGroupName=group, ApplyImmediately=True)
-    lab.settled(other, "incompatible-parameters")
-    rds.reboot_db_instance(DBInstanceIdentifier=other)
-    lab.settled(other)
-    assert show(lab, "wal_level", other, "app") == "logical"
-    with lab.connect("app", other) as connection:
-        connection.execute("SELECT pg_drop_replication_slot('s')")
-
-
 def test_stop_start_and_rename(lab: Lab, rds: Any, other: str) -> None:
     before = lab.instance(other)
     rds.stop_db_instance(DBInstanceIdentifier=other)
@@ -201,7 +73,7 @@ def test_stop_start_and_rename(lab: Lab, rds: Any, other: str) -> None:
 
     rds.modify_db_instance(DBInstanceIdentifier=other, NewDBInstanceIdentifier="other-2", ApplyImmediately=True)
     assert lab.settled_anywhere(before["DbiResourceId"]) == "other-2"
-    assert show(lab, "server_version", "other-2", "app")
+    assert lab.show("server_version", "other-2", "app")
     with pytest.raises(ClientError) as error:
         lab.instance(other)
     assert code(error) == "DBInstanceNotFound"
@@ -222,7 +94,7 @@ def test_a_server_that_dies_is_started_again(lab: Lab, rds: Any, other: str) -> 
         assert time.monotonic() < deadline, "waited 60 s for a new postmaster"
         time.sleep(0.05)
     lab.settled(other)
-    assert show(lab, "server_version", other, "app")
+    assert lab.show("server_version", other, "app")
 
 
 def test_a_class_change_waits_for_the_window_unless_asked_to_act(lab: Lab, rds: Any, other: str) -> None:
@@ -247,8 +119,8 @@ def test_a_protected_instance_is_not_deleted(lab: Lab, rds: Any, other: str) -> 
     lab.settled(other)
 
 
-def test_deleting_leaves_the_final_snapshot_and_nothing_else(lab: Lab, rds: Any) -> None:
-    doomed = create(lab, rds, "doomed")
+def test_deleting_leaves_the_final_snapshot_and_nothing_else(lab: Lab, rds: Any, create: Callable[..., str]) -> None:
+    doomed = create("doomed")
     resource = lab.instance(doomed)["DbiResourceId"]
     with pytest.raises(ClientError) as error:
         rds.delete_db_instance(DBInstanceIdentifier=doomed)

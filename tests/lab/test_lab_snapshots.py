@@ -50,11 +50,6 @@ class Taken:
 
 
 @pytest.fixture(scope="module")
-def rds(lab: Lab) -> Any:
-    return lab.client("rds")
-
-
-@pytest.fixture(scope="module")
 def taken(lab: Lab, rds: Any) -> Iterator[Taken]:
     """The source, logical, with a slot and a prepared transaction, snapshot `plain` taken while it is written to."""
     family = f"postgres{lab.document['postgres_version'].split('.')[0]}"
