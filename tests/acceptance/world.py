@@ -87,7 +87,7 @@ class World:
             port=end["port"],
             dbname=database,
             sslmode=self.env.get("PGSSLMODE", "verify-full"),
-            sslrootcert=self.env["PGSSLROOTCERT"],
+            sslrootcert=self.env.get("PGSSLROOTCERT"),
             autocommit=True,
             connect_timeout=5,
             **login,
