@@ -202,9 +202,9 @@ def fill(world: World, database: str) -> None:
         )
 
 
-def wait(true: Callable[[], bool], seconds: float = 60) -> None:
+def wait(true: Callable[[], bool], seconds: float = 60, every: float = 0.1) -> None:
     """Wait until something is true."""
     ends = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < ends, "waited in vain"
-        time.sleep(0.1)
+        time.sleep(every)
