@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-Connection = psycopg.Connection[tuple[Any, ...]]
-
 from tests.acceptance.world import Ended, World, Writer, ledger, wait
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @pytest.fixture
