@@ -5,9 +5,20 @@ explained in docs/exact-lsn.md.
 """
 
 from controller.errors import Refused
+from controller.exact_lsn import row_proof
 from controller.exact_lsn.decision import decide
-from controller.exact_lsn.evidence import Bracket, Evidence, ExactLSN, Proof, Silence, Trust, Witness
-from controller.exact_lsn.proof import Void, check_anchor, find_bracket, flushed
+from controller.exact_lsn.evidence import (
+    COMMIT_TIMESTAMPS,
+    ROW_VERSIONS,
+    Bracket,
+    Evidence,
+    ExactLSN,
+    Proof,
+    Silence,
+    Trust,
+    Witness,
+)
+from controller.exact_lsn.proof import Lost, Void, check_anchor, find_bracket, flushed
 from controller.exact_lsn.witnesses import collect
 from controller.lsn import LSN
 from controller.migration import Migration
@@ -40,14 +51,23 @@ def find_exact_lsn(m: Migration, state: State) -> ExactLSN:
 def _evidence(m: Migration, state: State, witnesses: tuple[Witness, ...], silent: tuple[Silence, ...]) -> Evidence:
     slots = _positions(m, state)
     brackets: dict[str, Bracket] = {}
-    void = None
+    heartbeats = state.records.get("heartbeats") or {}
+    by, void = COMMIT_TIMESTAMPS, None
     try:
-        check_anchor(m.the_target, state.migrated, state.records.get("heartbeats") or {})
+        try:
+            check_anchor(m.the_target, state.migrated, heartbeats)
+            find = find_bracket
+        except Lost as reason:
+            m.say(f"no proof by commit timestamps ({reason}); asking the rows")
+            by, void = ROW_VERSIONS, f"{reason}; and "
+            row_proof.check_anchor(m.the_target, state.migrated, heartbeats)
+            find = row_proof.find_bracket
         for database in state.migrated:
-            brackets[database.name] = find_bracket(m, database, slots[database.name], witnesses)
+            brackets[database.name] = find(m, database, slots[database.name], witnesses)
+        void = None
     except Void as reason:
-        void, brackets = str(reason), {}
-    return Evidence(witnesses, silent, brackets, slots, flushed(m.source), void=void)
+        void, brackets = f"{void or ''}{reason}", {}
+    return Evidence(witnesses, silent, brackets, slots, flushed(m.source), by, void)
 
 
 def _positions(m: Migration, state: State) -> dict[str, LSN]:

@@ -5,7 +5,7 @@ other does; a witness that points elsewhere is shown with what it would have don
 """
 
 from controller.errors import Refused
-from controller.exact_lsn.evidence import Evidence, ExactLSN, Proof, Trust, Witness
+from controller.exact_lsn.evidence import COMMIT_TIMESTAMPS, Evidence, ExactLSN, Proof, Trust, Witness
 from controller.lsn import LSN
 
 BY_HAND = "by hand (--lsn)"
@@ -17,9 +17,11 @@ def decide(evidence: Evidence, by_hand: str | None = None) -> ExactLSN:
     """The exact LSN: the one typed by hand if it is proved; else the best witness in the bracket; else the end of the
     last included commit. Raises Refused, with the bracket in the message, where nothing is proved."""
     proof = join(evidence)
+    inside = [w for w in _by_trust(evidence.witnesses) if _holds(proof, w.lsn)]
+    if proof.by != COMMIT_TIMESTAMPS and not inside:
+        _refuse_uncorroborated(evidence, proof)
     if by_hand is not None:
         return _accept_by_hand(by_hand, evidence, proof)
-    inside = [w for w in _by_trust(evidence.witnesses) if _holds(proof, w.lsn)]
     if inside:
         value = inside[0].lsn
         remarks = _remarks(evidence, proof)
@@ -65,6 +67,17 @@ def consequence(lsn: LSN, proof: Proof) -> str:
     if lsn > proof.first_missing:
         return f"would lose the commit at {proof.first_missing}"
     return "is exact"
+
+
+def _refuse_uncorroborated(evidence: Evidence, proof: Proof) -> None:
+    """A row that is not there may also have been deleted on the copy, by a job of its own, before we closed it."""
+    raise Refused(
+        f"The exact LSN cannot be proved: by {proof.by} it is after {proof.last_included} up to {proof.first_missing}, "
+        "but no witness names an LSN there.",
+        detail=f"{_named(evidence)}. Commit timestamps are lost, and {proof.by} alone are not enough. "
+        "Nothing was changed on either server.",
+        hint=_START_OVER,
+    )
 
 
 def _accept_by_hand(typed: str, evidence: Evidence, proof: Proof) -> ExactLSN:

@@ -16,6 +16,11 @@ class Trust(Enum):
     """The end of recovery only until a checkpoint or a restart, and past it after a torn record."""
 
 
+COMMIT_TIMESTAMPS = "commit timestamps"
+ROW_VERSIONS = "row versions"
+"""What a proof rests on. Commit timestamps prove by themselves; row versions only together with a witness."""
+
+
 @dataclass(frozen=True)
 class Witness:
     """One source that names an LSN. `says` is what it was found to say, for the operator."""
@@ -77,7 +82,7 @@ class Evidence:
     brackets: dict[str, Bracket]
     slots: dict[str, LSN]
     source_flush: LSN
-    by: str = "commit timestamps"
+    by: str = COMMIT_TIMESTAMPS
     void: str | None = None
 
 

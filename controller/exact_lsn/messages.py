@@ -58,9 +58,8 @@ def read(data: bytes | memoryview) -> Message:
     if data[0] == _K:
         _, sent, _, wants = _KEEPALIVE.unpack_from(data)
         return Keepalive(LSN(sent), wants == 1)
-    if data[0] != _W:
+    if (payload := payload_of(data)) is None:
         return Other(len(data))
-    payload = data[_XLOG_DATA.size :]
     if payload[0] == _B:
         _, lsn, at, xid = _BEGIN.unpack_from(payload)
         return Begin(LSN(lsn), _EPOCH + timedelta(microseconds=at), xid)
@@ -68,6 +67,11 @@ def read(data: bytes | memoryview) -> Message:
         _, _, lsn, end, _ = _COMMIT.unpack_from(payload)
         return Commit(LSN(lsn), LSN(end))
     return Other(len(data))
+
+
+def payload_of(frame: bytes | memoryview) -> bytes | memoryview | None:
+    """The plugin's own message inside a frame of data; None in any other frame."""
+    return frame[_XLOG_DATA.size :] if frame[0] == _W else None
 
 
 def status_update(now: datetime) -> bytes:

@@ -12,7 +12,7 @@ from psycopg import errors
 
 from controller.errors import Refused
 from controller.exact_lsn.evidence import Bracket, Witness
-from controller.exact_lsn.messages import Begin, Commit, Keepalive, Message
+from controller.exact_lsn.messages import Begin, Commit, Keepalive, Other
 from controller.exact_lsn.prefix import NotAPrefix, Prefix
 from controller.exact_lsn.slot_stream import stream
 from controller.lsn import LSN
@@ -48,24 +48,30 @@ RETURNING (pg_current_xact_id()::text::numeric % 4294967296)::bigint
 
 
 class Void(Exception):
-    """Commit timestamps prove nothing here; says why."""
+    """There is no proof here; says why."""
+
+
+class Lost(Void):
+    """The copy has no commit timestamps (any more): it may be ours all the same, but they cannot tell."""
 
 
 def check_anchor(copy: Server, databases: tuple[Database, ...], heartbeats: dict[str, dict[str, object]]) -> None:
-    """Raise Void unless the copy holds prepare's heartbeat of each database, with its exact commit time."""
+    """Raise Void unless the copy holds prepare's heartbeat of each database, with its exact commit time; Lost where
+    the copy knows no commit time for it."""
     for database in databases:
         told = heartbeats.get(database.name)
         if told is None:
             raise Void(f"prepare recorded no heartbeat for the database {database.name}")
         xid, at = int(str(told["xid"])), datetime.fromisoformat(str(told["at"]))
         found = commit_times(copy, [xid])[xid]
-        if found != at:
-            raise Void(
-                f"prepare's heartbeat in {database.name} (transaction {xid}, committed {at}) is not on the copy"
-                + (f", which committed that xid at {found}" if found else "")
-                + ": either the copy is not of a snapshot made after prepare, or its commit timestamps are lost, "
+        beat = f"prepare's heartbeat in {database.name} (transaction {xid}, committed {at}) is not on the copy"
+        if found is None:
+            raise Lost(
+                f"{beat}: either the copy is not of a snapshot made after prepare, or its commit timestamps are lost, "
                 "because it ran once with track_commit_timestamp off"
             )
+        if found != at:
+            raise Void(f"{beat}, which committed that xid at {found}: the copy is of another snapshot")
 
 
 def beat(source: Server, database: str) -> int:
@@ -84,12 +90,12 @@ def beat(source: Server, database: str) -> int:
 
 
 def commit_times(copy: Server, xids: list[int]) -> dict[int, datetime | None]:
-    """The copy's commit time of each xid. Raises Void where the copy keeps none."""
+    """The copy's commit time of each xid. Raises Lost where the copy keeps none."""
     with copy.translated("postgres"):
         try:
             rows = copy.db("postgres").execute(COMMIT_TIMES_SQL, [[str(x) for x in xids]]).fetchall()
         except errors.ObjectNotInPrerequisiteState:
-            raise Void("the copy runs with track_commit_timestamp off") from None
+            raise Lost("the copy runs with track_commit_timestamp off") from None
     return {int(xid): at for xid, at in rows}
 
 
@@ -147,12 +153,12 @@ def _read(m: Migration, database: Database, start: LSN, heartbeat: int, until: L
                     ends[message.lsn] = message.end
                 case Keepalive():
                     complete = complete or message.sent >= until
-                case _:
-                    size += message.size if message else 0
+                case Other(more):
+                    size += more
             if (now := m.clock.monotonic()) - told >= TELL_SECONDS:
                 told = now
                 m.say(f"reading the slot of {database.name} from {start}: {prefix.included} transactions compared")
-            if batch and _is_due(batch, size, message, complete):
+            if batch and (message is None or complete or len(batch) >= BATCH_TRANSACTIONS or size >= BATCH_BYTES):
                 _classify(m.the_target, batch, prefix, database.name)
                 ends = {lsn: end for lsn, end in ends.items() if prefix.last is not None and lsn == prefix.last.lsn}
                 batch, size = [], 0
@@ -161,10 +167,6 @@ def _read(m: Migration, database: Database, start: LSN, heartbeat: int, until: L
             if complete and not batch:
                 raise Void(f"the slot of {database.name} does not deliver the heartbeat committed just now")
     raise AssertionError("a stream ends only by an error")
-
-
-def _is_due(batch: list[Begin], size: int, message: Message | None, complete: bool) -> bool:
-    return message is None or complete or len(batch) >= BATCH_TRANSACTIONS or size >= BATCH_BYTES
 
 
 def _classify(copy: Server, batch: list[Begin], prefix: Prefix, database: str) -> None:

@@ -8,18 +8,20 @@ answer into temp files). The price is one walsender for the moment, which the su
 
 import contextlib
 import select
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
-from typing import Any
 
-import psycopg
 from psycopg import errors, pq
 
 from controller.errors import Failed
+from controller.exact_lsn.changes import Changes
 from controller.exact_lsn.messages import Keepalive, Message, read, status_update
 from controller.lsn import LSN
 from controller.server import Server
 from controller.waiting import Clock, Reporter, wait_until
+
+Understand = Callable[[memoryview], Message | Changes]
+"""How a frame is read: `messages.read` skips the rows, `changes.RowReader` reads them."""
 
 SENDER_TIMEOUT_SECONDS = 20
 """wal_sender_timeout of our walsender: it asks for a sign of life after half of this, and ends if we are gone."""
@@ -33,44 +35,33 @@ RELEASE_SECONDS = 60.0
 
 @contextlib.contextmanager
 def stream(
-    server: Server, database: str, slot: str, publication: str, start: LSN, *, clock: Clock, reporter: Reporter
-) -> Iterator[Iterator[Message | None]]:
+    server: Server,
+    database: str,
+    slot: str,
+    publication: str,
+    start: LSN,
+    *,
+    clock: Clock,
+    reporter: Reporter,
+    understand: Understand = read,
+    **settings: str,
+) -> Iterator[Iterator[Message | Changes | None]]:
     """The slot's messages from the first transaction committed at or after `start` (or confirmed_flush_lsn, if that is
-    later). `None` says that nothing more has arrived yet; iteration never ends by itself.
+    later), as `understand` reads them. `None` says that nothing more has arrived yet; iteration never ends by itself.
+    `settings` are the walsender's, e.g. how it writes values.
 
     When the block is left the slot is inactive again and stands where it stood. Raises Failed where the server refuses,
     or says nothing for 120 s.
     """
     with server.translated(database):
         _wait_inactive(server, slot, clock, reporter)
-        connection = _connect(server, database)
+        connection = server.connect_replication(database, wal_sender_timeout=f"{SENDER_TIMEOUT_SECONDS}s", **settings)
         try:
             _start(connection.pgconn, slot, publication, start)
-            yield _messages(connection.pgconn, slot, clock)
+            yield _messages(connection.pgconn, slot, clock, understand)
         finally:
             connection.close()
             _wait_inactive(server, slot, clock, reporter)
-
-
-def _connect(server: Server, database: str) -> psycopg.Connection[Any]:
-    try:
-        return psycopg.connect(
-            **server.conninfo(database),
-            password=server.login.password.reveal(),
-            replication="database",
-            options=f"-c wal_sender_timeout={SENDER_TIMEOUT_SECONDS}s",
-            autocommit=True,
-        )
-    except psycopg.OperationalError as error:
-        # A failure while connecting carries no SQLSTATE in libpq: only the server's words tell.
-        said = str(error).strip().splitlines()[-1]
-        if "WAL sender" in said or "walsender" in said:
-            hint = f"Grant it: GRANT rds_replication TO {server.login.user} (elsewhere ALTER ROLE ... REPLICATION)."
-            raise Failed(f"The role {server.login.user!r} may not read the slot.", detail=said, hint=hint) from None
-        if "max_wal_senders" in said:
-            hint = "Each subscription needs one too: raise max_wal_senders, or end a sender that nobody needs."
-            raise Failed("The source has no walsender to spare.", detail=said, hint=hint) from None
-        raise
 
 
 def _start(pgconn: pq.abc.PGconn, slot: str, publication: str, start: LSN) -> None:
@@ -88,13 +79,15 @@ def _start(pgconn: pq.abc.PGconn, slot: str, publication: str, start: LSN) -> No
         raise errors.error_from_result(result) if result else errors.OperationalError("no answer to START_REPLICATION")
 
 
-def _messages(pgconn: pq.abc.PGconn, slot: str, clock: Clock) -> Generator[Message | None, None, None]:
+def _messages(
+    pgconn: pq.abc.PGconn, slot: str, clock: Clock, understand: Understand
+) -> Generator[Message | Changes | None, None, None]:
     heard = clock.monotonic()
     while True:
         size, frame = pgconn.get_copy_data(1)
         if size > 0:
             heard = clock.monotonic()
-            message = read(frame)
+            message = understand(frame)
             if isinstance(message, Keepalive) and message.wants_reply:
                 pgconn.put_copy_data(status_update(datetime.now(UTC)))
                 pgconn.flush()

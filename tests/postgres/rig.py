@@ -45,6 +45,7 @@ INSERT INTO counter SELECT i, 0 FROM generate_series(0, 9) AS i;
 CREATE SCHEMA encryptdb;
 CREATE TABLE encryptdb.heartbeat (id int PRIMARY KEY CHECK (id = 1), n bigint NOT NULL, at timestamptz NOT NULL);
 INSERT INTO encryptdb.heartbeat VALUES (1, 0, clock_timestamp());
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO master;
 ALTER SCHEMA encryptdb OWNER TO master;
 ALTER TABLE encryptdb.heartbeat OWNER TO master;
 """

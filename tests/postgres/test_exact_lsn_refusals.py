@@ -114,21 +114,3 @@ def test_a_role_that_may_not_stream_is_told_what_it_needs(quiet: tuple[Server, S
         source.sql("ALTER ROLE master REPLICATION")
     assert "may not read the slot" in failed.value.message
     assert "GRANT rds_replication TO master" in str(failed.value.hint)
-
-
-def test_commit_timestamps_that_were_off_once_prove_nothing(quiet: tuple[Server, Server]) -> None:
-    """Last in this module: what the copy forgets while it runs without them is gone for good."""
-    source, copy = quiet
-    copy.stop()
-    copy.start(track_commit_timestamp="off")
-    with Pair(source, copy, LogApi(copy)).migration() as (m, state):
-        with pytest.raises(Refused, match="track_commit_timestamp off") as refused:
-            find_exact_lsn(m, state)
-        assert "invalid record length" in str(refused.value.detail), "the witnesses are named, and not believed"
-    copy.stop()
-    copy.start(track_commit_timestamp="on")
-    with (
-        Pair(source, copy, LogApi(copy)).migration() as (m, state),
-        pytest.raises(Refused, match="commit timestamps are lost"),
-    ):
-        find_exact_lsn(m, state)
