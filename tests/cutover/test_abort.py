@@ -16,8 +16,6 @@ from tests.cutover.rig import DATABASES, World, Writers, controller_process, los
 
 BEFORE_OPEN = [
     ("watchdog", "begin"),
-    ("watchdog", "end"),
-    ("pause", "end"),
     ("fence", "begin"),
     ("fence", "end"),
     ("mark", "end"),
