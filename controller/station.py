@@ -53,5 +53,5 @@ def document(m: Migration, state: State, step: str | None) -> dict[str, Any]:
     }
     if "exact_lsn" in records:
         exact = records["exact_lsn"]
-        found |= {"lsn": exact["lsn"], "proof": exact["proof"]}
+        found["lsn"] = exact["lsn"] | {"proof": exact["proof"]}
     return found

@@ -37,7 +37,7 @@ def test_an_unencrypted_server_becomes_an_encrypted_one_under_load(world: World)
     twice(world, "prepare", "--allow-reboot")
     assert world.up(phase="restore").status == 0
     joined = twice(world, "replicate")
-    assert joined.document["proof"]["last_included"]
+    assert joined.document["lsn"]["proof"]["last_included"]
     assert joined.document["lsn"]["witnesses"]
     assert world.controller("status").document["station"] == "caught-up"
     compared = twice(world, "verify")
