@@ -5,10 +5,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test test-lsn check bench clean
 
 help: ## what there is
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: ## the virtual environment, the pinned packages, pgbouncer and gocryptfs
 	@./scripts/setup
@@ -22,6 +22,11 @@ check: setup ## lint and types
 
 test: check ## lint, types and the whole test suite   [TESTS="-k fence"]
 	@$(PY) -m pytest $(TESTS)
+
+test-lsn: setup ## 312 random cuts of WAL on PostgreSQL 13 to 18, about half an hour   [RUNS=4 SEED=20240427]
+	@$(PY) -m tests.postgres.versions
+	@$(if $(RUNS),ENCRYPTDB_RUNS=$(RUNS)) $(if $(SEED),ENCRYPTDB_SEED=$(SEED)) \
+		$(PY) -m pytest -o timeout=300 tests/postgres/lsn_everywhere.py
 
 bench: setup ## the figures that are measured, not tested
 	@$(PY) -m benchmarks.help

@@ -33,12 +33,13 @@ def find_exact_lsn(m: Migration, state: State) -> ExactLSN:
     Leaves both servers as they were, but for one heartbeat in each database of the source.
     """
     m.say("asking the witnesses of the end of recovery")
-    witnesses, silent = collect(m, tuple(d.name for d in state.migrated))
+    slots = _positions(m, state)
+    witnesses, silent = collect(m, tuple(d.name for d in state.migrated), min(slots.values()))
     for witness in witnesses:
         m.say(f"  {witness.lsn}  {witness.name}")
     for silence in silent:
         m.say(f"  silent: {silence.name}: {silence.why}")
-    found = decide(_evidence(m, state, witnesses, silent), m.options.lsn)
+    found = decide(_evidence(m, state, slots, witnesses, silent), m.options.lsn)
     m.say(
         f"the copy holds the commit at {found.proof.last_included} and lacks the one at {found.proof.first_missing} "
         f"({found.proof.transactions} transactions compared by {found.proof.by})"
@@ -48,8 +49,13 @@ def find_exact_lsn(m: Migration, state: State) -> ExactLSN:
     return found
 
 
-def _evidence(m: Migration, state: State, witnesses: tuple[Witness, ...], silent: tuple[Silence, ...]) -> Evidence:
-    slots = _positions(m, state)
+def _evidence(
+    m: Migration,
+    state: State,
+    slots: dict[str, LSN],
+    witnesses: tuple[Witness, ...],
+    silent: tuple[Silence, ...],
+) -> Evidence:
     brackets: dict[str, Bracket] = {}
     heartbeats = state.records.get("heartbeats") or {}
     by, void = COMMIT_TIMESTAMPS, None

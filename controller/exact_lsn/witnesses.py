@@ -3,6 +3,7 @@
 from psycopg import errors
 
 from controller import rds
+from controller.exact_lsn import wal_inspection
 from controller.exact_lsn.evidence import Silence, Trust, Witness
 from controller.exact_lsn.log_lines import Line, Means
 from controller.exact_lsn.logs import read_first_recovery
@@ -26,10 +27,15 @@ SELECT pg_last_wal_replay_lsn()
 Heard = Witness | Silence
 
 
-def collect(m: Migration, databases: tuple[str, ...]) -> tuple[tuple[Witness, ...], tuple[Silence, ...]]:
-    """Ask every witness there is, the most trustworthy first. One that cannot be asked is silent, and says why."""
+def collect(m: Migration, databases: tuple[str, ...], since: LSN) -> tuple[tuple[Witness, ...], tuple[Silence, ...]]:
+    """Ask every witness there is, the most trustworthy first. One that cannot be asked is silent, and says why.
+
+    `since` is a position that the snapshot holds for certain: the earliest confirmed_flush_lsn of the slots.
+    """
     heard: list[Heard] = [*server_log(m), *(seed(m.the_target, function, databases) for function in SEED_FUNCTIONS)]
     heard += [checkpoint(m.the_target), replay(m.the_target)]
+    if m.outputs.engine == "postgres":
+        heard += wal_inspection.inspect(m.the_target, since, tuple(w for w in heard if isinstance(w, Witness)))
     return (
         tuple(w for w in heard if isinstance(w, Witness)),
         tuple(w for w in heard if isinstance(w, Silence)),

@@ -64,6 +64,9 @@ def prepare(source: Server) -> None:
     """What `controller prepare` does on the source: databases, publication, slot, heartbeat, in this order."""
     names = Names.of(STACK)
     source.sql(ROLES_SQL)
+    if int(source.sql("SHOW server_version_num")[0][0]) < 140000:
+        # Up to 13, whoever looks at a replication origin must be superuser; RDS lets its master do it.
+        source.sql("ALTER ROLE master SUPERUSER")
     for name in DATABASES:
         source.sql(f'CREATE DATABASE "{name}"')
         source.sql(TABLES_SQL, database=name)

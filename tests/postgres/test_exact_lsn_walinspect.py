@@ -1,0 +1,89 @@
+"""pg_walinspect as a witness: right after checkpoints and crashes too, and gone without a trace."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.exact_lsn import ExactLSN, Silence, Witness, find_exact_lsn
+from controller.exact_lsn.wal_inspection import NAME, inspect
+from controller.lsn import LSN
+from controller.secret import Secret
+from controller.server import Login
+from controller.server import Server as Side
+from tests.postgres.log_api import LogApi
+from tests.postgres.rig import Pair, prepare, tame
+from tests.postgres.servers import Server
+
+EXTENSIONS = "SELECT extname FROM pg_extension ORDER BY 1"
+
+
+@pytest.fixture(scope="module")
+def pair(blank: Server, room: Path) -> Iterator[Pair]:
+    source = blank.copy_of_files(room / f"{blank.data.name}-inspected").start()
+    copy = None
+    try:
+        prepare(source)
+        source.sql("INSERT INTO ledger (who, note) SELECT 1, 'there' FROM generate_series(1, 100)", database="app")
+        copy = source.freeze_copy(room / f"{blank.data.name}-inspected-copy").start()
+        source.sql("INSERT INTO ledger (who, note) VALUES (1, 'missing')", database="app")
+        tame(copy)
+        yield Pair(source, copy, LogApi(copy))
+    finally:
+        source.stop("immediate")
+        if copy is not None:
+            copy.stop("immediate")
+
+
+def asked(pair: Pair, since: LSN, user: str = "postgres") -> list[Witness | Silence]:
+    side = Side("target", "127.0.0.1", pair.copy.port, Login(user, Secret(""), "the test"))
+    try:
+        return inspect(side, since, ())
+    finally:
+        side.close()
+
+
+def confirmed(pair: Pair) -> LSN:
+    return LSN.parse(pair.source.sql("SELECT min(confirmed_flush_lsn)::text FROM pg_replication_slots")[0][0])
+
+
+def find(pair: Pair) -> ExactLSN:
+    with pair.migration() as (m, state):
+        return find_exact_lsn(m, state)
+
+
+def test_it_still_names_the_end_after_checkpoints_and_a_crash_and_leaves_nothing(pair: Pair) -> None:
+    proof = find(pair).proof
+    pair.copy.sql("CREATE TABLE own (n int)")
+    pair.copy.sql("CHECKPOINT")
+    pair.copy.restart("immediate")
+    before = pair.copy.sql(EXTENSIONS, database="encryptdb")
+    first = asked(pair, confirmed(pair))[0]
+    assert isinstance(first, Witness), first
+    assert proof.last_included < first.lsn <= proof.first_missing
+    [checkpoint] = [w for w in find(pair).witnesses if w.name.startswith("pg_control_checkpoint")]
+    assert checkpoint.lsn > proof.first_missing, "by now the control file tells of the copy's own checkpoint"
+    assert pair.copy.sql(EXTENSIONS, database="encryptdb") == before
+
+
+def test_where_the_role_may_not_make_the_extension_it_is_silent_and_says_why(pair: Pair) -> None:
+    [silence] = asked(pair, confirmed(pair), user="master")
+    assert silence == Silence(NAME, 'permission denied to create extension "pg_walinspect"')
+
+
+def test_where_the_extension_is_there_and_may_be_used_it_is_used(pair: Pair) -> None:
+    pair.copy.sql("CREATE EXTENSION pg_walinspect", database="encryptdb")
+    pair.copy.sql("GRANT pg_read_server_files TO master")
+    try:
+        found = find(pair)
+    finally:
+        pair.copy.sql("DROP EXTENSION pg_walinspect", database="encryptdb")
+    named = [w for w in found.witnesses if w.name.startswith(NAME)]
+    assert found.proof.last_included < named[0].lsn <= found.proof.first_missing
+    assert found.as_json()["lsn"]["witnesses"][-len(named)]["in_bracket"] is True
+
+
+def test_wal_that_is_gone_makes_it_silent(pair: Pair) -> None:
+    [silence] = asked(pair, LSN(1 << 20))
+    assert isinstance(silence, Silence)
+    assert silence.name == NAME
