@@ -56,28 +56,32 @@ def check(pair: Pair, sent: list[Begin]) -> ExactLSN:
 
 
 def torn(rock: Quarry) -> tuple[LSN, LSN]:
-    """A commit record that crosses a page's border: its start, and the border."""
+    """A commit record that crosses a page's border, right behind another commit: its start, and the border."""
     for start, length in rock.commits():
         border = LSN((start.bytes // PAGE_BYTES + 1) * PAGE_BYTES)
         # The first page of a segment has a longer header, and a segment of its own for a test of its own.
-        if border < start + length and border.bytes % SEGMENT_BYTES:
+        if border < start + length and border.bytes % SEGMENT_BYTES and rock.previous(start)[1]:
             return start, border
-    raise AssertionError("no commit record was torn by a page's border")
+    raise AssertionError("no commit record right behind another one was torn by a page's border")
 
 
 @pytest.mark.parametrize("rest", ["zeros", "recycled"])
 def test_a_commit_record_torn_across_a_page(rock: Quarry, sent: list[Begin], rest: Rest) -> None:
-    """Neither the page's address nor the checkpoint's redo point is the end here: each would skip that commit."""
+    """None of the three that tools go by is the end here: "redo done" would send a commit again, the page's address and
+    the checkpoint's redo point would each skip one."""
     commit, border = torn(rock)
     with rock.cut(border, rest) as pair:
         found = check(pair, sent)
-    assert found.value <= commit < border
+    proof = found.proof
+    assert proof.last_included < found.value <= commit < border
     [checkpoint] = [w for w in found.witnesses if w.name.startswith("pg_control_checkpoint")]
-    assert checkpoint.lsn > found.proof.first_missing, "the redo point was past the torn record"
-    assert border > found.proof.first_missing, "the page's address was past the torn record"
-    assert any("would lose the commit" in remark for remark in found.remarks)
     [redo] = [w for w in found.witnesses if "redo done" in w.name]
-    assert found.proof.last_included < redo.lsn <= found.proof.first_missing
+    as_it_stands = {"redo done": redo.lsn.back(1), "page": border, "pg_control_checkpoint": checkpoint.lsn}
+    assert {name for name, lsn in as_it_stands.items() if proof.last_included < lsn <= proof.first_missing} == set()
+    assert as_it_stands["redo done"] == proof.last_included, "the commit before the torn one, which is there"
+    assert checkpoint.lsn > proof.first_missing and border > proof.first_missing
+    assert proof.last_included < redo.lsn <= proof.first_missing, "with a byte more it is exact"
+    assert any("would lose the commit" in remark for remark in found.remarks)
 
 
 @pytest.mark.parametrize("rest", ["zeros", "recycled"])

@@ -81,6 +81,14 @@ class Quarry:
                 found.append((LSN.parse(line.split("lsn: ")[1].split(",")[0]), int(length)))
         return found
 
+    def previous(self, record: LSN) -> tuple[LSN, bool]:
+        """The record before this one, and whether it is a commit."""
+        told = run(self.source.bin / "pg_waldump", "-p", self.wal, "-s", str(record), "-n", "1")
+        before = LSN.parse(told.split("prev ")[1].split(",")[0])
+        return before, "desc: COMMIT" in run(
+            self.source.bin / "pg_waldump", "-p", self.wal, "-s", str(before), "-n", "1"
+        )
+
     def _cut_wal(self, pg_wal: Path, at: LSN, rest: Rest) -> None:
         last, offset = divmod(at.bytes, SEGMENT_BYTES)
         segments = sorted(p for p in self.wal.iterdir() if len(p.name) == 24)
@@ -102,6 +110,18 @@ def _number(path: Path) -> int:
     return int(path.name[8:16], 16) * ((1 << 32) // SEGMENT_BYTES) + int(path.name[16:], 16)
 
 
+def _commit_in_pairs(source: Server, count: int) -> None:
+    """Small commits, each with a large one right behind it, unless another client's record comes in between."""
+    with source.connect("app") as small, source.connect("app") as large:
+        for n in range(count):
+            small.execute("BEGIN")
+            small.execute("INSERT INTO ledger (who, note) VALUES (91, %s)", [str(n)])
+            large.execute("BEGIN")
+            large.execute(MANY_SUBTRANSACTIONS_SQL)
+            small.execute("COMMIT")
+            large.execute("COMMIT")
+
+
 @contextmanager
 def quarry(
     bin_folder: Path, room: Path, name: str, begin: Callable[[Server], Stoppable] = Load, segments: int = 3
@@ -115,8 +135,7 @@ def quarry(
         load = begin(source)
         frozen = source.freeze_copy(room / f"{name}-frozen")
         low = LSN.parse(source.sql("SELECT pg_current_wal_insert_lsn()::text")[0][0])
-        for _ in range(60):
-            source.sql(MANY_SUBTRANSACTIONS_SQL, database="app")
+        _commit_in_pairs(source, 100)
         wait_for(
             lambda: LSN.parse(source.sql("SELECT pg_current_wal_lsn()::text")[0][0]) - low > segments * SEGMENT_BYTES,
             f"the load to fill {segments} segments",
