@@ -81,8 +81,8 @@ def _add_own(sub: argparse.ArgumentParser, name: str) -> None:
         sub.add_argument(
             "--delete-source", metavar="IDENTIFIER", help="also delete the source instance, without a final snapshot"
         )
-    if name == "report":
-        sub.add_argument("--output", metavar="FILE", help="where to write (default encryptdb-<stack>.html)")
+    if name in ("report", "retire"):
+        sub.add_argument("--output", metavar="FILE", help="where the report goes (default encryptdb-<stack>.html)")
 
 
 def _seconds(text: str) -> float:
