@@ -150,8 +150,9 @@ def _tell(settings: Settings, scene: Scene, cleanup: ExitStack) -> list[proof.Ch
     proof.tell(checks, narrator.say)
 
     narrator.chapter("retire: what the migration made is dropped; what still holds plaintext is listed")
-    _leave_report(scene, settings.report)
-    scene.controller("retire")
+    settings.report.parent.mkdir(parents=True, exist_ok=True)
+    # It writes the report first: the evidence lives in the databases that it drops.
+    scene.controller("retire", "--output", str(settings.report))
     scene.up(phase="retire")
     return checks
 
@@ -247,8 +248,3 @@ def _keep_logs(scene: Scene, kept: Path) -> None:
         with contextlib.suppress(OSError):
             shutil.copyfile(log, copy)
     scene.narrator.say(f"the logs are kept in {kept}")
-
-
-def _leave_report(scene: Scene, report: Path) -> None:
-    report.parent.mkdir(parents=True, exist_ok=True)
-    scene.controller("report", "--output", str(report))
