@@ -7,10 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from controller.steps import copy, prepare, replicate, slots
 from controller.waiting import Reporter
 from stacks.outputs import Outputs
 from stacks.outputs import Side as OutputSide
+from tests.cutover.writers import Writers
 from tests.postgres.servers import Server, owner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,17 +74,31 @@ host replication all          127.0.0.1/32 trust
 """
 
 
-def make_source(blank: Server, where: Path) -> Server:
+def fill(source: Server) -> None:
+    """The databases that tests move: small, with a sequence of every kind and names that want quoting."""
+    for name in DATABASES:
+        source.sql(sql.SQL("CREATE DATABASE {} OWNER app_owner").format(sql.Identifier(name)))
+        source.sql(TABLES_SQL, database=name)
+        source.sql("GRANT ALL ON ALL TABLES IN SCHEMA public TO app, master", database=name)
+        source.sql("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO app, master", database=name)
+        source.sql('GRANT USAGE ON SCHEMA "Odd ""name" TO master', database=name)
+        source.sql('GRANT ALL ON ALL SEQUENCES IN SCHEMA "Odd ""name" TO master', database=name)
+
+
+def make_source(
+    blank: Server, where: Path, filling: Callable[[Server], None] = fill, log_statement: str = "all", **settings: str
+) -> Server:
     """A running server with an application's databases, and a master that is no superuser where that suffices."""
     source = blank.copy_of_files(where)
     (where / "pg_hba.conf").write_text(HBA)
     source.start(
-        log_statement="all",
+        log_statement=log_statement,
         max_wal_senders="20",
         max_replication_slots="20",
         max_worker_processes="20",
         # How soon an apply worker that ended is started again: 5 s would be most of the time of these tests.
         wal_retrieve_retry_interval="200ms",
+        **settings,
     )
     source.sql(ROLES_SQL)
     source.sql("ALTER DATABASE template0 ALLOW_CONNECTIONS true")
@@ -97,13 +110,7 @@ def make_source(blank: Server, where: Path) -> Server:
     else:
         # Below 16 only a superuser may make subscriptions; on RDS rds_superuser may.
         source.sql("ALTER ROLE master SUPERUSER")
-    for name in DATABASES:
-        source.sql(sql.SQL("CREATE DATABASE {} OWNER app_owner").format(sql.Identifier(name)))
-        source.sql(TABLES_SQL, database=name)
-        source.sql("GRANT ALL ON ALL TABLES IN SCHEMA public TO app, master", database=name)
-        source.sql("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO app, master", database=name)
-        source.sql('GRANT USAGE ON SCHEMA "Odd ""name" TO master', database=name)
-        source.sql('GRANT ALL ON ALL SEQUENCES IN SCHEMA "Odd ""name" TO master', database=name)
+    filling(source)
     return source
 
 
@@ -149,11 +156,21 @@ class World:
         self.target.stop("immediate")
 
 
-def make_world(blank: Server, where: Path, tell: Any = None) -> World:
-    """Prepare a source, copy it under load, join the copy to it, and let it catch up."""
+def make_world(blank: Server, where: Path) -> World:
+    """A source with the databases that tests move, and the copy that follows it."""
     where.mkdir()
     shutil.chown(where, owner().pw_uid, owner().pw_gid)
     source = make_source(blank, where / "source")
+    return follow(source, where / "target", DATABASES, lambda: Writers(source, 2))
+
+
+def follow(
+    source: Server,
+    copied_to: Path,
+    databases: Sequence[str],
+    load: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> World:
+    """Prepare a source, copy it under load, join the copy to it, and let it catch up."""
     outlook = migration(source.port, source.port, (), "7d", [])
     try:
         state = observe(outlook)
@@ -161,15 +178,15 @@ def make_world(blank: Server, where: Path, tell: Any = None) -> World:
         state = observe(outlook)
         prepare.make_role(outlook, state)
         prepare.make_heartbeats(outlook, state)
-        for name in DATABASES:
+        for name in databases:
             # The one statement that needs a superuser everywhere but on RDS.
             source.sql(f"CREATE PUBLICATION {outlook.names.publication} FOR ALL TABLES", database=name)
         slots.make_slots(outlook, observe(outlook))
         prepare.make_first_beat(outlook, observe(outlook))
     finally:
         outlook.close()
-    with Writers(source, 2):
-        target = source.freeze_copy(where / "target")
+    with load():
+        target = source.freeze_copy(copied_to)
     target.start()
     world = World(source, target)
     with world.migration() as m:
@@ -178,7 +195,7 @@ def make_world(blank: Server, where: Path, tell: Any = None) -> World:
         control.record(m.source, "exact_lsn", {"lsn": {"value": end, "witnesses": []}, "proof": {}})
         for step in (replicate.make_subscriptions, replicate.advance_origins, replicate.enable, replicate.catch_up):
             step(m, observe(m))
-        assert lasting.closed(m.the_target) == set(DATABASES)
+        assert lasting.closed(m.the_target) == set(databases)
     return world
 
 
@@ -218,84 +235,6 @@ def migration(
         Reporter(stream=Lines(said)),  # type: ignore[arg-type]
         options=Options(**options),
     )
-
-
-class Writers:
-    """Applications that write one numbered row per transaction, remember each commit that was acknowledged, and come
-    back at once when they are thrown out. Used as a context manager."""
-
-    def __init__(self, server: Server, count: int = 3, *, database: str = "app", begin: str = "BEGIN READ WRITE",
-                 user: str = "app", options: str = "", port: int | None = None) -> None:  # fmt: skip
-        self.server, self.database, self.begin, self.user = server, database, begin, user
-        self.options, self.port = options, port or server.port
-        self.acknowledged: set[tuple[str, int]] = set()
-        self.uncertain: set[tuple[str, int]] = set()
-        """Those whose COMMIT was cut off: they may be there or not."""
-        self.errors: list[str] = []
-        self.longest_wait = 0.0
-        self._end = threading.Event()
-        self._stamp = time.monotonic_ns()
-        self._threads = [threading.Thread(target=self._write, args=(f"w{self._stamp}-{i}",)) for i in range(count)]
-
-    def __enter__(self) -> "Writers":
-        for thread in self._threads:
-            thread.start()
-        wait_for(lambda: len(self.acknowledged) > 5 * len(self._threads) or self._end.is_set(), "writers to write")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join(60)
-
-    def _write(self, who: str) -> None:
-        n = 0
-        db: psycopg.Connection[Any] | None = None
-        while not self._end.is_set():
-            n += 1
-            began = time.monotonic()
-            committing = False
-            try:
-                if db is None or db.closed:
-                    db = psycopg.connect(
-                        host="127.0.0.1", port=self.port, user=self.user, dbname=self.database, autocommit=True,
-                        options=self.options, connect_timeout=10, prepare_threshold=None,
-                    )  # fmt: skip
-                db.execute(self.begin)
-                db.execute("INSERT INTO ledger (who, n) VALUES (%s, %s)", [who, n])
-                committing = True
-                db.execute("COMMIT")
-                self.acknowledged.add((who, n))
-                self.longest_wait = max(self.longest_wait, time.monotonic() - began)
-                time.sleep(0.003)
-            except psycopg.Error as error:
-                if committing:
-                    self.uncertain.add((who, n))
-                self.errors.append(str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
-                if db is not None:
-                    with suppress(psycopg.Error):
-                        db.close()
-                db = None
-                time.sleep(0.002)
-
-
-def lost_and_repeated(rows: list[tuple[Any, ...]], writers: Writers) -> tuple[list[Any], list[Any]]:
-    """Acknowledged commits that are not in the ledger, and ledger rows that are there twice."""
-    present = [(who, n) for who, n in rows]
-    lost = sorted(writers.acknowledged - set(present))
-    repeated = sorted({row for row in present if present.count(row) > 1}) if len(set(present)) != len(present) else []
-    return lost, repeated
-
-
-def wait_for(condition: Any, what: str, seconds: float = 30) -> None:
-    """Poll until the condition holds; fails the test, saying what it waited for, after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {what}"
-        time.sleep(0.02)
 
 
 def controller_process(world: World, script: str) -> "subprocess.Popen[str]":

@@ -12,7 +12,8 @@ from controller.commands import cutover
 from controller.cutover import lasting, watchdog
 from controller.cutover.move import Moment
 from controller.errors import Failed, Interrupted, Problem
-from tests.cutover.rig import DATABASES, World, Writers, controller_process, lost_and_repeated, wait_for
+from tests.cutover.rig import DATABASES, World, controller_process
+from tests.cutover.writers import Writers, lost_and_repeated, wait_for
 
 BEFORE_OPEN = [
     ("watchdog", "begin"),

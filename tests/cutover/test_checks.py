@@ -8,7 +8,8 @@ from controller.cutover import lasting
 from controller.errors import NotYet, Problem, Refused
 from controller.migration import Migration
 from controller.observe import observe
-from tests.cutover.rig import DATABASES, World, wait_for
+from tests.cutover.rig import DATABASES, World
+from tests.cutover.writers import wait_for
 
 
 def refusal(world: World, kind: type[Problem]) -> str:

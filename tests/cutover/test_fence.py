@@ -13,7 +13,8 @@ from controller.errors import Refused
 from controller.migration import Migration
 from controller.observe import observe
 from controller.waiting import SystemClock
-from tests.cutover.rig import World, Writers, lost_and_repeated
+from tests.cutover.rig import World
+from tests.cutover.writers import Writers, lost_and_repeated
 
 AFTER_MARKER_SQL = """
 -- Rows of these writers that were committed on this server later than its last end marker.

@@ -9,7 +9,8 @@ from controller import control
 from controller.commands import cutover, rollback
 from controller.cutover import epoch
 from controller.errors import NotYet, Refused
-from tests.cutover.rig import DATABASES, World, Writers, lost_and_repeated, wait_for
+from tests.cutover.rig import DATABASES, World
+from tests.cutover.writers import Writers, lost_and_repeated, wait_for
 from tests.postgres.servers import Server
 
 SEQUENCES = {

@@ -12,7 +12,8 @@ from controller.commands import cutover, rollback
 from controller.errors import Failed, Refused, Usage
 from controller.switches import Endpoint, build
 from tests.cutover.pooler import Pooler
-from tests.cutover.rig import World, Writers, controller_process, lost_and_repeated, wait_for
+from tests.cutover.rig import World, controller_process
+from tests.cutover.writers import Writers, lost_and_repeated, wait_for
 
 OLD, NEW = Endpoint("127.0.0.1", 5433), Endpoint("localhost", 5444)
 
