@@ -175,7 +175,7 @@ def _end(problem: Problem, as_json: bool) -> int:
     if problem.hint:
         print(f"  what to do:    {problem.hint}", file=sys.stderr)
     if as_json:
-        document = dict(getattr(problem, "document", None) or {})
+        document = dict(problem.document or {})
         document["error"] = {"message": problem.message, "detail": problem.detail, "hint": problem.hint}
         document["status"] = int(problem.status)
         print(json.dumps(document, indent=2, default=str))

@@ -3,7 +3,9 @@
 A library module raises one of these; only the command line prints it and exits with `status`.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 
 class Status(IntEnum):
@@ -25,6 +27,8 @@ class Problem(Exception):
     """
 
     status: Status = Status.FAILED
+    document: Mapping[str, Any] | None = None
+    """What `--json` shows besides, where a command found something out before it ended like this."""
 
     def __init__(self, message: str, *, detail: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)

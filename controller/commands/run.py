@@ -7,35 +7,49 @@ from controller.errors import NotYet
 from controller.migration import Migration
 from controller.observe import observe
 from controller.runner import next_step
-from controller.station import document, station
+from controller.station import document
 
 
 def run(m: Migration) -> dict[str, Any]:
-    """Ends with status 0 where only an approval is missing; raises NotYet where Pulumi's turn comes first."""
+    """Ends where nothing is left to do. Raises NotYet, which carries the document, where it waits: for Pulumi, for the
+    approval of the cutover, for the end of the rollback window."""
     state = observe(m, with_mark=True)
     following = next_step(m, state)
-    if following is not None and following.command == "prepare" and station(m, state) is None:
+    if following is not None and following.command == "prepare":
         prepare.run(m)
         state = observe(m, with_mark=True)
         following = next_step(m, state)
-    if following is not None and following.command == "replicate" and "open" not in state.records:
-        if m.target is None:
-            raise NotYet(
-                "The source is prepared; the target comes next, and Pulumi makes it.",
-                detail=f"The stack {m.outputs.stack} is in phase {m.outputs.phase}.",
-                hint="Set phase to restore in the stack's config, pulumi up, then run this again.",
-            )
+    if following is not None and following.command == "replicate" and m.target is not None:
         replicate.run(m)
         state = observe(m, with_mark=True)
         following = next_step(m, state)
-    waits_for = None
-    if following is not None and following.command == "cutover":
-        waits_for = f"approval: python -m controller cutover --stack {m.outputs.stack}"
-    elif following is not None and following.command == "retire":
-        waits_for = (
-            f"the end of the rollback window ({m.outputs.rollback_window}): "
-            f"python -m controller retire --stack {m.outputs.stack}"
+    found = document(m, state, following.name if following else None) | {"waits_for": None}
+    if following is None:
+        m.say(f"nothing is left to do: {found['station']}")
+        return found
+    raise waiting(m, following.command, found)
+
+
+def waiting(m: Migration, command: str, found: dict[str, Any]) -> NotYet:
+    """What is waited for, and who gives it."""
+    stack = m.outputs.stack
+    if command == "replicate":
+        problem = NotYet(
+            "The source is prepared; the target comes next, and Pulumi makes it.",
+            detail=f"The stack {stack} is in phase {m.outputs.phase}.",
+            hint="Set phase to restore in the stack's config, pulumi up, then run this again.",
         )
-    if waits_for:
-        m.say(f"waiting for {waits_for}")
-    return document(m, state, following.name if following else None) | {"waits_for": waits_for}
+    elif command == "cutover":
+        problem = NotYet(
+            "The target has caught up; the cutover waits for its approval.",
+            detail="Running it is the approval: it moves the applications.",
+            hint=f"python -m controller cutover --stack {stack} --approved-by WHO",
+        )
+    else:
+        problem = NotYet(
+            "The applications are on the target; the way back is kept open.",
+            detail=f"rollbackWindow is {m.outputs.rollback_window}. Ending it is a decision of its own.",
+            hint=f"When nobody will go back any more: python -m controller retire --stack {stack}",
+        )
+    problem.document = found | {"waits_for": problem.hint}
+    return problem
