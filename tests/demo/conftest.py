@@ -1,5 +1,5 @@
 """The fixtures of this directory."""
 
-from demo_server import server
+from tests.demo.demo_server import server
 
 __all__ = ["server"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from demo_server import Server
+from tests.demo.demo_server import Server
 
 from demo import proof, workload
 from demo.ledger import Acknowledged, Client, Clients, amount, longest_wait

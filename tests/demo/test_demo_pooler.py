@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from demo_server import Server
+from tests.demo.demo_server import Server
 
 from demo import commands, pgbench
 from demo.load import BILLING, DATABASES, ORDERS

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from demo_server import Server
+from tests.demo.demo_server import Server
 from psycopg import sql
 
 from demo import proof, sequences, storage
