@@ -16,6 +16,8 @@ NOT_FOUND = frozenset(
         "DBSnapshotNotFound",
         "DBSnapshotNotFoundFault",
         "DBLogFileNotFoundFault",
+        "DBProxyNotFoundFault",
+        "DBProxyTargetNotFoundFault",
         "ParameterNotFound",
         "ResourceNotFoundException",
     }

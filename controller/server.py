@@ -131,6 +131,23 @@ class Server:
             cached = self._cache[database] = self.connect(database)
         return cached
 
+    def turns_away(self, database: str, login: Login) -> str | None:
+        """Why the server does not accept this login, in its own words; None where the password is right, although the
+        database may be closed to the role: a server looks at the password first. Raises Failed where it is silent."""
+        other = Server(self.side, self.host, self.port, login, "login probe")
+        with self.translated(database):
+            try:
+                psycopg.connect(**other.conninfo(database), password=login.password.reveal()).close()
+            except psycopg.OperationalError as error:
+                # A failure while connecting carries no SQLSTATE in libpq: only the server's words tell.
+                said = str(error).partition("FATAL:")[2].strip()
+                if not said:
+                    raise
+                if said.startswith(("permission denied for database", "too many connections for")):
+                    return None
+                return said.splitlines()[0]
+        return None
+
     def close(self) -> None:
         """Close every cached connection."""
         for connection in self._cache.values():

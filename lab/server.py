@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 from moto.rds import models as rds_models
 from moto.rds import urls as rds_urls
+from moto.route53 import urls as route53_urls
 from moto.server import ThreadedMotoServer
 
 from lab import binaries
@@ -25,6 +26,7 @@ from lab.rds.base import LabBackend
 from lab.rds.exports import Exports
 from lab.rds.responses import LabBackendOfAll, LabResponse
 from lab.rds.watch import Watch
+from lab.route53 import LabRoute53
 from lab.volumes import encryption
 
 log = logging.getLogger("lab")
@@ -52,6 +54,7 @@ def main(directory: Path) -> int:
     LabBackend.plane = plane
     rds_models.rds_backends.backend = LabBackendOfAll
     rds_urls.url_paths = {"{0}/$": LabResponse.dispatch}
+    route53_urls.url_paths = dict.fromkeys(route53_urls.url_paths, LabRoute53.dispatch)
 
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

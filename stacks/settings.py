@@ -17,7 +17,7 @@ from stacks.outputs import PHASES, Phase
 
 Holder = Literal["manage", "existing"]
 
-SWITCH_KINDS = ("pgbouncer", "secretsmanager")
+SWITCH_KINDS = ("pgbouncer", "secretsmanager", "route53", "rds-proxy", "command")
 """What can send applications to the other server; the controller's documentation tells what each needs."""
 
 _IDENTIFIER = re.compile(r"[a-z](?:-?[a-z0-9])*", re.ASCII)

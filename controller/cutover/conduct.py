@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from controller import control
-from controller.cutover import checks, epoch, finish, reverse, sequences, watchdog
+from controller.cutover import checks, epoch, finish, logins, reverse, sequences, watchdog
 from controller.cutover.move import Moved, Observer, Prepared, follow_again, move
 from controller.cutover.opening import Opening, Unknown
 from controller.cutover.way import Way
@@ -30,7 +30,10 @@ def conduct(m: Migration, way: Way, *, way_back: bool, observer: Observer) -> di
     rehearsed = checks.rehearse(way, arriving, max_pause=m.options.max_pause, clock=m.clock)
     switches = make_switches(m, way)
     for switch in switches:
-        switch.probe()
+        if (told := switch.probe()) is not None:
+            m.say(told)
+    if tried := logins.probe(way, logins.known(switches)):
+        m.say(f"the {way.to.side} accepts the login of {tried} secret{'s' if tried > 1 else ''} that applications use")
     planned = sequences.plan(way)
     if m.options.dry_run:
         return _predict(m, way, switches, rehearsed)
@@ -101,8 +104,11 @@ def recover(m: Migration, way: Way) -> None:
 
 def make_switches(m: Migration, way: Way) -> list[Switch]:
     """The stack's switches for this direction. Raises Usage."""
-    from_, to = (Endpoint(s.host, s.port) for s in (way.from_, way.to))
-    return build(m.outputs.switches, from_, to, m.aws)
+    known = {"source": m.outputs.source, "target": m.outputs.target}
+    from_, to = (
+        Endpoint(s.host, s.port, side.identifier if (side := known[s.side]) else None) for s in (way.from_, way.to)
+    )
+    return build(m.outputs.switches, from_, to, m.aws, tuple(d.name for d in way.databases))
 
 
 def serving(state: State) -> str:

@@ -12,7 +12,7 @@ from controller.cutover.opening import OUTDATED
 from controller.cutover.way import Way
 from controller.errors import Failed, Problem
 from controller.names import CONTROL_DATABASE
-from controller.switches import Switch
+from controller.switches import Settles, Switch
 from controller.waiting import Clock, Reporter
 
 NOT_CARRIED = frozenset({epoch.OPEN, lasting.RECORD, "moving", *OUTDATED})
@@ -55,6 +55,7 @@ def complete(
         problems = moved.switch_problems
     else:
         problems = [p for s in switches if (p := turn(s, clock)) is not None]
+    problems += settle(switches, reporter, clock)
     if not problems:
         control.record(way.to, "switched", {"switches": [s.name for s in switches]})
     try:
@@ -73,6 +74,18 @@ def complete(
     control.record(way.to, way.name, document)
     control.note(way.to, way.name, **document)
     return document
+
+
+def settle(switches: Sequence[Switch], reporter: Reporter, clock: Clock) -> list[Problem]:
+    """Wait for what spreads by itself. Clients have been let go: this is no part of the pause."""
+    problems = []
+    for switch in switches:
+        if isinstance(switch, Settles):
+            try:
+                switch.settle(reporter, clock)
+            except Problem as problem:
+                problems.append(problem)
+    return problems
 
 
 def leave(way: Way, *, way_back: bool, reporter: Reporter, clock: Clock) -> None:

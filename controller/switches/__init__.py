@@ -6,19 +6,21 @@ are let go (`resume`). One that fails after OPEN is repeated and reported, never
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 from controller.aws import Aws
 from controller.errors import Usage
+from controller.waiting import Clock, Reporter
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a server is reached."""
+    """Where a server is reached, and what AWS knows it by."""
 
     host: str
     port: int
+    identifier: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -32,6 +34,7 @@ class Target:
     to: Endpoint
     aws: Aws
     environ: Mapping[str, str]
+    databases: tuple[str, ...] = ()
 
 
 class Switch(Protocol):
@@ -44,8 +47,9 @@ class Switch(Protocol):
         """What the operator knows it by."""
         ...
 
-    def probe(self) -> None:
-        """Look whether everything below would work, changing nothing. Raises a Problem."""
+    def probe(self) -> str | None:
+        """Look whether everything below would work, changing nothing. Returns what the operator should know
+        beforehand, if there is anything. Raises a Problem."""
 
     def pause(self, seconds: float) -> None:
         """Hold clients back, in at most `seconds`. Raises Failed where they cannot be held in that time."""
@@ -67,19 +71,35 @@ class Switch(Protocol):
         ...
 
 
+@runtime_checkable
+class Settles(Protocol):
+    """A switch whose change takes its time to spread after `check`. Waited for when clients have been let go."""
+
+    def settle(self, reporter: Reporter, clock: Clock) -> None:
+        """Wait until it has spread. Raises Failed after a while of its own."""
+
+
 Factory = Callable[[Mapping[str, Any], Target], Switch]
 
 
 def _kinds() -> dict[str, Factory]:
-    from controller.switches import pgbouncer, secretsmanager
+    from controller.switches import command, pgbouncer, rds_proxy, route53, secretsmanager
 
-    return {"pgbouncer": pgbouncer.PgBouncer.read, "secretsmanager": secretsmanager.SecretsManager.read}
+    return {
+        "pgbouncer": pgbouncer.PgBouncer.read,
+        "secretsmanager": secretsmanager.SecretsManager.read,
+        "route53": route53.Route53.read,
+        "rds-proxy": rds_proxy.RdsProxy.read,
+        "command": command.Command.read,
+    }
 
 
-def build(documents: tuple[Mapping[str, Any], ...], from_: Endpoint, to: Endpoint, aws: Aws) -> list[Switch]:
+def build(
+    documents: tuple[Mapping[str, Any], ...], from_: Endpoint, to: Endpoint, aws: Aws, databases: tuple[str, ...] = ()
+) -> list[Switch]:
     """The switches of a stack, those that hold clients back first. Raises Usage, which names the key."""
     kinds = _kinds()
-    target = Target(from_, to, aws, os.environ)
+    target = Target(from_, to, aws, os.environ, databases)
     made: list[Switch] = []
     for number, document in enumerate(documents):
         kind = document.get("kind")

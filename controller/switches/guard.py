@@ -7,6 +7,7 @@ fence, and resumes. Passwords come through the pipe, never through arguments or 
 
 import contextlib
 import json
+import os
 import select
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 
 from controller.errors import Failed
 from controller.secret import Secret
-from controller.switches import Switch
+from controller.switches import Switch, command
 from controller.switches.console import Console, ConsoleError
 
 READY_SECONDS = 10.0
@@ -45,7 +46,7 @@ def guarding(switches: Sequence[Switch], seconds: float) -> Iterator[None]:
     )
     assert guard.stdin is not None and guard.stdout is not None
     try:
-        document = {"resume_at": time.time() + seconds + RESUME_AFTER_SECONDS, "poolers": held}
+        document = {"resume_at": time.time() + seconds + RESUME_AFTER_SECONDS, "held": held}
         guard.stdin.write(json.dumps(document).encode() + b"\n")
         guard.stdin.flush()
         if not select.select([guard.stdout], [], [], READY_SECONDS)[0] or guard.stdout.read(6) != b"ready\n":
@@ -63,9 +64,13 @@ def guarding(switches: Sequence[Switch], seconds: float) -> Iterator[None]:
             guard.wait()
 
 
-def resume(poolers: list[dict[str, Any]]) -> None:
-    """RESUME every pool that is paused and was ours to pause."""
-    for pooler in poolers:
+def resume(holders: list[dict[str, Any]]) -> None:
+    """Let go whom each holds: RESUME every pool that is paused and was ours to pause, `resume` to every command."""
+    for pooler in holders:
+        if "argv" in pooler:
+            with contextlib.suppress(Failed):
+                command.run(pooler["argv"], pooler["document"], pooler["seconds"], os.environ)
+            continue
         password = Secret(pooler["password"]) if pooler["password"] else None
         with contextlib.suppress(ConsoleError), Console(pooler["admin"], password) as console:
             for pool in console.query("SHOW DATABASES"):
@@ -83,7 +88,7 @@ def main() -> None:
     if sys.stdin.read().strip() == "done":
         return
     time.sleep(max(0.0, document["resume_at"] - time.time()))
-    resume(document["poolers"])
+    resume(document["held"])
 
 
 if __name__ == "__main__":

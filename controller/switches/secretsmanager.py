@@ -2,18 +2,21 @@
 
     {"kind": "secretsmanager", "secretId": "orders/db", "keys": {"host": "host", "port": "port"}}
 
-Applications see it when they read the secret the next time; until then the fence turns them away. Secrets that RDS
-manages, or that are rotated, are not written: their owner would overwrite ours, and rotation knows the old server only.
+Where it holds a login as well (keys username, password, dbname; `keys` may name others), that login is probed on the
+arriving side before the pause. Applications see the change when they read the secret the next time; until then the
+fence turns them away. Secrets that RDS manages, or that are rotated, are not written: their owner would overwrite ours,
+and rotation knows the old server only.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from controller.aws import Aws
 from controller.errors import Failed, Refused, Usage
 from controller.switches import Endpoint, Target, text
+from controller.switches.logins import KEYS, ApplicationLogin, login_in
 
 
 @dataclass
@@ -26,6 +29,7 @@ class SecretsManager:
     from_: Endpoint
     to: Endpoint
     aws: Aws
+    login_keys: Mapping[str, str] = field(default_factory=lambda: KEYS)
     kind: str = "secretsmanager"
     _before: Endpoint | None = None
 
@@ -35,7 +39,15 @@ class SecretsManager:
         keys = document.get("keys", {"host": "host", "port": "port"})
         if not isinstance(keys, Mapping) or not isinstance(keys.get("host"), str):
             raise Usage(f'keys: expected {{"host": …, "port": …}}, found {keys!r}.')
-        return cls(text(document, "secretId"), keys["host"], keys.get("port"), target.from_, target.to, target.aws)
+        return cls(
+            text(document, "secretId"),
+            keys["host"],
+            keys.get("port"),
+            target.from_,
+            target.to,
+            target.aws,
+            {what: str(keys.get(what, usual)) for what, usual in KEYS.items()},
+        )
 
     @property
     def name(self) -> str:
@@ -61,6 +73,12 @@ class SecretsManager:
                 detail=f"It says {found}.",
                 hint=f"It is changed only where it names the side that is left. Its keys: {self._keys()}.",
             )
+
+    def logins(self) -> Iterator[ApplicationLogin]:
+        """The application's, if the secret holds it."""
+        found = login_in(self.aws, self.secret_id, self.login_keys)
+        if found is not None:
+            yield found
 
     def pause(self, seconds: float) -> None:
         """Nobody can be held back by a secret."""

@@ -6,11 +6,11 @@ from moto.core.responses import ActionResult
 from moto.rds.models import rds_backends
 from moto.rds.responses import RDSResponse
 
-from lab.rds.logs import Logs
+from lab.rds.proxies import Proxies
 from lab.rds.transitions import LOCK
 
 
-class LabBackendOfAll(Logs):
+class LabBackendOfAll(Proxies):
     """All parts of the lab's backend."""
 
     __module__ = "moto.rds.models"

@@ -128,7 +128,7 @@ def test_the_switches_of_the_readme_are_known_to_program_and_controller() -> Non
     from controller import switches
     from stacks.settings import SWITCH_KINDS
 
-    told = set(re.findall(r"kind: (\w+)", text("README.md")))
+    told = set(re.findall(r"kind: ([\w-]+)", text("README.md")))
     assert told == set(switches._kinds())
     assert told <= set(SWITCH_KINDS)
 
@@ -152,7 +152,7 @@ def test_every_variable_of_the_controller_is_told() -> None:
     assert {name for name in environment_variables("controller") if f"`{name}`" not in page} == set()
 
 
-SERVICES = ("rds", "ssm", "secretsmanager", "logs", "kms", "ec2", "sts", "cloudwatch")
+SERVICES = ("rds", "ssm", "secretsmanager", "logs", "kms", "ec2", "sts", "cloudwatch", "route53")
 
 
 def aws_operations() -> set[str]:
