@@ -6,12 +6,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.demo.demo_server import Server
 
 from demo import proof, workload
 from demo.ledger import Acknowledged, Client, Clients, amount, longest_wait
 from demo.load import BILLING, ORDERS
 from demo.postgres import Connection
+from tests.demo.demo_server import Server
 
 
 def commits(*pairs: tuple[int, float]) -> list[Acknowledged]:

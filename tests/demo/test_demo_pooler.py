@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.demo.demo_server import Server
 
 from demo import commands, pgbench
 from demo.load import BILLING, DATABASES, ORDERS
 from demo.pgbench import Pgbench, Transaction
 from demo.pooler import Pooler, configuration, find_pgbouncer
 from demo.postgres import Login, one
+from tests.demo.demo_server import Server
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from tests.demo.demo_server import Server
 from psycopg import sql
 
 from demo import proof, sequences, storage
@@ -15,6 +14,7 @@ from demo.load import BILLING, ORDERS
 from demo.pgbench import Run
 from demo.postgres import Connection, Login, one
 from demo.sequences import Position
+from tests.demo.demo_server import Server
 
 
 @dataclass(frozen=True)
