@@ -2,20 +2,24 @@
 
 A copy's sequence can be behind (nextval is not sent) or ahead (32 values are logged at a time). Both the value and
 whether it was handed out already are set to what the other side has. Copied once before the pause and again inside it,
-where only those that moved in between are set.
+where only those that moved in between are set: one round trip to read, one to set, however many there are.
 """
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
 from controller.cutover.way import Way
 from controller.errors import Refused
-from controller.server import Server
+from controller.server import Db, Server
 
 BATCH = 1000
-"""Sequences per statement: each costs a lock until its end, and the lock table is shared with everybody."""
+"""Sequences per transaction: each costs a lock until its end, and the lock table is shared with everybody."""
 
 LIST_SQL = """
 -- All sequences of this database, their definition, and whether we may read and set them.
@@ -35,22 +39,22 @@ SELECT s.seqrelid::bigint FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrel
 READ_SQL = """
 -- From 18 on.
 SELECT u.oid::bigint, d.last_value, d.is_called
-  FROM unnest(%s::oid[]) u (oid), pg_get_sequence_data(u.oid) d
+  FROM unnest({oids}::oid[]) u (oid), pg_get_sequence_data(u.oid) d
 """
 
 READ_BEFORE_18_SQL = """
 -- pg_sequence_last_value is NULL for one that was never called, but setval(…, false) may have moved that one too.
 SELECT c.oid::bigint,
        coalesce(l.value, (xpath('//last_value/text()', query_to_xml(
-           format('SELECT last_value FROM %%I.%%I', n.nspname, c.relname), false, true, '')))[1]::text::bigint),
+           format('SELECT last_value FROM %I.%I', n.nspname, c.relname), false, true, '')))[1]::text::bigint),
        l.value IS NOT NULL
-  FROM unnest(%s::oid[]) u (oid) JOIN pg_class c ON c.oid = u.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+  FROM unnest({oids}::oid[]) u (oid) JOIN pg_class c ON c.oid = u.oid JOIN pg_namespace n ON n.oid = c.relnamespace
   CROSS JOIN LATERAL (SELECT pg_sequence_last_value(c.oid) AS value OFFSET 0) l
 """
 
 SET_SQL = """
-SELECT count(setval(u.oid::regclass, u.value, u.called)) FROM unnest(%s::oid[], %s::bigint[], %s::bool[])
-    u (oid, value, called)
+SELECT count(setval(u.oid::regclass, u.value, u.called))
+  FROM unnest({oids}::oid[], {values}::bigint[], {called}::bool[]) u (oid, value, called)
 """
 
 
@@ -116,22 +120,24 @@ def copy(way: Way, planned: Plan) -> int:
 
 def _copy(way: Way, database: str, planned: Plan) -> int:
     pairs, known = planned.pairs[database], planned.known[database]
-    with way.from_.translated(database):
-        present = {oid for (oid,) in way.from_.db(database).execute(OIDS_SQL).fetchall()}
-    if present != pairs.keys():
+    (present, *read) = _in_one_trip(way.from_, database, [sql.SQL(OIDS_SQL), *_reading(way.from_, database, pairs)])
+    if {oid for (oid,) in present} != pairs.keys():
         raise Refused(
             f"A sequence was made or dropped in {database!r} on the {way.from_.side} just now.",
             detail="Definitions are not replicated.",
             hint="Make it on the other side as well, stop changing the schema, and run the command again.",
         )
-    values = _read(way.from_, database, list(pairs))
+    values = _values(read)
     moved = {pairs[oid]: value for oid, value in values.items() if known.get(pairs[oid]) != value}
-    for batch in _batches(list(moved)):
-        with way.to.translated(database):
-            way.to.db(database).execute(
-                SET_SQL,
-                [batch, [moved[oid].last_value for oid in batch], [moved[oid].is_called for oid in batch]],
-            )
+    setting = [
+        sql.SQL(SET_SQL).format(
+            oids=_array(batch),
+            values=_array(moved[oid].last_value for oid in batch),
+            called=_array(moved[oid].is_called for oid in batch),
+        )
+        for batch in _batches(moved)
+    ]
+    _in_one_trip(way.to, database, setting)
     known.update(moved)
     return len(moved)
 
@@ -141,15 +147,40 @@ def _list(server: Server, database: str) -> list[Definition]:
         return cursor.execute(LIST_SQL).fetchall()
 
 
-def _read(server: Server, database: str, oids: Sequence[int]) -> dict[int, Value]:
+def _read(server: Server, database: str, oids: Iterable[int]) -> dict[int, Value]:
+    return _values(_in_one_trip(server, database, _reading(server, database, oids)))
+
+
+def _reading(server: Server, database: str, oids: Iterable[int]) -> list[sql.Composable]:
     with server.translated(database):
-        connection = server.db(database)
-        query = READ_SQL if connection.info.server_version >= 180000 else READ_BEFORE_18_SQL
-        return {
-            oid: Value(last_value, is_called)
-            for batch in _batches(oids)
-            for oid, last_value, is_called in connection.execute(query, [batch]).fetchall()
-        }
+        version = server.db(database).info.server_version
+    query = sql.SQL(READ_SQL if version >= 180000 else READ_BEFORE_18_SQL)
+    return [query.format(oids=_array(batch)) for batch in _batches(oids)]
+
+
+def _values(read: Iterable[list[tuple[Any, ...]]]) -> dict[int, Value]:
+    return {oid: Value(last_value, is_called) for rows in read for oid, last_value, is_called in rows}
+
+
+def _in_one_trip(server: Server, database: str, statements: Sequence[sql.Composable]) -> list[list[tuple[Any, ...]]]:
+    """Run each in a transaction of its own, all sent at once; the rows of each."""
+    if not statements:
+        return []
+    with server.translated(database):
+        connection: Db = server.db(database)
+        try:
+            cursor = connection.execute(sql.SQL("").join(sql.SQL("BEGIN; {}; COMMIT; ").format(s) for s in statements))
+            found = []
+            while True:
+                if cursor.description is not None:
+                    found.append(cursor.fetchall())
+                if not cursor.nextset():
+                    return found
+        except psycopg.Error:
+            # Those after the one that failed were not run, and its transaction is open: others use this connection.
+            with contextlib.suppress(psycopg.Error):
+                connection.rollback()
+            raise
 
 
 def _differences(
@@ -170,6 +201,12 @@ def _differences(
             yield f"{name} is not permitted"
 
 
-def _batches(oids: Sequence[int]) -> Iterator[list[int]]:
-    for start in range(0, len(oids), BATCH):
-        yield list(oids[start : start + BATCH])
+def _batches(oids: Iterable[int]) -> Iterator[list[int]]:
+    remaining = list(oids)
+    for start in range(0, len(remaining), BATCH):
+        yield remaining[start : start + BATCH]
+
+
+def _array(values: Iterable[object]) -> sql.Literal:
+    """The text of an array of numbers or booleans: one literal, whatever its type will be."""
+    return sql.Literal("{" + ",".join(str(value) for value in values) + "}")
