@@ -158,6 +158,7 @@ def make_world(directory: Path, databases: list[str], stack: str, *more: str) ->
     answer = subprocess.run(
         [sys.executable, "-m", "lab", "start", "--dir", str(directory), "--json", "--delay", "0.1", *given, *more],
         cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PG")},
         capture_output=True,
         text=True,
         timeout=120,
@@ -165,7 +166,8 @@ def make_world(directory: Path, databases: list[str], stack: str, *more: str) ->
     )
     assert answer.returncode == 0, answer.stderr
     started = json.loads(answer.stdout)
-    env = dict(os.environ)
+    # Nothing of the caller's own surroundings, or of another test's, may reach the commands.
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "AWS_", "ENCRYPTDB_", "LAB_"))}
     for line in (directory / "env").read_text().splitlines():
         name, _, value = line.removeprefix("export ").partition("=")
         if name and not name.startswith("#"):
