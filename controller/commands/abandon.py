@@ -1,12 +1,13 @@
 """abandon: while the source serves (before OPEN, or after a rollback), the source exactly as it was before prepare."""
 
+from dataclasses import replace
 from typing import Any
 
 from controller import control, mark
-from controller.cutover import watchdog
+from controller.cutover import lasting, watchdog
 from controller.errors import Problem, Refused
 from controller.migration import Migration
-from controller.observe import State, observe
+from controller.observe import ServerState, State, observe
 from controller.plan import PLAN
 from controller.runner import locked
 from controller.station import document, station
@@ -14,7 +15,7 @@ from controller.station import document, station
 
 def run(m: Migration) -> dict[str, Any]:
     """Undo everything on the source, last step first. Raises Refused after OPEN."""
-    state = observe(m, with_mark=True)
+    m, state = _look(m)
     where = station(m, state)
     if where in ("open", "retired"):
         raise Refused(
@@ -39,6 +40,30 @@ def run(m: Migration) -> dict[str, Any]:
     m.say("the source is as it was before prepare")
     after = observe(m, with_mark=True)
     return document(m, after, None) | {"station": "abandoned", "left": _left(m)}
+
+
+def _look(m: Migration) -> tuple[Migration, State]:
+    """Observe; where the copy is silent, go on without it, if the source alone proves that it was never opened."""
+    try:
+        return m, observe(m, with_mark=True)
+    except Problem as problem:
+        if m.target is None:
+            raise
+        alone = replace(m, target=None)
+        state = observe(alone, with_mark=True)
+        if state.source is None or not never_moved(state.source):
+            raise
+        m.say(f"going on without the copy, which was never opened: {problem.message} {problem.detail or ''}")
+        return alone, state
+
+
+def never_moved(source: ServerState) -> bool:
+    """Whether no move has ever gone past its preparations: every one leaves its traces on the side that it leaves,
+    from before the pause until a rollback or `retire` (the record of the move, the fence, the lasting fence)."""
+    records = source.records or {}
+    return not {"moving", "open", lasting.RECORD} & records.keys() and all(
+        d.allow_connections for d in source.databases if d.oid in {r["oid"] for r in records.get("databases", ())}
+    )
 
 
 def _let_go_of_target(m: Migration, state: State) -> None:

@@ -106,6 +106,19 @@ def test_a_target_that_is_not_the_one_asked_for(world: World, tmp_path: Path) ->
     assert world.controller("replicate").status == 0
     serves(world)
 
+    # The copy is silent: nothing goes on, but the source can still be freed, because it alone proves that the
+    # copy was never opened.
+    identifier = world.outputs()["target"]["identifier"]
+    world.aws("rds").stop_db_instance(DBInstanceIdentifier=identifier)
+    wait(lambda: state(world.aws("rds"), identifier)[0] == "stopped")
+    for command in ("status", "verify", "cutover"):
+        told(world.controller(command), 1)
+    freed = world.controller("abandon")
+    assert freed.status == 0, freed.told
+    with world.connect("postgres") as connection:
+        assert connection.execute("SELECT slot_name FROM pg_replication_slots").fetchall() == []
+    serves(world)
+
 
 def test_only_one_controller_at_a_time(prepared: World) -> None:
     holder = prepared.connect("encryptdb")
