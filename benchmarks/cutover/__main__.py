@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--sequences", type=int, default=200, help="in each database (default 200)")
     parser.add_argument("--clients", type=int, default=16, help="in all (default 16)")
     parser.add_argument("--scale", type=int, default=20, help="pgbench's, in all (default 20)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of load around each cutover (default 10)")
+    parser.add_argument("--seconds", type=float, help="of load around each cutover (default: enough)")
     parser.add_argument("--pg-bin", type=Path, help="PostgreSQL's programs (default: the newest on this machine)")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     arguments = parser.parse_args()
@@ -43,6 +43,8 @@ def main() -> int:
     )
     # The servers of the measurement have no certificates.
     os.environ["PGSSLMODE"] = "disable"
+    # What comes before the pause takes longer for many databases and sequences, and the load must outlast it.
+    seconds = arguments.seconds or 10.0 + 4.0 * (size.databases - 1) + size.sequences * size.databases / 250
     floors: list[Run] = []
     runs: list[Run] = []
     with room() as where:
@@ -51,7 +53,7 @@ def main() -> int:
         for number in range(arguments.runs):
             for kind, kept in ((floor, floors), (ours, runs)):
                 with measured_on(where / f"{kind.__name__}-{number}") as there:
-                    kept.append(kind.cut_over(made, there, size, lead=2.0, seconds=arguments.seconds))
+                    kept.append(kind.cut_over(made, there, size, lead=2.0, seconds=seconds))
                 say(f"{number + 1}/{arguments.runs} {kind.__name__.split('.')[-1]}: {kept[-1]}")
     result = summary(size, floors, runs)
     print(json.dumps(result) if arguments.json else words(result))
