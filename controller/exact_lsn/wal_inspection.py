@@ -19,8 +19,13 @@ RANGE_BYTES = 16 << 20
 """How far before the other witnesses the reading begins, and how much WAL is read: its answer is held on the copy."""
 
 THERE_SQL = """
--- pg_walinspect came with 15.
-SELECT count(*) > 0 FROM pg_available_extensions WHERE name = 'pg_walinspect'
+-- Is pg_walinspect at hand (it came with 15); is it installed here, or may we install it: asked, so that a refusal does
+-- not stand in the server's log as an error.
+SELECT count(*) > 0,
+       coalesce(bool_or(installed_version IS NOT NULL), false)
+       OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+       OR EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_superuser' AND pg_has_role(oid, 'MEMBER'))
+  FROM pg_available_extensions WHERE name = 'pg_walinspect'
 """
 
 CHECKPOINTS_SQL = """
@@ -43,8 +48,11 @@ def inspect(copy: Server, since: LSN, others: tuple[Witness, ...]) -> list[Witne
     start = max(since, near.back(BEFORE_BYTES))
     with copy.translated(CONTROL_DATABASE):
         db = copy.db(CONTROL_DATABASE)
-        if db.execute(THERE_SQL).fetchone() != (True,):
+        there, may = db.execute(THERE_SQL).fetchone() or (False, False)
+        if not there:
             return [Silence(NAME, "it is not there (PostgreSQL 15 and newer have it)")]
+        if not may:
+            return [Silence(NAME, f"the role {copy.login.user!r} may not create the extension")]
         try:
             with db.transaction(force_rollback=True):
                 db.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")

@@ -135,6 +135,19 @@ def tame(copy: Server) -> None:
         copy.sql(f"ROLLBACK PREPARED '{gid}'", database=database)
 
 
+def live_on(copy: Server) -> None:
+    """What may happen to a copy before the controller comes: 50 transactions of its own, which take the next xids, a
+    vacuum that freezes, a checkpoint, a clean restart, a crash."""
+    copy.sql("CREATE TABLE own (n int)")
+    for n in range(50):
+        copy.sql("INSERT INTO own VALUES (%s)", [n])
+    copy.sql("VACUUM (FREEZE)", database="app")
+    copy.sql("CHECKPOINT")
+    copy.restart("fast")
+    copy.sql("INSERT INTO own VALUES (-1)")
+    copy.restart("immediate")
+
+
 def join(pair: Pair, lsn: str, *, on_copies: bool = False) -> None:
     """Replicate from the source to the copy, starting at `lsn`, and return when what was missing has been applied.
 

@@ -8,8 +8,9 @@ import pytest
 from controller.errors import Failed, Refused
 from controller.exact_lsn import Trust, Witness, find_exact_lsn
 from controller.exact_lsn.proof import find_bracket, flushed
+from controller.lsn import LSN
 from tests.postgres.log_api import LogApi
-from tests.postgres.rig import DATABASES, Pair, prepare, tame
+from tests.postgres.rig import DATABASES, Pair, live_on, prepare, tame
 from tests.postgres.servers import Server
 
 
@@ -114,3 +115,19 @@ def test_a_role_that_may_not_stream_is_told_what_it_needs(quiet: tuple[Server, S
         source.sql("ALTER ROLE master REPLICATION")
     assert "may not read the slot" in failed.value.message
     assert "GRANT rds_replication TO master" in str(failed.value.hint)
+
+
+def test_with_an_idle_source_a_copy_that_lived_on_is_joined_exactly_with_its_log_and_without(
+    quiet: tuple[Server, Server],
+) -> None:
+    """Last in this module, which wants a fresh copy before."""
+    source, copy = quiet
+    end = copy.recovery_end()
+    live_on(copy)
+    with Pair(source, copy, LogApi(copy)).migration() as (m, state):
+        assert str(find_exact_lsn(m, state).value) == end
+    with Pair(source, copy, LogApi(copy, files_there=False)).migration() as (m, state):
+        found = find_exact_lsn(m, state)
+    assert found.proof.last_included < LSN.parse(str(end)) <= found.proof.first_missing
+    assert found.proof.last_included < found.value <= found.proof.first_missing
+    assert "only witness" in found.remarks[0]
