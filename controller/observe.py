@@ -18,7 +18,7 @@ from controller.errors import Problem
 from controller.lsn import LSN
 from controller.migration import Migration
 from controller.names import CONTROL_DATABASE, REPLICATION_ROLE
-from controller.server import Server
+from controller.server import Server, SideName
 
 NEVER_MIGRATED = ("template0", "template1", "rdsadmin", CONTROL_DATABASE)
 """Databases that belong to PostgreSQL, to RDS, or to us."""
@@ -160,8 +160,14 @@ class State:
     @property
     def records(self) -> Records:
         """The records that decide: those of the side that serves (`controller.cutover.epoch`)."""
+        deciding = self.target if self.serving == "target" else self.source
+        return (deciding.records if deciding else None) or {}
+
+    @property
+    def serving(self) -> SideName:
+        """The side that serves, by the records of both."""
         source, target = self.source.records if self.source else None, self.target.records if self.target else None
-        return (target if epoch.serving(source, target) == "target" else source) or {}
+        return epoch.serving(source, target)
 
     @property
     def migrated(self) -> tuple[Database, ...]:

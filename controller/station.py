@@ -1,5 +1,6 @@
 """Where a migration stands, decided from what was observed. Pure."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from controller.migration import Migration
@@ -34,11 +35,20 @@ def station(m: Migration, state: State) -> Station | None:
     return "caught-up" if "caught_up" in records else "replicating"
 
 
-def lag_bytes(m: Migration, source: ServerState | None, oid: int) -> int | None:
-    """WAL between what the target has confirmed and the source's end, for one database; None where unknown."""
-    if source is None or (slot := source.slots.get(m.names.slot(oid))) is None or slot.confirmed_flush_lsn is None:
+def publisher(m: Migration, state: State) -> tuple[ServerState | None, Callable[[int], str]]:
+    """The side that serves, and what the slots are called through which the other one follows it."""
+    if state.serving == "target":
+        return state.target, m.names.back_slot
+    return state.source, m.names.slot
+
+
+def lag_bytes(m: Migration, state: State, oid: int) -> int | None:
+    """WAL between what the following side has confirmed and the serving side's end, for one database; None where
+    unknown, or where nobody follows."""
+    serving, slot_of = publisher(m, state)
+    if serving is None or (slot := serving.slots.get(slot_of(oid))) is None or slot.confirmed_flush_lsn is None:
         return None
-    return max(0, source.current_lsn - slot.confirmed_flush_lsn)
+    return max(0, serving.current_lsn - slot.confirmed_flush_lsn)
 
 
 def document(m: Migration, state: State, step: str | None) -> dict[str, Any]:
@@ -49,7 +59,7 @@ def document(m: Migration, state: State, step: str | None) -> dict[str, Any]:
         "attempt": m.outputs.attempt,
         "station": station(m, state),
         "step": step,
-        "databases": {d.name: {"oid": d.oid, "lag_bytes": lag_bytes(m, state.source, d.oid)} for d in state.migrated},
+        "databases": {d.name: {"oid": d.oid, "lag_bytes": lag_bytes(m, state, d.oid)} for d in state.migrated},
     }
     if "exact_lsn" in records:
         exact = records["exact_lsn"]

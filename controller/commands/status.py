@@ -1,12 +1,15 @@
 """status: the station, the next step, how far behind, how healthy."""
 
 import time
+from datetime import datetime
 from typing import Any
 
+from controller.commands.rollback import window_length
+from controller.cutover import way_back
 from controller.migration import Migration
 from controller.observe import State, observe
 from controller.runner import next_step
-from controller.station import document
+from controller.station import document, lag_bytes, publisher
 
 WATCH_SECONDS = 5.0
 
@@ -27,46 +30,75 @@ def look(m: Migration) -> dict[str, Any]:
     found = document(m, state, following.name if following else None) | health(m, state)
     m.say(f"station {found['station'] or 'not prepared'}; next: {following.summary if following else 'nothing'}")
     if found["lag_bytes"] is not None:
-        m.say(f"{found['lag_bytes']:,} bytes behind, heartbeat {found['lag_seconds']} s old on the target")
+        behind = "heartbeat {} s old on the target" if state.serving == "source" else "{} s behind on the source"
+        m.say(f"{found['lag_bytes']:,} bytes behind, {behind.format(found['lag_seconds'])}")
     for warning in found["warnings"]:
         m.say(warning)
     return found
 
 
 def health(m: Migration, state: State) -> dict[str, Any]:
-    """Lag, slots, and what is wrong. `lag_seconds` is the age of the newest heartbeat that the target has."""
+    """Lag and slots of the direction that runs, what is wrong, and how the way back stands."""
     warnings: list[str] = []
     slots: dict[str, Any] = {}
     if state.source_problem is not None:
         warnings.append(f"{state.source_problem.message} {state.source_problem.detail or ''}")
     behind: list[int] = []
-    if state.source is not None:
-        for database in state.migrated:
-            slot = state.source.slots.get(m.names.slot(database.oid))
-            if slot is None:
-                continue
-            slots[slot.name] = {
-                "active": slot.active,
-                "confirmed_flush_lsn": str(slot.confirmed_flush_lsn),
-                "wal_status": slot.wal_status,
-                "safe_wal_bytes": slot.safe_wal_bytes,
-            }
-            if slot.confirmed_flush_lsn is not None:
-                behind.append(max(0, state.source.current_lsn - slot.confirmed_flush_lsn))
-            if slot.wal_status in ("unreserved", "lost"):
-                warnings.append(f"slot {slot.name} is {slot.wal_status}: the source has dropped WAL that it needs")
-        if "prepared" in state.records and not state.source.logical and "open" not in state.records:
+    serving, slot_of = publisher(m, state)
+    for database in state.migrated if serving is not None else ():
+        assert serving is not None
+        slot = serving.slots.get(slot_of(database.oid))
+        if slot is None:
+            continue
+        slots[slot.name] = {
+            "active": slot.active,
+            "confirmed_flush_lsn": str(slot.confirmed_flush_lsn),
+            "wal_status": slot.wal_status,
+            "safe_wal_bytes": slot.safe_wal_bytes,
+        }
+        if (lag := lag_bytes(m, state, database.oid)) is not None:
+            behind.append(lag)
+        if slot.wal_status in ("unreserved", "lost"):
+            warnings.append(f"slot {slot.name} is {slot.wal_status}: the {state.serving} has dropped WAL that it needs")
+    if state.source is not None and "open" not in state.records:
+        if "prepared" in state.records and not state.source.logical:
             warnings.append("logical replication was switched off on the source since prepare: see preflight")
         for database in state.source.databases:
-            if not database.allow_connections and "open" not in state.records:
+            if not database.allow_connections:
                 warnings.append(f"database {database.name} on the source takes no connections: was a cutover cut off?")
+    back = way_back.look(m, state, _closes(m, state))
+    warnings += [f"rollback would be refused: {words}" for words in back.lossy]
     return {
         "lag_bytes": max(behind) if behind and state.target is not None else None,
-        "lag_seconds": _heartbeat_age(m, state),
+        "lag_seconds": _heartbeat_age(m, state) if state.serving == "source" else _replay_seconds(m, list(slots)),
         "slots": slots,
+        "way_back": back.as_json(),
         "warnings": warnings,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def _closes(m: Migration, state: State) -> datetime | None:
+    """When the rollback window closes; None where there is none."""
+    opened = state.records.get("open")
+    window = m.outputs.rollback_window
+    if state.serving != "target" or not opened or not opened.get("way_back") or window == "none":
+        return None
+    return datetime.fromisoformat(opened["at"]) + window_length(window)
+
+
+def _replay_seconds(m: Migration, slots: list[str]) -> float | None:
+    """How long ago the target committed what the source applied last; 0 where it has applied all, None where nobody
+    follows. The target's own measure: heartbeats beat on the source's side of the cutover only."""
+    if m.target is None or not slots:
+        return None
+    with m.target.translated("postgres"):
+        rows = m.target.db("postgres").execute(
+            "SELECT extract(epoch FROM coalesce(a.replay_lag, interval '0'))::float8 FROM pg_replication_slots s "
+            "JOIN pg_stat_replication a ON a.pid = s.active_pid WHERE s.slot_name = ANY (%s)",
+            [slots],
+        ).fetchall()  # fmt: skip
+    return round(max(seconds for (seconds,) in rows), 1) if len(rows) == len(slots) else None
 
 
 def _heartbeat_age(m: Migration, state: State) -> float | None:

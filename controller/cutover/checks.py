@@ -8,25 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from controller.cutover import fence, lasting, markers
-from controller.cutover.lasting import Named
+from controller.cutover import definitions, fence, large_objects, lasting, markers
 from controller.cutover.way import Way
 from controller.errors import Failed, NotYet, Refused
 from controller.names import CONTROL_DATABASE
 from controller.observe import ServerState, to_migrate
 from controller.server import Server
 from controller.waiting import Clock, Reporter
-
-TABLES_SQL = """
--- Every table that holds rows of its own or partitions them, with its columns.
-SELECT n.nspname::text, c.relname::text, c.relkind::text,
-       (SELECT string_agg(format('%I %s%s', a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated), ', '
-                          ORDER BY a.attname)
-          FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
-   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-"""
 
 RIGHTS_SQL = """
 -- What ending other sessions and reading who they are needs.
@@ -62,8 +50,9 @@ class Finding:
     hint: str
 
 
-def check(way: Way, leaving: ServerState, arriving: ServerState, *, way_back: bool) -> None:
-    """Raise Refused or NotYet, with everything that was found."""
+def check(way: Way, leaving: ServerState, arriving: ServerState, *, way_back: bool) -> large_objects.Counts:
+    """Raise Refused or NotYet, with everything that was found. Returns how much had been written to large objects of
+    the left side just before they were compared."""
     found = [
         *_states(way, leaving, arriving),
         *_prepared(way),
@@ -71,11 +60,13 @@ def check(way: Way, leaving: ServerState, arriving: ServerState, *, way_back: bo
         *_rights(way, way.to),
         *(_leaks(way) if way_back else ()),
     ]
-    # The tables can only be read where the databases are there on both sides.
+    counts: large_objects.Counts = {}
+    # What is in the databases can only be read where they are there on both sides.
     if not found:
-        found += _tables(way)
+        counts = large_objects.written(way.from_, way)
+        found += [*_definitions(way), *_large_objects(way)]
     if not found:
-        return
+        return counts
     gravest = sorted(found, key=lambda f: f.kind != "refused")[0]
     others = [f"{f.message} {f.detail}" for f in found if f is not gravest]
     raise (Refused if gravest.kind == "refused" else NotYet)(
@@ -171,31 +162,35 @@ def _leaks(way: Way) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _tables(way: Way) -> Iterator[Finding]:
-    here = way.in_each(lambda d: _tables_of(way.from_, d))
-    there = way.in_each(lambda d: _tables_of(way.to, d))
-    differ: list[str] = []
-    for database in here:
-        for schema, name in sorted(here[database].keys() | there[database].keys()):
-            one, other = here[database].get((schema, name)), there[database].get((schema, name))
-            if one != other:
-                what = "columns differ" if one and other else f"only on the {(way.from_ if one else way.to).side}"
-                differ.append(f"{database}: {schema}.{name} ({what})")
+def _definitions(way: Way) -> Iterator[Finding]:
+    differ = definitions.differences(way)
     if differ:
         yield Finding(
             "refused",
-            "The tables of both sides differ.",
+            "The tables of both sides differ." if way.name == "cutover" else "The definitions of both sides differ.",
             f"{'; '.join(differ[:20])}{f' and {len(differ) - 20} more' if len(differ) > 20 else ''}. Definitions are "
             "not replicated, and rows of a table that is only on one side are skipped in silence.",
             "Where no row was written to it yet: make the same change on both sides. Otherwise abandon, set attempt "
-            "one higher, and begin again; and change no schema until the cutover is done.",
+            "one higher, and begin again; and change no schema until the cutover is done."
+            if way.name == "cutover"
+            else f"Make the same change on the {way.to.side} where no row was written to it yet; otherwise there is no "
+            "way back without loss.",
         )
 
 
-def _tables_of(server: Server, database: Named) -> dict[tuple[str, str], tuple[str, str | None]]:
-    with server.translated(database.name):
-        rows = server.db(database.name).execute(TABLES_SQL).fetchall()
-    return {(schema, name): (kind, columns) for schema, name, kind, columns in rows}
+def _large_objects(way: Way) -> Iterator[Finding]:
+    differ = large_objects.differences(way)
+    if differ:
+        yield Finding(
+            "refused",
+            "The large objects of both sides differ, or cannot be compared.",
+            f"{'; '.join(differ)}. Large objects are not replicated: what was written to them since the snapshot is on "
+            f"the {way.from_.side} only.",
+            f"To compare their contents, {way.from_.login.user} must be a member of their owners. Where they changed: "
+            "move them into bytea columns, or stop what writes them, then begin again with a new attempt."
+            if way.name == "cutover"
+            else f"Copy what changed to the {way.to.side} by hand (lo_export, lo_import), then run the command again.",
+        )
 
 
 def rehearse(way: Way, arriving: ServerState, *, max_pause: float, clock: Clock) -> dict[str, float]:

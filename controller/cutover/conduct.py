@@ -2,10 +2,11 @@
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from controller import control
-from controller.cutover import checks, epoch, finish, logins, reverse, sequences, watchdog
+from controller.cutover import checks, epoch, finish, large_objects, logins, reverse, sequences, views, watchdog
 from controller.cutover.move import Moved, Observer, Prepared, follow_again, move
 from controller.cutover.opening import Opening, Unknown
 from controller.cutover.way import Way
@@ -22,7 +23,7 @@ def conduct(m: Migration, way: Way, *, way_back: bool, observer: Observer) -> di
     state = observe(m)
     leaving, arriving = (state.source, state.target) if way.name == "cutover" else (state.target, state.source)
     assert leaving is not None and arriving is not None, "both sides were observed"
-    checks.check(way, leaving, arriving, way_back=way_back)
+    counts = checks.check(way, leaving, arriving, way_back=way_back)
     watchdog.install(way.from_)
     watchdog.install(way.to)
     way.warm_up()
@@ -39,8 +40,10 @@ def conduct(m: Migration, way: Way, *, way_back: bool, observer: Observer) -> di
         return _predict(m, way, switches, rehearsed)
     with contextlib.ExitStack() as tidy:
         tidy.callback(way.cool_down)
+        refreshed = views.refresh(way, m.reporter)
         finish.carry(way)
-        sequences.copy(way, planned)
+        control.record(way.to, large_objects.RECORD, large_objects.written(way.to, way))
+        sequences.put(way, planned, sequences.read(way, planned))
         # What stands in the way of nothing is best effort: the next run makes it anew, or finds it with `recover`.
         control.record(way.from_, MOVING, {"way": way.name, "by": control.who()})
         tidy.callback(_if_possible, lambda: control.forget(way.from_, MOVING))
@@ -50,19 +53,32 @@ def conduct(m: Migration, way: Way, *, way_back: bool, observer: Observer) -> di
             reverse.prepare(way, reporter=m.reporter, clock=m.clock)
         opening = Opening(way, epoch.following(*_records(state)))
         tidy.callback(opening.close)
-        prepared = Prepared(planned, opening, switches, way_back)
+        prepared = Prepared(planned, counts, opening, switches, way_back)
         with guarding(switches, m.options.max_pause):
             way.limit(m.options.max_pause)
             m.say(f"the pause begins; the {way.from_.side} serves again in {m.options.max_pause:g} s if anything fails")
-            moved = _move(m, way, prepared, observer, tidy)
+            moved = _move(m, way, prepared, refreshed, observer, tidy)
     m.say(f"the {way.to.side} is open; writers waited {moved.record['pause_ms']:.0f} ms")
+    for view in moved.stale_views:
+        m.say(f"to be refreshed on the {way.to.side}, its tables changed meanwhile: the materialized view {view}")
     return finish.complete(way, switches, moved=moved, reporter=m.reporter, clock=m.clock)
 
 
-def _move(m: Migration, way: Way, prepared: Prepared, observer: Observer, tidy: contextlib.ExitStack) -> Moved:
+def _move(
+    m: Migration,
+    way: Way,
+    prepared: Prepared,
+    refreshed: views.Refreshed,
+    observer: Observer,
+    tidy: contextlib.ExitStack,
+) -> Moved:
     """The move; once the other side is open, or may be, nothing that was made for it is taken away."""
     try:
-        return move(way, prepared, max_pause=m.options.max_pause, reporter=m.reporter, clock=m.clock, observer=observer)
+        moved = move(
+            way, prepared, max_pause=m.options.max_pause, reporter=m.reporter, clock=m.clock, observer=observer
+        )
+        # Over the connections that are still there: for new ones the left side is closed.
+        return replace(moved, stale_views=views.stale(way, refreshed))
     except KeyboardInterrupt:
         if not prepared.opening.opened:
             raise

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from controller import control
-from controller.cutover import epoch, fence, lasting, reverse
+from controller.cutover import epoch, fence, large_objects, lasting, reverse
 from controller.cutover.move import Moved, turn
 from controller.cutover.opening import OUTDATED
 from controller.cutover.way import Way
@@ -15,7 +15,7 @@ from controller.names import CONTROL_DATABASE
 from controller.switches import Settles, Switch
 from controller.waiting import Clock, Reporter
 
-NOT_CARRIED = frozenset({epoch.OPEN, lasting.RECORD, "moving", *OUTDATED})
+NOT_CARRIED = frozenset({epoch.OPEN, lasting.RECORD, large_objects.RECORD, "moving", *OUTDATED})
 """Records that say something about the side they are on."""
 
 CARRY_JOURNAL_SQL = """
@@ -123,5 +123,9 @@ def _document(way: Way, opened: dict[str, Any], moved: Moved | None) -> dict[str
         "way_back": bool(opened.get("way_back")),
     }
     if moved is not None:
-        document |= {"steps_ms": moved.record["steps_ms"], "pause_ms": moved.record["pause_ms"]}
+        document |= {
+            "steps_ms": moved.record["steps_ms"],
+            "pause_ms": moved.record["pause_ms"],
+            "stale_views": list(moved.stale_views),
+        }
     return document

@@ -2,16 +2,17 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from controller import subscriptions
-from controller.cutover import fence, markers, reverse, sequences, watchdog
+from controller.cutover import fence, large_objects, markers, reverse, sequences, watchdog
 from controller.cutover.opening import Opening, Unknown
 from controller.cutover.undo import Undo, uninterrupted
 from controller.cutover.way import Way
-from controller.errors import Problem
+from controller.errors import Problem, Refused
 from controller.names import CONTROL_DATABASE
 from controller.switches import Switch
 from controller.waiting import Clock, Reporter
@@ -59,6 +60,7 @@ class Prepared:
     """What was made before the pause, so that it costs nothing in it."""
 
     sequences: sequences.Plan
+    large_objects: large_objects.Counts
     opening: Opening
     switches: Sequence[Switch]
     way_back: bool
@@ -70,6 +72,7 @@ class Moved:
 
     record: dict[str, Any]
     switch_problems: list[Problem]
+    stale_views: tuple[str, ...] = ()
 
 
 def move(
@@ -113,11 +116,14 @@ def move(
         with watch.verb("mark"):
             ends = markers.commit(way)
 
-        with watch.verb("drain"):
+        with watch.verb("drain"), ThreadPoolExecutor(1, thread_name_prefix="read") as meanwhile:
+            # Nobody changes the left side any more, so what must be read there is read while the changes travel.
+            reading = meanwhile.submit(read_the_rest, way, prepared)
             markers.drain(way, ends, seconds=last_moment - clock.monotonic(), clock=clock)
+            values = reading.result()
 
         with watch.verb("sequences"):
-            sequences.copy(way, prepared.sequences)
+            sequences.put(way, prepared.sequences, values)
 
         with watch.verb("detach"):
             undo.then("let the changes follow again", lambda: follow_again(way))
@@ -152,6 +158,19 @@ def move(
     with watch.verb("switch"):
         problems = [p for s in prepared.switches if (p := turn(s, clock)) is not None]
     return Moved(record | {"pause_ms": watch.pause_ms(), "steps_ms": watch.steps_ms}, problems)
+
+
+def read_the_rest(way: Way, prepared: Prepared) -> sequences.Values:
+    """What replication does not carry: the sequences' last state, and that no large object was written since the
+    comparison. Raises Refused."""
+    written = large_objects.changed(way.from_, way, prepared.large_objects)
+    if written:
+        raise Refused(
+            f"A large object was written on the {way.from_.side} just now, in {', '.join(written)}.",
+            detail="Large objects are not replicated.",
+            hint="Stop what writes them, then run the command again: it compares them anew.",
+        )
+    return sequences.read(way, prepared.sequences)
 
 
 def turn(switch: Switch, clock: Clock) -> Problem | None:

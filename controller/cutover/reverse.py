@@ -6,6 +6,7 @@ arriving side, made durable by a synchronous commit, and everything before that 
 """
 
 from controller import replication_role, subscriptions
+from controller.cutover import foreign
 from controller.cutover.way import Way, synchronous_lsn
 from controller.errors import Refused
 from controller.lsn import LSN
@@ -19,6 +20,8 @@ SLOT_SECONDS = 60.0
 def prepare(way: Way, *, reporter: Reporter, clock: Clock) -> None:
     """Make slots on `to` and disabled subscriptions on `from_`, anew. Before the pause."""
     drop(way, reporter=reporter, clock=clock)
+    # What lets the way back run after OPEN may let these run as well.
+    foreign.silence(way, reporter)
     for database in way.databases:
         with way.to.translated(database.name):
             connection = way.to.db(database.name)
@@ -50,6 +53,7 @@ def prepare(way: Way, *, reporter: Reporter, clock: Clock) -> None:
 
 def advance(way: Way) -> LSN:
     """Set every reverse origin to the end of `to`'s WAL. After the drain, with the forward workers gone."""
+    foreign.refuse_enabled(way)
     with way.to.translated(CONTROL_DATABASE):
         end = synchronous_lsn(way.to.db())
     way.in_each(lambda d: subscriptions.advance_origin(way.from_, d.name, way.back(d.oid), end))
@@ -63,7 +67,9 @@ def enable(way: Way) -> None:
 
 
 def drop(way: Way, *, reporter: Reporter, clock: Clock) -> None:
-    """Take down the way back, where there is one: subscriptions on `from_`, slots on `to`."""
+    """Take down the way back, where there is one: subscriptions on `from_`, slots on `to`. Those of others, which
+    were disabled for it, run again."""
+    foreign.let_go(way)
     for database in way.databases:
         subscriptions.drop(way.from_, database.name, way.back(database.oid))
     for database in way.databases:
@@ -76,3 +82,4 @@ def drop_forward(way: Way, *, reporter: Reporter, clock: Clock) -> None:
         subscriptions.drop(way.to, database.name, way.forward(database.oid))
     for database in way.databases:
         subscriptions.drop_slot(way.from_, way.forward(database.oid), reporter=reporter, clock=clock)
+    foreign.leave_behind(way, reporter)

@@ -6,7 +6,7 @@ where only those that moved in between are set: one round trip to read, one to s
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,15 +111,21 @@ def plan(way: Way) -> Plan:
     return Plan(pairs, way.in_each(lambda d: _read(way.to, d.name, list(pairs[d.name].values()))))
 
 
-def copy(way: Way, planned: Plan) -> int:
-    """Bring every sequence of `to` to the state that it has on `from_`; returns how many had to be set.
-
-    Raises Refused where a sequence appeared or went since `plan`."""
-    return sum(way.in_each(lambda d: _copy(way, d.name, planned)).values())
+Values = Mapping[str, Mapping[int, Value]]
+"""For each database: oid on the leaving side → its state there."""
 
 
-def _copy(way: Way, database: str, planned: Plan) -> int:
-    pairs, known = planned.pairs[database], planned.known[database]
+def read(way: Way, planned: Plan) -> Values:
+    """The state of every sequence on `from_`. Raises Refused where a sequence appeared or went since `plan`."""
+    return way.in_each(lambda d: _read_planned(way, d.name, planned.pairs[d.name]))
+
+
+def put(way: Way, planned: Plan, values: Values) -> int:
+    """Bring every sequence of `to` to that state; returns how many had to be set."""
+    return sum(way.in_each(lambda d: _put(way, d.name, planned, values[d.name])).values())
+
+
+def _read_planned(way: Way, database: str, pairs: Mapping[int, int]) -> dict[int, Value]:
     (present, *read) = _in_one_trip(way.from_, database, [sql.SQL(OIDS_SQL), *_reading(way.from_, database, pairs)])
     if {oid for (oid,) in present} != pairs.keys():
         raise Refused(
@@ -127,7 +133,11 @@ def _copy(way: Way, database: str, planned: Plan) -> int:
             detail="Definitions are not replicated.",
             hint="Make it on the other side as well, stop changing the schema, and run the command again.",
         )
-    values = _values(read)
+    return _values(read)
+
+
+def _put(way: Way, database: str, planned: Plan, values: Mapping[int, Value]) -> int:
+    pairs, known = planned.pairs[database], planned.known[database]
     moved = {pairs[oid]: value for oid, value in values.items() if known.get(pairs[oid]) != value}
     setting = [
         sql.SQL(SET_SQL).format(

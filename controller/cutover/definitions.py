@@ -1,0 +1,104 @@
+"""Definitions are not replicated: where those of both sides differ, changes are lost or the apply stops.
+
+On the way there, tables, their columns and enum labels must be equal: rows of a table that one side lacks are skipped
+in silence, the rest stops the apply. On the way back every definition counts that applications rely on, because what
+was made on the target since the cutover would be left behind. Plain indexes do not: they lose nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from controller.cutover.lasting import Named
+from controller.cutover.way import Way
+from controller.server import Server
+
+TABLES_SQL = """
+-- Every table that holds rows of its own or partitions them, with its columns; and every enum with its labels.
+SELECT 'table' AS kind, format('%s.%s', n.nspname, c.relname) AS name,
+       c.relkind::text || coalesce((SELECT string_agg(format('%I %s%s', a.attname, format_type(a.atttypid, a.atttypmod),
+                                                       a.attgenerated), ', ' ORDER BY a.attname)
+          FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '') AS definition
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+UNION ALL
+SELECT 'enum', format('%s.%s', n.nspname, t.typname), string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder)
+  FROM pg_enum e JOIN pg_type t ON t.oid = e.enumtypid JOIN pg_namespace n ON n.oid = t.typnamespace
+ GROUP BY n.nspname, t.typname
+"""
+
+OTHERS_SQL = """
+-- The other definitions that applications rely on. Nothing of PostgreSQL's, of ours, or that belongs to an extension
+-- (whose version stands for it).
+WITH own AS (
+    SELECT oid, nspname FROM pg_namespace
+     WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'encryptdb') AND nspname !~ '^pg_(toast|temp)'
+)
+SELECT 'schema' AS kind, nspname::text AS name, '' AS definition FROM own
+UNION ALL
+SELECT CASE c.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, format('%s.%s', own.nspname, c.relname),
+       md5(pg_get_viewdef(c.oid))
+  FROM pg_class c JOIN own ON own.oid = c.relnamespace
+ WHERE c.relkind IN ('v', 'm') AND NOT EXISTS (SELECT FROM pg_depend d
+       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+UNION ALL
+SELECT 'function', format('%s.%s(%s)', own.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
+       md5(concat_ws('|', p.prokind, p.prosrc, p.probin, p.provolatile, p.prosecdef))
+  FROM pg_proc p JOIN own ON own.oid = p.pronamespace
+ WHERE NOT EXISTS (SELECT FROM pg_depend d
+       WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+UNION ALL
+SELECT 'constraint', format('%s on %s.%s', k.conname, own.nspname, c.relname), pg_get_constraintdef(k.oid)
+  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN own ON own.oid = c.relnamespace
+UNION ALL
+SELECT 'column default', format('%s.%s.%s', own.nspname, c.relname, a.attname), pg_get_expr(d.adbin, d.adrelid)
+  FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid JOIN own ON own.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+UNION ALL
+SELECT 'trigger', format('%s on %s.%s', t.tgname, own.nspname, c.relname), pg_get_triggerdef(t.oid) || t.tgenabled::text
+  FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN own ON own.oid = c.relnamespace WHERE NOT t.tgisinternal
+UNION ALL
+SELECT 'domain', format('%s.%s', own.nspname, t.typname), format_type(t.typbasetype, t.typtypmod)
+  FROM pg_type t JOIN own ON own.oid = t.typnamespace WHERE t.typtype = 'd'
+UNION ALL
+SELECT 'extension', extname::text, extversion FROM pg_extension
+"""
+
+Definitions = Mapping[tuple[str, str], str | None]
+"""(kind, name) → the definition, or a digest of it."""
+
+
+def differences(way: Way) -> list[str]:
+    """What differs, `DATABASE: NAME (how)` each, in the order of databases and names. Needs both sides' databases."""
+    everything = way.name == "rollback"
+    here = way.in_each(lambda d: _read(way.from_, d, everything))
+    there = way.in_each(lambda d: _read(way.to, d, everything))
+    return [
+        f"{d.name}: {words}"
+        for d in way.databases
+        for words in compare(here[d.name], there[d.name], way.from_.side, way.to.side)
+    ]
+
+
+def compare(here: Definitions, there: Definitions, side: str, other_side: str) -> Iterator[str]:
+    """In words, what differs between the definitions of two sides. Pure."""
+    for kind, name in sorted(here.keys() | there.keys()):
+        one, other = here.get((kind, name)), there.get((kind, name))
+        if one != other or ((kind, name) in here) != ((kind, name) in there):
+            shown = name if kind == "table" else f"{kind} {name}"
+            if (kind, name) not in there:
+                yield f"{shown} (only on the {side})"
+            elif (kind, name) not in here:
+                yield f"{shown} (only on the {other_side})"
+            else:
+                yield f"{shown} ({'columns differ' if kind == 'table' else 'differs'})"
+
+
+def _read(server: Server, database: Named, everything: bool) -> dict[tuple[str, str], str | None]:
+    queries = (TABLES_SQL, OTHERS_SQL) if everything else (TABLES_SQL,)
+    with server.translated(database.name):
+        connection = server.db(database.name)
+        return {
+            (kind, name): definition
+            for query in queries
+            for kind, name, definition in connection.execute(query.encode()).fetchall()
+        }
