@@ -1,0 +1,84 @@
+"""Subscriptions that the left side has of its own, to servers that are none of ours.
+
+The fence of the pause keeps their workers out, the lasting fence may not: an apply worker enters as its subscription's
+owner, and where that is the controller's role (on RDS below 16 it is the master) or a superuser, it would go on writing
+on the side that nobody reads any more. So they are disabled before the pause, recorded first, and enabled again
+wherever the move does not come to its end. What they would have applied waits in their publishers' slots.
+"""
+
+import psycopg
+from psycopg import sql
+
+from controller import control
+from controller.cutover.way import Way
+from controller.errors import Refused
+from controller.names import CONTROL_DATABASE
+from controller.waiting import Reporter
+
+RECORD = "silenced"
+"""Key of the record on the left side: database name → names of the subscriptions that were disabled."""
+
+ENABLED_SQL = """
+-- Enabled subscriptions in these databases. Ours on the left side are disabled until the move is done.
+SELECT d.datname::text, s.subname::text FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+ WHERE s.subdbid = ANY (%s) AND s.subenabled ORDER BY 1, 2
+"""
+
+
+def enabled(way: Way) -> list[tuple[str, str]]:
+    """(database, name) of those that would run."""
+    with way.from_.translated(CONTROL_DATABASE):
+        return [(d, s) for d, s in way.from_.db().execute(ENABLED_SQL, [[d.oid for d in way.databases]]).fetchall()]
+
+
+def silence(way: Way, reporter: Reporter) -> None:
+    """Record and disable them. Raises Refused, which names it, where one is not ours to disable."""
+    found = enabled(way)
+    if not found:
+        return
+    control.record(way.from_, RECORD, {d: [s for e, s in found if e == d] for d, _ in found})
+    for database, name in found:
+        reporter.say(f"disabling the subscription {name} in {database!r}: it will not follow to the {way.to.side}")
+        try:
+            way.from_.db(database).execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(name)))
+        except psycopg.errors.InsufficientPrivilege:
+            raise Refused(
+                f"Database {database!r} on the {way.from_.side} has a subscription of its own, {name!r}.",
+                detail="It would go on writing there when applications have left, and it is not ours to disable.",
+                hint=f"ALTER SUBSCRIPTION {name} DISABLE; as its owner, then run the command again.",
+            ) from None
+
+
+def let_go(way: Way) -> None:
+    """Enable again what `silence` recorded. Safe to repeat, and where nothing was recorded."""
+    for database, names in ((control.records(way.from_) or {}).get(RECORD) or {}).items():
+        with way.from_.translated(database):
+            connection = way.from_.db(database)
+            for name in names:
+                row = connection.execute("SELECT FROM pg_subscription WHERE subname = %s", [name]).fetchone()
+                if row is not None:
+                    connection.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
+    control.forget(way.from_, RECORD)
+
+
+def refuse_enabled(way: Way) -> None:
+    """Inside the pause: raise Refused where somebody enabled or made one since."""
+    found = enabled(way)
+    if found:
+        raise Refused(
+            f"A subscription was enabled on the {way.from_.side} just now.",
+            detail="; ".join(f"{name} in {database}" for database, name in found)
+            + ". It would go on writing there when applications have left.",
+            hint="Disable it, then run the command again.",
+        )
+
+
+def leave_behind(way: Way, reporter: Reporter) -> None:
+    """The move is done: tell which subscriptions stay disabled, in the journal of the side that serves as well."""
+    silenced = (control.records(way.from_) or {}).get(RECORD)
+    if silenced:
+        control.note(way.to, "subscriptions left disabled", side=way.from_.side, subscriptions=silenced)
+        for database, names in silenced.items():
+            reporter.say(f"left disabled on the {way.from_.side}, to be made on the {way.to.side}: "
+                         f"{', '.join(names)} in {database!r}")  # fmt: skip
+    control.forget(way.from_, RECORD)
