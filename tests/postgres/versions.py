@@ -35,9 +35,9 @@ def programs(major: int, room: Path) -> Path:
     system = servers.SYSTEM / str(major) / "bin"
     if (system / "initdb").is_file():
         return system
-    kept = fetch(major)
     into = room / f"postgresql-{major}"
-    shutil.copytree(kept, into, symlinks=True)
+    if not into.is_dir():
+        shutil.copytree(fetch(major), into, symlinks=True)
     return into / "bin"
 
 
