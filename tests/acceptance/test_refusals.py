@@ -28,6 +28,14 @@ def serves(world: World) -> None:
             connection.execute("INSERT INTO ledger (writer, n) VALUES (50, 1)")
 
 
+def served(world: World) -> bool:
+    try:
+        serves(world)
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 def told(ended: Ended, status: int) -> str:
     """The command ended with this status, and said what happened, what it means and what to do."""
     assert ended.status == status, ended.told
@@ -169,6 +177,9 @@ def test_ctrl_c_in_each_command(world: World) -> None:
         ended = world.end(process, seconds=30)
         assert ended.status == 130, f"{command}: {ended.status} {ended.told}"
         assert ended.document["error"]["hint"]
+        if command == "prepare":
+            # The reboot that was allowed goes on without us.
+            wait(lambda: served(world))
         serves(world)
 
     assert world.up(source=world.source["identifier"], phase="prepare").status == 0
