@@ -1,64 +1,17 @@
-"""The fence against clients that do not want to leave: nothing is committed on the source after its end markers."""
+"""The fence: who is in the way is seen and named. What it holds against is in test_adversaries."""
 
 import threading
-from collections.abc import Callable
 
 import psycopg
 import pytest
 
 from controller.commands import cutover
 from controller.cutover import fence
-from controller.cutover.move import Moment
 from controller.errors import Refused
 from controller.migration import Migration
 from controller.observe import observe
 from controller.waiting import SystemClock
 from tests.cutover.rig import World
-from tests.cutover.writers import Writers, lost_and_repeated
-
-AFTER_MARKER_SQL = """
--- Rows of these writers that were committed on this server later than its last end marker.
-SELECT who, n FROM ledger
- WHERE who LIKE 'w%%' AND pg_xact_commit_timestamp(xmin)
-     > (SELECT pg_xact_commit_timestamp(xmin) FROM encryptdb.heartbeat)
-"""
-
-
-def test_no_client_of_any_kind_commits_after_the_end_markers(fresh: Callable[[], World]) -> None:
-    world = fresh()
-    rogues = [
-        Writers(world.source, 2),
-        Writers(world.source, 1, user="app_owner", begin="BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE"),
-        Writers(world.source, 1, user="postgres"),
-        # Past the connection check, and not yet in pg_stat_activity, for that long.
-        Writers(world.source, 1, user="app_owner", options="-c post_auth_delay=1"),
-    ]
-    world.source.sql("GRANT ALL ON ALL TABLES IN SCHEMA public TO app_owner", database="app")
-    for rogue in rogues[:3]:
-        rogue.__enter__()
-    for thread in rogues[3]._threads:
-        # It writes once a second only: it is not waited for.
-        thread.start()
-    if world.source.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'master'") == [(False,)]:
-        # One that cannot be ended aborts, which another test shows.
-        rogues.pop(2).stop()
-
-    def end_superusers(verb: str, moment: Moment) -> None:
-        # The pause keeps them out, the lasting fence does not: on RDS only AWS has any.
-        if (verb, moment) == ("open", "end"):
-            for rogue in rogues:
-                if rogue.user == "postgres":
-                    rogue.stop()
-
-    with world.migration(max_pause=30) as m:
-        cutover.run(m, end_superusers)
-    for rogue in rogues:
-        rogue.stop()
-    assert world.source.sql(AFTER_MARKER_SQL, database="app") == []
-    for rogue in rogues:
-        assert rogue.errors, "it was thrown out at least once"
-        assert lost_and_repeated(world.rows(world.target), rogue) == ([], [])
-    assert world.rows(world.target) == world.rows(world.source)
 
 
 def test_a_session_that_may_not_be_ended_is_named_and_aborts(world: World) -> None:

@@ -15,9 +15,12 @@ class Writers:
     back at once when they are thrown out. Used as a context manager."""
 
     def __init__(self, server: Server, count: int = 3, *, database: str = "app", begin: str = "BEGIN READ WRITE",
-                 user: str = "app", options: str = "", port: int | None = None) -> None:  # fmt: skip
+                 user: str = "app", options: str = "", port: int | None = None,
+                 reconnecting: bool = False) -> None:  # fmt: skip
         self.server, self.database, self.begin, self.user = server, database, begin, user
         self.options, self.port = options, port or server.port
+        self.reconnecting = reconnecting
+        """A new connection for each transaction."""
         self.acknowledged: set[tuple[str, int]] = set()
         self.uncertain: set[tuple[str, int]] = set()
         """Those whose COMMIT was cut off: they may be there or not."""
@@ -27,9 +30,13 @@ class Writers:
         self._stamp = time.monotonic_ns()
         self._threads = [threading.Thread(target=self._write, args=(f"w{self._stamp}-{i}",)) for i in range(count)]
 
-    def __enter__(self) -> "Writers":
+    def start(self) -> None:
+        """Begin, without waiting until all of them write."""
         for thread in self._threads:
             thread.start()
+
+    def __enter__(self) -> "Writers":
+        self.start()
         wait_for(lambda: len(self.acknowledged) > 5 * len(self._threads) or self._end.is_set(), "writers to write")
         return self
 
@@ -60,6 +67,8 @@ class Writers:
                 db.execute("COMMIT")
                 self.acknowledged.add((who, n))
                 self.longest_wait = max(self.longest_wait, time.monotonic() - began)
+                if self.reconnecting:
+                    db.close()
                 time.sleep(0.003)
             except psycopg.Error as error:
                 if committing:
