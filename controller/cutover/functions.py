@@ -95,6 +95,10 @@ BEGIN
         END IF;
         PERFORM pg_sleep(0.001);
     END LOOP;
+    IF EXISTS (SELECT FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()
+                  AND state = 'active' AND query LIKE 'SELECT encryptdb.watch(%') THEN
+        RETURN 'another watchdog, of a run that was killed, may take it down at any moment';
+    END IF;
     SELECT string_agg(d.datname, ', ' ORDER BY d.oid) INTO open_
       FROM pg_database d WHERE d.oid = ANY (databases)
        AND (d.datallowconn OR NOT EXISTS (SELECT FROM encryptdb.fence f WHERE f.database = d.oid));

@@ -17,7 +17,7 @@ from controller.cutover.lasting import Named
 from controller.errors import Failed, Refused
 from controller.names import CONTROL_DATABASE
 from controller.server import Db, Server
-from controller.waiting import Clock, Reporter, wait_until
+from controller.waiting import Clock, Reporter, SystemClock, wait_until
 
 OUTLIVE_SQL = """
 -- Nothing but its own end, or ours, may end the watchdog. Each setting where this version has it.
@@ -31,7 +31,7 @@ SELECT d.datname::text FROM encryptdb.fence f JOIN pg_database d ON d.oid = f.da
 """
 
 ORPHANS_SQL = """
--- End watchdogs whose controller is gone.
+-- End watchdogs whose controller is gone: one that slept on would take down the next run's fence. None found: gone.
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
  WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'SELECT encryptdb.watch(%'
 """
@@ -121,15 +121,25 @@ def left_over(server: Server) -> list[str]:
 
 
 def restore_leftover(server: Server, why: str = "an earlier run was cut off") -> list[str]:
-    """Take down a fence that was left, end its watchdog, and return the databases. Only for a side that serves."""
+    """Take down a fence that was left, end every watchdog, and return the databases. Only for a side that serves, and
+    by whoever holds the lock. Raises Refused where it stays, Failed where a watchdog does not end."""
     found = left_over(server)
     if found:
         with server.translated(CONTROL_DATABASE):
             server.db().execute("SELECT encryptdb.fence_down(%s, %s)", [control.who(), why])
-            server.db().execute(ORPHANS_SQL)
     still = left_over(server)
     if still:
         raise Refused(f"The {server.side} is still fenced: {', '.join(still)}.", hint="Run the command again.")
+    if control.exists(server):
+        with server.translated(CONTROL_DATABASE):
+            wait_until(
+                lambda: None if server.db().execute(ORPHANS_SQL).fetchall() else True,
+                what="the watchdog of an earlier run to end",
+                seconds=5,
+                every=0.01,
+                reporter=Reporter(quiet=True),
+                clock=SystemClock(),
+            )
     return found
 
 
