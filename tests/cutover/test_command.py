@@ -4,14 +4,17 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller.aws import Aws
+from controller.commands import cutover
 from controller.errors import Failed, Problem, Usage
 from controller.switches import Endpoint, build, guard
+from tests.cutover.rig import DATABASES, World
 
 OLD, NEW = Endpoint("10.0.0.1", 5432, "orders"), Endpoint("10.0.0.2", 5433, "orders-encrypted-1")
 
@@ -112,6 +115,32 @@ def test_the_guard_tells_it_to_resume_when_the_controller_is_killed(heard: Path)
         assert time.monotonic() < deadline, "the guard did not tell it to resume"
         time.sleep(0.05)
     assert [t["document"]["event"] for t in told(heard)] == ["resume"]
+
+
+def test_a_cutover_whose_clients_cannot_be_held_breaks_off_and_lets_them_go(world: World, heard: Path) -> None:
+    code = PROGRAM.format(log=str(heard)) + "sys.exit(document['event'] == 'pause' and 'they cannot be held')"
+    world.switches = ({"kind": "command", "argv": [sys.executable, "-c", code]},)
+    try:
+        with world.migration() as m, pytest.raises(Failed, match="failed for 'pause'") as failure:
+            cutover.run(m)
+    finally:
+        world.switches = ()
+    assert "they cannot be held The source serves again" in (failure.value.detail or "")
+    assert [t["document"]["event"] for t in told(heard)] == ["probe", "pause", "resume"]
+    assert world.writable(world.source)
+
+
+def test_a_cutover_tells_it_everything_in_its_order(fresh: Callable[[], World], heard: Path) -> None:
+    world = fresh()
+    argv = [sys.executable, "-c", PROGRAM.format(log=str(heard))]
+    world.switches = ({"kind": "command", "argv": argv},)
+    with world.migration() as m:
+        assert cutover.run(m)["serving"] == "target"
+    assert [t["document"]["event"] for t in told(heard)] == ["probe", "pause", "apply", "check", "resume"]
+    first = told(heard)[0]["document"]
+    assert (first["from"]["port"], first["to"]["port"]) == (world.source.port, world.target.port)
+    assert (first["from"]["identifier"], first["to"]["identifier"]) == ("orders", "copy")
+    assert first["databases"] == list(DATABASES)
 
 
 @pytest.mark.parametrize(
