@@ -44,12 +44,11 @@ def conduct(m: Migration, way: Way, *, way_back: bool, observer: Observer) -> di
         finish.carry(way)
         control.record(way.to, large_objects.RECORD, large_objects.written(way.to, way))
         sequences.put(way, planned, sequences.read(way, planned))
-        # What stands in the way of nothing is best effort: the next run makes it anew, or finds it with `recover`.
         control.record(way.from_, MOVING, {"way": way.name, "by": control.who()})
-        tidy.callback(_if_possible, lambda: control.forget(way.from_, MOVING))
+        # Best effort: what a side that is out of reach now keeps of it, the next run finds by the record.
+        tidy.callback(_if_possible, lambda: _take_away(m, way))
         if way_back:
             m.say("making the way back")
-            tidy.callback(_if_possible, lambda: reverse.drop(way, reporter=m.reporter, clock=m.clock))
             reverse.prepare(way, reporter=m.reporter, clock=m.clock)
         opening = Opening(way, epoch.following(*_records(state)))
         tidy.callback(opening.close)
@@ -113,9 +112,14 @@ def recover(m: Migration, way: Way) -> None:
         m.say(f"an earlier run was cut off: took its fence down from {', '.join(left)}")
     if MOVING in (control.records(way.from_) or {}):
         m.say("an earlier run was cut off: letting the changes follow again")
-        follow_again(way)
-        reverse.drop(way, reporter=m.reporter, clock=m.clock)
-        control.forget(way.from_, MOVING)
+        _take_away(m, way)
+
+
+def _take_away(m: Migration, way: Way) -> None:
+    """Let the changes follow again, and take away what was made for the move: wholly, or the record stays."""
+    follow_again(way)
+    reverse.drop(way, reporter=m.reporter, clock=m.clock)
+    control.forget(way.from_, MOVING)
 
 
 def make_switches(m: Migration, way: Way) -> list[Switch]:

@@ -47,6 +47,8 @@ def silence(way: Way, reporter: Reporter) -> None:
                 detail="It would go on writing there when applications have left, and it is not ours to disable.",
                 hint=f"ALTER SUBSCRIPTION {name} DISABLE; as its owner, then run the command again.",
             ) from None
+        except psycopg.Error as error:
+            raise way.from_.explain(error, database) from None
 
 
 def let_go(way: Way) -> None:
