@@ -237,14 +237,14 @@ def migration(
     )
 
 
-def controller_process(world: World, script: str) -> "subprocess.Popen[str]":
+def controller_process(world: World, script: str, max_pause: float = 2.0) -> "subprocess.Popen[str]":
     """Run a piece of Python with `world` rebuilt in it, in a process of its own that can be killed."""
     head = (
         "import os, signal\n"
         "from tests.cutover.rig import migration\n"
         "from controller.commands import cutover\n"
         f"m = migration({world.source.port}, {world.target.port}, {tuple(world.switches)!r}, "
-        f"{world.rollback_window!r}, [], max_pause=2.0)\n"
+        f"{world.rollback_window!r}, [], max_pause={max_pause})\n"
     )
     return subprocess.Popen(
         [sys.executable, "-c", head + script],
