@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-lsn check bench clean
+.PHONY: help setup demo test test-lsn test-cutover check bench clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,10 @@ test-lsn: setup ## 312 random cuts of WAL on PostgreSQL 13 to 18, about half an 
 	@$(PY) -m tests.postgres.versions
 	@$(if $(RUNS),ENCRYPTDB_RUNS=$(RUNS)) $(if $(SEED),ENCRYPTDB_SEED=$(SEED)) \
 		$(PY) -m pytest -o timeout=300 tests/postgres/lsn_everywhere.py
+
+test-cutover: setup ## every fault at every verb of the move, and 500,000 transactions back again, about half an hour
+	@$(PY) -m pytest tests/cutover/aborts_everywhere.py
+	@$(PY) -m pytest -o timeout=3600 tests/cutover/long_way_back.py
 
 bench: setup ## the figures that are measured, not tested
 	@$(PY) -m benchmarks.help
