@@ -9,6 +9,7 @@ from controller import control
 from controller.cutover import checks, epoch, finish, large_objects, logins, reverse, sequences, views, watchdog
 from controller.cutover.move import Moved, Observer, Prepared, follow_again, move
 from controller.cutover.opening import Opening, Unknown
+from controller.cutover.prediction import predict
 from controller.cutover.way import Way
 from controller.errors import Failed, Interrupted, Problem
 from controller.migration import Migration
@@ -37,7 +38,10 @@ def conduct(m: Migration, way: Way, *, way_back: bool, observer: Observer) -> di
         m.say(f"the {way.to.side} accepts the login of {tried} secret{'s' if tried > 1 else ''} that applications use")
     planned = sequences.plan(way)
     if m.options.dry_run:
-        return _predict(m, way, switches, rehearsed)
+        foreseen = predict(way, planned, switches, rehearsed, m.clock)
+        way.cool_down()
+        m.say(f"nothing was changed; a {way.name} now would hold writers for {foreseen['predicted_pause_ms']:.0f} ms")
+        return foreseen
     with contextlib.ExitStack() as tidy:
         tidy.callback(way.cool_down)
         refreshed = views.refresh(way, m.reporter)
@@ -145,30 +149,3 @@ def serving(state: State) -> str:
 
 def _records(state: State) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     return state.source.records if state.source else None, state.target.records if state.target else None
-
-
-def _predict(m: Migration, way: Way, switches: list[Switch], rehearsed: dict[str, float]) -> dict[str, Any]:
-    """Time what can be timed without changing anything. The pause is these, a fence, and some round trips."""
-    began = m.clock.monotonic()
-    sequences.plan(way)
-    steps = rehearsed | {"sequences": round(1000 * (m.clock.monotonic() - began) / 2, 1)}
-    began = m.clock.monotonic()
-    for _ in range(ROUND_TRIPS):
-        way.from_.db().execute("SELECT")
-    steps["other"] = round(1000 * (m.clock.monotonic() - began) + FENCE_MS, 1)
-    way.cool_down()
-    predicted = round(sum(steps.values()), 1)
-    m.say(f"nothing was changed; a {way.name} now would hold writers for about {predicted:.0f} ms")
-    return {
-        "dry_run": True,
-        "predicted_pause_ms": predicted,
-        "steps_ms": steps,
-        "switches": [s.name for s in switches],
-    }
-
-
-ROUND_TRIPS = 25
-"""Round trips in the pause, counted for one database."""
-
-FENCE_MS = 25.0
-"""Milliseconds until a server under load is empty (19 to 27 were measured on two cores)."""
