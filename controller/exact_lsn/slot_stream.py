@@ -1,9 +1,13 @@
-"""Reads a replication slot without consuming it, and without a copy of it: streaming replication that confirms nothing.
+"""Reads a replication slot without consuming it: streaming replication that confirms nothing.
 
 A walsender may start at any position from the slot's confirmed_flush_lsn on, skips what was committed before, and moves
-the slot only when the client confirms. So the transactions around a position can be read off the slot itself: no spare
-slot, nothing that vanishes or stays, and nothing is materialised on the source (pg_logical_slot_peek_* spills its whole
-answer into temp files). The price is one walsender for the moment, which the subscription needs later anyway.
+the slot only when the client confirms. So the transactions around a position can be read off the slot itself: nothing
+that vanishes or stays, and nothing is materialised on the source (pg_logical_slot_peek_* spills its whole answer into
+temp files). The price is one walsender for the moment, which the subscription needs later anyway.
+
+It decodes everything from the slot's position on, though, and throws it away. Where that is much and a slot is to
+spare, the same connection makes a temporary copy of the slot first and advances that: pg_replication_slot_advance reads
+WAL without gathering rows, some five times as fast. The copy goes with the connection.
 """
 
 import contextlib
@@ -17,7 +21,7 @@ from controller.errors import Failed
 from controller.exact_lsn.changes import Changes
 from controller.exact_lsn.messages import Keepalive, Message, read, status_update
 from controller.lsn import LSN
-from controller.server import Server
+from controller.server import Db, Server
 from controller.waiting import Clock, Reporter, wait_until
 
 Understand = Callable[[memoryview], Message | Changes]
@@ -28,6 +32,19 @@ SENDER_TIMEOUT_SECONDS = 20
 
 STALL_SECONDS = 120.0
 """A walsender that says nothing at all for this long, not even that it lives, is given up."""
+
+SKIP_BYTES = 16 << 20
+"""WAL before the start of the reading that is worth a temporary slot."""
+
+SKIP_SECONDS = 6 * 3600.0
+"""How long skipping it may take: hours of a busy server's WAL are hundreds of gigabytes."""
+
+DISTANCE_SQL = """
+-- How much WAL lies between the slot and a position, and whether one more slot may be made.
+SELECT (%s::pg_lsn - confirmed_flush_lsn)::bigint,
+       (SELECT count(*) FROM pg_replication_slots) < current_setting('max_replication_slots')::int
+  FROM pg_replication_slots WHERE slot_name = %s
+"""
 
 RELEASE_SECONDS = 60.0
 """How long the slot may stay active after we hung up."""
@@ -56,12 +73,53 @@ def stream(
     with server.translated(database):
         _wait_inactive(server, slot, clock, reporter)
         connection = server.connect_replication(database, wal_sender_timeout=f"{SENDER_TIMEOUT_SECONDS}s", **settings)
+        read_from = slot
         try:
-            _start(connection.pgconn, slot, publication, start)
+            read_from = _nearer(server, connection, slot, start, clock, reporter)
+            _start(connection.pgconn, read_from, publication, start)
             yield _messages(connection.pgconn, slot, clock, understand)
         finally:
             connection.close()
-            _wait_inactive(server, slot, clock, reporter)
+            _wait_inactive(server, read_from, clock, reporter)
+
+
+def _nearer(server: Server, connection: Db, slot: str, start: LSN, clock: Clock, reporter: Reporter) -> str:
+    """The slot to read: itself, or a temporary copy that stands at `start`, where that is far and a slot to spare."""
+    row = server.db("postgres").execute(DISTANCE_SQL, [start, slot]).fetchone()
+    if row is None or row[0] is None or row[0] < SKIP_BYTES or not row[1]:
+        return slot
+    copy = f"{slot}_look"
+    try:
+        for query in (
+            f"SELECT pg_copy_logical_replication_slot('{slot}', '{copy}', true)",
+            f"SELECT pg_replication_slot_advance('{copy}', '{start}')",
+        ):
+            _run(connection, query, f"the source to skip {row[0] / (1 << 20):,.0f} MiB of WAL", clock, reporter)
+    except errors.ConfigurationLimitExceeded:
+        # Somebody else took the last slot in between.
+        return slot
+    return copy
+
+
+def _run(connection: Db, query: str, what: str, clock: Clock, reporter: Reporter) -> None:
+    """One query of the simple protocol, the only one that a walsender speaks."""
+    pgconn = connection.pgconn
+    pgconn.send_query(query.encode())
+
+    def answered() -> bool | None:
+        if select.select([pgconn.socket], [], [], 0)[0]:
+            pgconn.consume_input()
+        return None if pgconn.is_busy() else True
+
+    try:
+        wait_until(answered, what=what, seconds=SKIP_SECONDS, every=0.02, reporter=reporter, clock=clock)
+    except BaseException:
+        # A server that works does not notice that its client went, and would keep the copy of the slot.
+        connection.cancel_safe()
+        raise
+    while (result := pgconn.get_result()) is not None:
+        if result.status != pq.ExecStatus.TUPLES_OK:
+            raise errors.error_from_result(result)
 
 
 def _start(pgconn: pq.abc.PGconn, slot: str, publication: str, start: LSN) -> None:

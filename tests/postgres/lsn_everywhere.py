@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.exact_lsn import slot_stream
 from tests.postgres import random_cuts, versions
 from tests.postgres.random_cuts import Cut, Run
 
@@ -39,6 +40,9 @@ def quarried(request: pytest.FixtureRequest, major: int, programs: Path, room: P
 
 
 @pytest.mark.parametrize("number", range(CUTS_OF_A_RUN))
-def test_a_random_cut(quarried: tuple[Run, list[Cut]], number: int) -> None:
+def test_a_random_cut(quarried: tuple[Run, list[Cut]], number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if number % 2:
+        # As with a long backlog: what lies before the join is skipped by a temporary copy of the slot.
+        monkeypatch.setattr(slot_stream, "SKIP_BYTES", 0)
     found, chosen = quarried
     random_cuts.judge(found, chosen[number])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.exact_lsn import slot_stream
 from tests.postgres import random_cuts
 from tests.postgres.random_cuts import Run
 
@@ -19,5 +20,10 @@ def found(bin_folder: Path, room: Path) -> Iterator[Run]:
 
 
 @pytest.mark.parametrize("number", range(SAMPLE))
-def test_replication_from_a_random_cut_ends_in_equal_tables(found: Run, number: int) -> None:
+def test_replication_from_a_random_cut_ends_in_equal_tables(
+    found: Run, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if number % 2:
+        # As with a long backlog: what lies before the join is skipped by a temporary copy of the slot.
+        monkeypatch.setattr(slot_stream, "SKIP_BYTES", 0)
     random_cuts.judge(found, random_cuts.cuts(found, SAMPLE, SEED)[number])

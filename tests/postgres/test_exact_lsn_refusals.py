@@ -7,7 +7,9 @@ import pytest
 
 from controller.errors import Failed, Refused
 from controller.exact_lsn import Trust, Witness, find_exact_lsn
-from controller.exact_lsn.proof import find_bracket, flushed
+from controller.exact_lsn.messages import Begin
+from controller.exact_lsn.proof import beat, find_bracket, flushed
+from controller.exact_lsn.slot_stream import stream
 from controller.lsn import LSN
 from tests.postgres.log_api import LogApi
 from tests.postgres.rig import DATABASES, Pair, live_on, prepare, tame
@@ -103,6 +105,38 @@ def test_a_witness_far_past_the_end_only_costs_a_second_reading(quiet: tuple[Ser
         late = Witness("a wrong one", flushed(m.source), Trust.EXACT, "past the end")
         found = find_bracket(m, database, confirmed, (late,))
     assert (found.last_included, found.first_missing) == (expected.last_included, expected.first_missing)
+
+
+@pytest.mark.parametrize("slots_to_spare", [True, False])
+def test_much_wal_before_the_join_is_skipped_by_a_temporary_slot_where_one_is_to_spare(
+    quiet: tuple[Server, Server], slots_to_spare: bool
+) -> None:
+    """With the same result, and gone when the reading ends."""
+    source, copy = quiet
+    pair = Pair(source, copy, LogApi(copy))
+    with pair.migration() as (m, state):
+        source.sql("SELECT pg_logical_emit_message(false, 'far', repeat('x', 20000000))")
+        near = flushed(m.source)
+        database = next(d for d in state.migrated if d.name == "app")
+        slot, beats = m.names.slot(database.oid), [beat(m.source, "app") for _ in range(2)]
+        if not slots_to_spare:
+            source.sql("SELECT pg_create_physical_replication_slot('p' || n) FROM generate_series(1, 8) AS n")
+        before, seen = pair.slots(), []
+        try:
+            with stream(
+                m.source, "app", slot, m.names.publication, near, clock=m.clock, reporter=m.reporter
+            ) as messages:
+                while len(seen) < 2:
+                    message = next(messages)
+                    seen += [message.xid] if isinstance(message, Begin) else []
+                temporary = source.sql("SELECT count(*) FROM pg_replication_slots WHERE temporary")
+            assert seen == beats
+            assert temporary == [(1 if slots_to_spare else 0,)]
+            assert pair.slots() == before
+        finally:
+            source.sql(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name ~ '^p[0-9]'"
+            )
 
 
 def test_a_role_that_may_not_stream_is_told_what_it_needs(quiet: tuple[Server, Server]) -> None:
