@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from controller import control
 from controller.commands import cutover
-from controller.cutover import lasting, watchdog
+from controller.cutover import lasting
 from controller.cutover.move import Moment
 from controller.errors import Failed, Interrupted, Problem
+from tests.cutover.aborts import Fault, assert_as_before
 from tests.cutover.rig import DATABASES, World, controller_process
 from tests.cutover.writers import Writers, lost_and_repeated, wait_for
 
@@ -28,33 +28,12 @@ BEFORE_OPEN = [
 ]
 
 
-class Fault(Exception):
-    """What the tests raise inside."""
-
-
 def raising(verb: str, moment: str, error: type[BaseException]) -> object:
     def observer(at: str, when: Moment) -> None:
         if (at, when) == (verb, moment):
             raise error
 
     return observer
-
-
-def assert_as_before(world: World) -> None:
-    """The source serves, the target is closed and follows, nothing of the move is left."""
-    assert world.writable(world.source)
-    assert not world.writable(world.target)
-    with world.migration() as m:
-        assert watchdog.left_over(m.source) == []
-        assert lasting.closed(m.the_target) == set(DATABASES)
-        assert lasting.closed(m.source) == set()
-        assert "open" not in (control.records(m.the_target) or {})
-    assert world.source.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT encryptdb.watch(%'") == [
-        (0,)
-    ]
-    assert world.source.sql("SELECT count(*) FROM pg_subscription") == [(0,)]
-    assert world.target.sql("SELECT count(*) FROM pg_replication_slots") == [(0,)]
-    assert world.target.sql("SELECT bool_and(subenabled), count(*) FROM pg_subscription") == [(True, len(DATABASES))]
 
 
 @pytest.mark.parametrize(("verb", "moment"), BEFORE_OPEN)
@@ -70,17 +49,6 @@ def test_a_fault_at_any_verb_leaves_the_source_serving(world: World, verb: str, 
     assert_as_before(world)
     wait_for(lambda: world.rows(world.target) == world.rows(world.source), "the target to follow again")
     assert lost_and_repeated(world.rows(world.source), writers) == ([], [])
-
-
-def test_a_watchdog_that_is_gone_keeps_the_target_closed(world: World) -> None:
-    def shoot_it(verb: str, moment: Moment) -> None:
-        if (verb, moment) == ("way back", "end"):
-            shoot = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT encryptdb.watch(%'"
-            wait_for(lambda: world.source.sql(shoot) == [], "the watchdog to be gone")
-
-    with world.migration() as m, pytest.raises(Failed, match="the watchdog is not running any more"):
-        cutover.run(m, shoot_it)
-    assert_as_before(world)
 
 
 def test_a_pause_that_outlasts_the_watchdog_does_not_open(world: World) -> None:
