@@ -11,6 +11,7 @@ Exit status 0 if the ratio is at most 3 and nothing failed, was lost or was repe
 import argparse
 import json
 import os
+import signal
 import statistics
 import sys
 from collections.abc import Sequence
@@ -45,6 +46,8 @@ def main() -> int:
     os.environ["PGSSLMODE"] = "disable"
     # What comes before the pause takes longer for many databases and sequences, and the load must outlast it.
     seconds = arguments.seconds or 10.0 + 4.0 * (size.databases - 1) + size.sequences * size.databases / 250
+    # Told to end, it takes its servers with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     floors: list[Run] = []
     runs: list[Run] = []
     with room() as where:

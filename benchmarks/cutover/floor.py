@@ -26,6 +26,9 @@ SELECT format('%I.%I', schemaname, sequencename), last_value FROM pg_sequences W
 SET_SQL = "SELECT setval(s::regclass, v) FROM unnest(%s::text[], %s::bigint[]) u (s, v)"
 
 
+DRAIN_SECONDS = 60.0
+
+
 @dataclass(frozen=True)
 class Run:
     """One cutover. Milliseconds."""
@@ -103,8 +106,9 @@ def _cut_over(
     for db in leaving.values():
         db.execute("UPDATE marker SET n = n + 1")
     done("mark")
-    for db in arriving.values():
+    for name, db in arriving.items():
         while db.execute("SELECT n FROM marker").fetchone() == (0,):
+            assert time.perf_counter() - clock[0][1] < DRAIN_SECONDS, f"waited in vain for the marker in {name}"
             time.sleep(0.001)
     done("drain")
     for name in size.names:

@@ -19,7 +19,13 @@ from psycopg import sql
 from tests.cutover.rig import make_source
 from tests.postgres.servers import Server, free_port, owner, run
 
-SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "1GB", "fsync": "on", "autovacuum": "on"}
+SETTINGS = {
+    "shared_buffers": "256MB",
+    "max_wal_size": "1GB",
+    "fsync": "on",
+    "autovacuum": "on",
+    "max_logical_replication_workers": "12",
+}
 
 SCRIPT = """\
 \\set n :n + 1
