@@ -64,7 +64,22 @@ def conduct(m: Migration, way: Way, *, way_back: bool, observer: Observer) -> di
     m.say(f"the {way.to.side} is open; writers waited {moved.record['pause_ms']:.0f} ms")
     for view in moved.stale_views:
         m.say(f"to be refreshed on the {way.to.side}, its tables changed meanwhile: the materialized view {view}")
-    return finish.complete(way, switches, moved=moved, reporter=m.reporter, clock=m.clock)
+    try:
+        return finish.complete(way, switches, moved=moved, reporter=m.reporter, clock=m.clock)
+    except KeyboardInterrupt:
+        raise _interrupted(way) from None
+    except finish.Unfinished:
+        raise
+    except Problem as problem:
+        raise finish.Unfinished(way, [problem]) from None
+
+
+def _interrupted(way: Way) -> Interrupted:
+    return Interrupted(
+        f"Interrupted after the {way.to.side} was opened: it serves.",
+        detail=f"The {way.from_.side} stays closed. Switches may not all be applied.",
+        hint=f"Run {way.name} again: it completes what is left.",
+    )
 
 
 def _move(
@@ -85,14 +100,14 @@ def _move(
     except KeyboardInterrupt:
         if not prepared.opening.opened:
             raise
-        raise Interrupted(
-            f"Interrupted after the {way.to.side} was opened: it serves.",
-            detail=f"The {way.from_.side} stays closed. Switches may not all be applied.",
-            hint=f"Run {way.name} again: it completes what is left.",
-        ) from None
+        raise _interrupted(way) from None
     except Unknown:
         tidy.pop_all()
         raise
+    except Problem as problem:
+        if not prepared.opening.opened:
+            raise
+        raise finish.Unfinished(way, [problem]) from None
     finally:
         if prepared.opening.opened:
             tidy.pop_all()

@@ -27,6 +27,19 @@ SELECT j.at, j.who, j.event, j.detail::jsonb
 """
 
 
+class Unfinished(Failed):
+    """The other side is open and serves; something is still to be done, by running the command again."""
+
+    def __init__(self, way: Way, problems: Sequence[Problem]) -> None:
+        first = problems[0]
+        super().__init__(
+            f"The {way.to.side} is open and serves, but not all is done: {first.message}",
+            detail=" ".join(f"{p.message} {p.detail or ''}".strip() for p in problems)
+            + f" The {way.from_.side} stays closed to applications.",
+            hint=(f"{first.hint} Then run" if first.hint else "Run") + f" {way.name} again: it completes what is left.",
+        )
+
+
 def carry(way: Way) -> None:
     """Copy evidence and journal to the side that will decide: the other one may be deleted some day."""
     for key, value in (control.records(way.from_) or {}).items():
@@ -64,13 +77,7 @@ def complete(
         problems = [*problems, problem]
     document = _document(way, opened, moved)
     if problems:
-        first = problems[0]
-        raise Failed(
-            f"The {way.to.side} is open and serves, but not all is done: {first.message}",
-            detail=" ".join(f"{p.message} {p.detail or ''}".strip() for p in problems)
-            + f" The {way.from_.side} stays closed to applications.",
-            hint=(f"{first.hint} Then run" if first.hint else "Run") + f" {way.name} again: it completes what is left.",
-        )
+        raise Unfinished(way, problems)
     control.record(way.to, way.name, document)
     control.note(way.to, way.name, **document)
     return document
