@@ -65,7 +65,7 @@ def find_bracket(m: Migration, database: Database, confirmed: LSN, witnesses: tu
     heartbeat = beat(m.source, database.name)
     until = flushed(m.source)
     near = [max(confirmed, w.lsn.back(WINDOW_BYTES)) for w in witnesses if confirmed < w.lsn <= before]
-    why = "no row tells"
+    whys: list[str] = []
     for start in dict.fromkeys([*near, confirmed]):
         reading = _Reading()
         _read(m, database, start, heartbeat, until, reading)
@@ -76,10 +76,10 @@ def find_bracket(m: Migration, database: Database, confirmed: LSN, witnesses: tu
             begins = reading.begins
             end = reading.ends[place - 1]
             return Bracket(begins[place - 1].lsn, end, begins[place].lsn, place, count - place)
-        why = _why_not(fitting, reading)
+        whys.append(_why_not(fitting, reading))
         if unread:
-            why += f" (the role {m.the_target.login.user!r} cannot read {', '.join(unread[:5])} on the copy)"
-    raise Void(f"in {database.name}, the rows do not tell where the snapshot ends either: {why}")
+            whys[-1] += f" (the role {m.the_target.login.user!r} cannot read {', '.join(unread[:5])} on the copy)"
+    raise Void(f"in {database.name}, the rows do not tell where the snapshot ends either: {'; '.join(whys)}")
 
 
 class _Reading:

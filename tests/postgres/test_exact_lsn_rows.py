@@ -30,10 +30,12 @@ def a_pair(source: Server, copy_at: Path, *, load: bool) -> Iterator[tuple[Pair,
         prepare(source)
         if load:
             running = Load(source)
-        source.sql(BAG_SQL, database="app")
-        copy = source.freeze_copy(copy_at)
-        for _ in range(3):
+        else:
             source.sql(BAG_SQL, database="app")
+        copy = source.freeze_copy(copy_at)
+        if not load:
+            for _ in range(3):
+                source.sql(BAG_SQL, database="app")
         copy.start()
         tame(copy)
         yield Pair(source, copy, LogApi(copy)), running
