@@ -124,8 +124,6 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
             if name not in ("command", "stack", "outputs", "json")
         }
     )
-    if options.lsn is not None:
-        _check_lsn(options.lsn)
     outputs = read_outputs(arguments.stack, arguments.outputs)
     m = open_migration(outputs, options, arguments.command, Reporter(sys.stderr))
     try:
@@ -147,18 +145,6 @@ def _whole(m: Any, document: dict[str, Any]) -> dict[str, Any]:
     state = observe(m, with_mark=True)
     following = next_step(m, state)
     return document | base(m, state, following.name if following else None)
-
-
-def _check_lsn(text: str) -> None:
-    from controller.errors import Refused
-    from controller.lsn import LSN
-
-    try:
-        LSN.parse(text)
-    except ValueError as error:
-        raise Refused(
-            f"--lsn {text!r} is not an LSN.", detail=f"{error}. Nothing was changed.", hint="Leave --lsn out."
-        ) from None
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

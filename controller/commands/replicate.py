@@ -9,6 +9,7 @@ from controller.preflight import preflight
 from controller.runner import advance, locked, next_step
 from controller.station import document, station
 from controller.steps.copy import refuse_wrong_copy
+from controller.steps.replicate import refuse_other_lsn
 
 
 def run(m: Migration) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def run(m: Migration) -> dict[str, Any]:
             hint=f"Run python -m controller prepare --stack {m.outputs.stack} first: the snapshot must come after it.",
         )
     refuse_wrong_copy(m, state)
+    refuse_other_lsn(m, state)
     if where == "restored":
         # Before the sides are joined; what comes up later is for status, and for the checks of cutover.
         preflight(m).raise_if_blocked()

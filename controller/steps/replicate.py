@@ -3,7 +3,7 @@
 from psycopg import errors
 
 from controller import control, replication_role, subscriptions
-from controller.errors import Failed
+from controller.errors import Failed, Refused
 from controller.exact_lsn import find_exact_lsn
 from controller.lsn import LSN
 from controller.migration import Migration
@@ -40,6 +40,26 @@ def find_lsn(m: Migration, state: State) -> None:
     control.record(m.source, "exact_lsn", document)
     control.record(m.the_target, "exact_lsn", document)
     m.say(f"the copy holds exactly the commits before {exact.value}, proved by {exact.proof.by}")
+
+
+def refuse_other_lsn(m: Migration, state: State) -> None:
+    """Raise Refused where an LSN is given by hand although the sides are joined at another one already."""
+    if m.options.lsn is None or not has_exact_lsn(m, state):
+        return
+    recorded = state.records["exact_lsn"]
+    try:
+        given = LSN.parse(m.options.lsn)
+    except ValueError:
+        given = None
+    proof = recorded["proof"]
+    if given is not None and LSN.parse(proof["last_included"]) < given <= LSN.parse(proof["first_missing"]):
+        return
+    raise Refused(
+        f"--lsn {m.options.lsn} is refused: the exact LSN is {recorded['lsn']['value']}.",
+        detail=f"It is known and proved since an earlier replicate: any LSN after {proof['last_included']} up to "
+        f"{proof['first_missing']} is exact. Nothing was changed on either server.",
+        hint="Leave --lsn out.",
+    )
 
 
 def exact_lsn(state: State) -> LSN:
