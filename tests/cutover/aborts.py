@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from psycopg import sql
 
 from controller import control
 from controller.cli import _terminate
@@ -151,6 +152,7 @@ def abort_after_open(world: World, fault: str, point: Point) -> None:
         assert done["serving"] == "target"
         assert cutover.run(m) == done
     assert not world.writable(world.source)
+    _past_the_proxy(world)
     with Writers(world.target, 2) as later:
         pass
     with world.migration() as m:
@@ -174,6 +176,21 @@ def assert_as_before(world: World) -> None:
     assert world.source.sql("SELECT count(*) FROM pg_subscription") == [(0,)]
     assert world.target.sql("SELECT count(*) FROM pg_replication_slots") == [(0,)]
     assert world.target.sql("SELECT bool_and(subenabled), count(*) FROM pg_subscription") == [(True, len(DATABASES))]
+
+
+def _past_the_proxy(world: World) -> None:
+    """The way back was made by a controller that reaches the target through a proxy, which is gone by now."""
+    for database in DATABASES:
+        found = world.source.sql(
+            "SELECT s.subname, s.subconninfo FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid "
+            "WHERE d.datname = current_database()",
+            database=database,
+        )
+        for name, conninfo in found:
+            direct = re.sub(r"\bport='?\d+'?", f"port={world.target.port}", conninfo)
+            statement = sql.SQL("ALTER SUBSCRIPTION {} CONNECTION {}").format(sql.Identifier(name), sql.Literal(direct))
+            with world.source.connect(database, options="-c default_transaction_read_only=off") as db:
+                db.execute(statement)
 
 
 def _broken(world: World, point: Point, action: Callable[[], None]) -> str:
