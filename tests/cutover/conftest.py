@@ -27,7 +27,7 @@ def blank(request: pytest.FixtureRequest, room: Path) -> Server:
         found = servers.newest_system()
         assert found is not None, "apt install postgresql: tests run on the system's server and on the wheel's"
         folder = found
-    return Server(folder, room / f"blank-{request.param}").create()
+    return servers.blank(folder, room / f"blank-{request.param}")
 
 
 @pytest.fixture(scope="session")

