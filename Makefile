@@ -32,8 +32,10 @@ test-cutover: setup ## every fault at every verb of the move, and 500,000 transa
 	@$(PY) -m pytest tests/cutover/aborts_everywhere.py
 	@$(PY) -m pytest -o timeout=3600 tests/cutover/long_way_back.py
 
-bench: setup ## the figures that are measured, not tested
+bench: setup ## the figures that are measured, not tested (half an hour)
 	@$(PY) -m benchmarks.help
+	@$(PY) -m benchmarks.lsn
+	@$(PY) -m benchmarks.cutover
 
 clean: ## everything that the targets above made in this directory
 	rm -rf $(VENV) build .lab .pytest_cache .mypy_cache .ruff_cache

@@ -14,7 +14,8 @@ from psycopg import sql
 from demo.postgres import Connection, one
 
 # Ordinary tables and leaf partitions, with the columns of the primary key. Extensions' and our own schemas are not the
-# application's data. Materialized views are not replicated; their owner refreshes them.
+# application's data. Materialized views are not replicated; the cutover refreshes
+# them before its pause, and names those that went stale in it.
 _TABLES = """
 SELECT n.nspname, c.relname,
        coalesce((SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_index i
