@@ -32,7 +32,7 @@ test-cutover: setup ## every fault at every verb of the move, and 500,000 transa
 	@$(PY) -m pytest tests/cutover/aborts_everywhere.py
 	@$(PY) -m pytest -o timeout=3600 tests/cutover/long_way_back.py
 
-bench: setup ## the figures that are measured, not tested (half an hour)
+bench: setup ## the figures that are measured, not tested; takes its time
 	@$(PY) -m benchmarks.help
 	@$(PY) -m benchmarks.lsn
 	@$(PY) -m benchmarks.cutover
