@@ -21,7 +21,7 @@ check: setup ## lint and types
 	@$(PY) -m mypy
 
 test: check ## lint, types and the whole test suite   [TESTS="-k fence"]
-	@$(PY) -m pytest $(TESTS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(TESTS)
 
 test-lsn: setup ## 312 random cuts of WAL on PostgreSQL 13 to 18, about half an hour   [RUNS=4 SEED=20240427]
 	@$(PY) -m tests.postgres.versions

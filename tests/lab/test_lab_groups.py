@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
+from lab.processes import wait_until
 from tests.lab_fixture import Lab
 
 
@@ -68,8 +69,7 @@ def test_a_parameter_that_cannot_be_set_so_is_refused(rds: Any, name: str, metho
 def test_a_dynamic_parameter_acts_at_once_on_the_running_server(lab: Lab, rds: Any) -> None:
     change = {"ParameterName": "work_mem", "ParameterValue": "8193", "ApplyMethod": "immediate"}
     rds.modify_db_parameter_group(DBParameterGroupName="orders-prod", Parameters=[change])
-    seen = {lab.show("work_mem") for _ in range(20)}
-    assert "8193kB" in seen
+    wait_until(lambda: lab.show("work_mem") == "8193kB", "the running server to hear of its work_mem", 30)
     assert lab.instance("orders-prod")["DBParameterGroups"][0]["ParameterApplyStatus"] == "in-sync"
     change["ParameterValue"] = "8192"
     rds.modify_db_parameter_group(DBParameterGroupName="orders-prod", Parameters=[change])
