@@ -7,7 +7,8 @@ import pytest
 
 from tests.lab_fixture import Lab, start_lab
 
-DELAY = 0.15
+DELAY = 0.6
+"""Seconds of each state: several times what one look takes on a busy machine, so that none is missed."""
 
 
 @pytest.fixture(scope="session")
