@@ -15,6 +15,9 @@ from lab.vault import Keys
 
 Encryption = Literal["gocryptfs", "flag only"]
 
+READY = "Filesystem mounted and ready."
+"""What gocryptfs says once it serves (its mount.go, doMount); `-q` would silence it."""
+
 
 def encryption() -> Encryption:
     """What StorageEncrypted means in this lab: a filesystem that is really encrypted, or no more than the flag."""
@@ -67,21 +70,24 @@ class Volume:
         # With -allow_other alone gocryptfs creates each file under the caller's id, and when two callers create at once
         # a file may end up root's, which the server then cannot open. So every file is shown as the servers' own.
         share = ["-allow_other", "-force_owner", f"{self.owner.uid}:{self.owner.gid}"] if os.geteuid() == 0 else []
-        argv = ["gocryptfs", "-q", "-nosyslog", "-fg", *share, str(self.cipher), str(self.mount)]
+        argv = ["gocryptfs", "-nosyslog", "-fg", *share, str(self.cipher), str(self.mount)]
         log = self.directory / "gocryptfs.log"
         child = processes.spawn(argv, log, stdin=subprocess.PIPE)
         assert child.stdin is not None
         child.stdin.write(secret.hex().encode() + b"\n")
         child.stdin.close()
         (self.directory / "gocryptfs.pid").write_text(str(child.pid))
+        # The mount can be seen before gocryptfs serves it: it first opens a file in its own mount (go-fuse,
+        # fuse/poll_linux.go). A mkdir of ours in that moment locks the directory which that open needs, and both wait
+        # for ever, where no signal reaches them. Its own word comes after that.
         try:
             processes.wait_until(
-                lambda: os.path.ismount(self.mount) or child.poll() is not None, "the encrypted filesystem", 20
+                lambda: READY in log.read_text() or child.poll() is not None, "the encrypted filesystem", 20
             )
         except LabError:
             child.kill()
             raise
-        if not os.path.ismount(self.mount):
+        if child.poll() is not None:
             raise LabError(f"gocryptfs does not mount: {log.read_text().strip()[-500:]}")
 
     def destroy(self) -> None:
