@@ -23,7 +23,7 @@ check: setup ## lint and types
 test: check ## lint, types and the whole test suite   [TESTS="-k fence"]
 	@$(PY) -m pytest -n 2 --dist loadfile $(TESTS)
 
-test-lsn: setup ## 312 random cuts of WAL on PostgreSQL 13 to 18, about half an hour   [RUNS=4 SEED=20240427]
+test-lsn: setup ## 312 random cuts of WAL on PostgreSQL 13 to 18, about ten minutes   [RUNS=4 SEED=20240427]
 	@$(PY) -m tests.postgres.versions
 	@$(if $(RUNS),ENCRYPTDB_RUNS=$(RUNS)) $(if $(SEED),ENCRYPTDB_SEED=$(SEED)) \
 		$(PY) -m pytest -o timeout=300 tests/postgres/lsn_everywhere.py

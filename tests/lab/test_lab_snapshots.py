@@ -49,6 +49,14 @@ class Taken:
     states: list[str]
 
 
+def start_with_group(group: str, lab: Lab, rds: Any) -> None:
+    """Let the source run with that parameter group."""
+    rds.modify_db_instance(DBInstanceIdentifier="orders-prod", DBParameterGroupName=group, ApplyImmediately=True)
+    lab.settled("orders-prod")
+    rds.reboot_db_instance(DBInstanceIdentifier="orders-prod")
+    lab.settled("orders-prod")
+
+
 @pytest.fixture(scope="module")
 def taken(lab: Lab, rds: Any) -> Iterator[Taken]:
     """The source, logical, with a slot and a prepared transaction, snapshot `plain` taken while it is written to."""
@@ -61,10 +69,7 @@ def taken(lab: Lab, rds: Any) -> Iterator[Taken]:
             {"ParameterName": n, "ParameterValue": v, "ApplyMethod": "pending-reboot"} for n, v in values.items()
         ],
     )
-    rds.modify_db_instance(DBInstanceIdentifier="orders-prod", DBParameterGroupName="snapshots", ApplyImmediately=True)
-    lab.settled("orders-prod")
-    rds.reboot_db_instance(DBInstanceIdentifier="orders-prod")
-    lab.settled("orders-prod")
+    start_with_group("snapshots", lab, rds)
     with lab.connect() as connection:
         connection.execute("CREATE TABLE written (n int PRIMARY KEY, what text)")
         connection.execute("INSERT INTO written VALUES (0, '')")
@@ -85,6 +90,11 @@ def taken(lab: Lab, rds: Any) -> Iterator[Taken]:
     writer.stopped.set()
     thread.join()
     yield Taken(before, after, states)
+    # Other modules use the same source, in whatever order: it goes back to its own group, which allows no such thing.
+    with lab.connect() as connection:
+        connection.execute("ROLLBACK PREPARED 'left open'")
+        connection.execute("SELECT pg_drop_replication_slot('s')")
+    start_with_group("orders-prod", lab, rds)
 
 
 @pytest.fixture(scope="module")
