@@ -5,13 +5,16 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-lsn test-cutover check bench clean
+.PHONY: help setup engine demo test test-engine test-lsn test-cutover check bench clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: ## the virtual environment, the pinned packages, pgbouncer and gocryptfs
 	@./scripts/setup
+
+engine: setup ## the pulumi CLI and engine, where there is none on PATH; built once where only Go modules are reached
+	@./scripts/engine
 
 demo: setup ## from nothing to an encrypted database under load   [ENGINE=rds] [PG=15|18 or PG_BIN=directory]
 	@$(PY) -m demo --engine $(ENGINE) $(if $(PG),--pg $(PG)) $(if $(PG_BIN),--pg-bin $(PG_BIN))
@@ -22,6 +25,10 @@ check: setup ## lint and types
 
 test: check ## lint, types and the whole test suite   [TESTS="-k fence"]
 	@$(PY) -m pytest -n 2 --dist loadfile $(TESTS)
+
+test-engine: setup ## the program on the real Pulumi engine, or in-process with the same assertions where there is none
+	@./scripts/engine >/dev/null || echo "engine: the in-process run alone" >&2
+	@$(PY) -m pytest tests/engine $(TESTS)
 
 test-lsn: setup ## 312 random cuts of WAL on PostgreSQL 13 to 18, about ten minutes   [RUNS=4 SEED=20240427]
 	@$(PY) -m tests.postgres.versions

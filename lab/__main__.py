@@ -1,4 +1,4 @@
-"""python -m lab: start, up, status, stop."""
+"""python -m lab: start, up, pulumi, status, stop."""
 
 import argparse
 import json
@@ -47,13 +47,17 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--config", action="append", default=[], metavar="KEY=VALUE", help="kept in DIR; lists are JSON")
     up.set_defaults(command=_up)
 
+    pulumi = commands.add_parser("pulumi", help="the real `pulumi` on this lab: everything after -- is its own")
+    pulumi.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="for instance: -- preview --diff")
+    pulumi.set_defaults(command=_pulumi)
+
     status = commands.add_parser("status", help="what runs")
     status.set_defaults(command=_status)
     stop = commands.add_parser("stop", help="stop a lab; nothing stays behind")
     stop.set_defaults(command=_stop)
     serve = commands.add_parser("serve")
     serve.set_defaults(command=_serve)
-    for command in (start, up, status, stop, serve):
+    for command in (start, up, pulumi, status, stop, serve):
         command.add_argument("--dir", type=Path, required=True, metavar="DIR", help="the lab's directory")
         command.add_argument("--json", action="store_true", help="one JSON document on standard output")
     return parser
@@ -109,6 +113,16 @@ def _up(arguments: argparse.Namespace) -> int:
 
     result: int = up.main(arguments.dir.absolute(), arguments.stack, pairs, arguments.json)
     return result
+
+
+def _pulumi(arguments: argparse.Namespace) -> int:
+    from lab import status
+    from lab.layout import Layout
+    from lab.pulumi import cli
+
+    status.require_running(Layout.of(arguments.dir))
+    words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
+    return cli.of(arguments.dir).run(words)
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ NO_GROUP = {"DBParameterGroupNotFound", "DBParameterGroupNotFoundFault"}
 class Aws:
     """Reads in one region with one set of credentials. Raises Unreadable where AWS does not answer or refuses."""
 
-    def __init__(self, region: str, profile: str | None = None) -> None:
+    def __init__(self, region: str | None, profile: str | None = None) -> None:
         self.region = region
         session = boto3.Session(region_name=region, profile_name=profile)
         config = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 4})
@@ -54,7 +54,8 @@ class Aws:
         if not found or not found["DBSnapshots"]:
             return None
         answer = found["DBSnapshots"][0]
-        return Snapshot(identifier, answer["DBSnapshotArn"], answer.get("KmsKeyId"), tags_of(answer.get("TagList")))
+        tags = tags_of(answer.get("TagList"))
+        return Snapshot(identifier, answer["DBSnapshotArn"], answer.get("KmsKeyId"), tags, answer.get("Status", ""))
 
     def parameters(self, group: str) -> tuple[Parameter, ...] | None:
         """What somebody set in the group, and what RDS sets by itself; None where there is no such group.

@@ -72,6 +72,7 @@ class Snapshot:
     arn: str
     kms_key_arn: str | None
     tags: Mapping[str, str]
+    status: str = "available"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from stacks.names import Names
 from stacks.observe import Place, Seen
 from stacks.outputs import Side
 from stacks.parameters import Setting
-from stacks.refusals import key_of, refuse_going_back, refuse_source, refuse_taken_name, require_prepared
+from stacks.refusals import key_of, refuse_failed, refuse_going_back, refuse_source, refuse_taken_name, require_prepared
 from stacks.settings import Settings
 
 
@@ -79,6 +79,8 @@ def decide(settings: Settings, seen: Seen) -> Plan:
     if source:
         refuse_source(settings, seen, source)
     kms_key_arn = key_of(settings, seen, target)
+    if settings.phase == "restore" and not target:
+        refuse_failed(seen)
     if settings.phase == "restore" and not seen.snapshot and source:
         require_prepared(settings, seen, source)
     refuse_taken_name(settings, seen, called, target)

@@ -96,6 +96,17 @@ def key_of(settings: Settings, seen: Seen, target: Instance | None) -> str:
     return seen.key.arn
 
 
+def refuse_failed(seen: Seen) -> None:
+    """AWS has not failed at a snapshot or a copy. Neither comes right by itself, and nothing can be made from it."""
+    for snapshot in (seen.snapshot, seen.encrypted):
+        if snapshot and snapshot.status == "failed":
+            raise NotYet(
+                f"The snapshot {snapshot.identifier} has failed, and nothing can be restored from it.",
+                f"Run `aws rds delete-db-snapshot --db-snapshot-identifier {snapshot.identifier}`, "
+                "then `pulumi refresh --yes`, then this again.",
+            )
+
+
 def require_prepared(settings: Settings, seen: Seen, source: Instance) -> None:
     """`controller prepare` has finished with this source, for this attempt."""
     run = f"Run `python -m controller prepare --stack {settings.stack}`, then this again."

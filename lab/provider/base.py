@@ -100,6 +100,15 @@ class Handler(ABC):
     named_by: str | None = None
     """The input that is its name in AWS. Two of one name cannot exist, so it is deleted before it is replaced."""
 
+    readable: frozenset[str] = frozenset()
+    """Inputs that `read` tells under their own names."""
+
+    computed: frozenset[str] = frozenset()
+    """Inputs that AWS decides where the program says nothing: to leave one out is no difference."""
+
+    imported: Mapping[str, Any] = {}
+    """Inputs that nothing can be read of, and what an import takes them to be (the Terraform provider's importer)."""
+
     @abstractmethod
     def create(self, calls: Calls, inputs: Properties, seconds: float) -> tuple[str, Properties]:
         """Make it, wait until it is there; its id and outputs."""
@@ -126,9 +135,22 @@ class Handler(ABC):
         """Wait until something that was found is ready, as `create` would have. Most things are ready at once."""
         return
 
+    def identity(self, outputs: Properties, asked: str) -> str:
+        """The id of what was read; an import may have asked for it by another name."""
+        return asked
+
+    def inputs(self, outputs: Properties, known: Properties) -> Properties:
+        """The inputs that declare it as it stands. `known` are the last ones given; at an import there are none."""
+        if not known:
+            told = {k: outputs[k] for k in sorted(self.readable) if outputs.get(k) not in (None, "")}
+            return told | dict(self.imported)
+        drifted = [k for k in known.keys() & self.readable if self._norm(k, outputs) != self._norm(k, known)]
+        return known | {k: outputs.get(k) for k in drifted}
+
     def changed(self, old: Properties, new: Properties) -> frozenset[str]:
         """The inputs that differ."""
-        return frozenset(k for k in old.keys() | new.keys() if self._norm(k, old) != self._norm(k, new))
+        asked = (old.keys() - self.computed) | new.keys()
+        return frozenset(k for k in asked if self._norm(k, old) != self._norm(k, new))
 
     def _norm(self, key: str, inputs: Properties) -> Any:
         value = inputs.get(key)

@@ -11,6 +11,7 @@ class IngressRule(Handler):
     """One rule that lets one security group into another; its id is sgr-…"""
 
     replaced_by = frozenset({"securityGroupId"})
+    readable = frozenset({"securityGroupId", "referencedSecurityGroupId", "fromPort", "toPort", "ipProtocol", "tags"})
 
     def create(self, calls: Calls, inputs: Properties, seconds: float) -> tuple[str, Properties]:
         answer = calls.call(

@@ -1,5 +1,6 @@
 """aws:rds/instance:Instance, as far as it is restored from a snapshot."""
 
+from types import MappingProxyType
 from typing import Any
 
 from lab.provider.base import Calls, Handler, Properties, ProviderError, as_tag_list, as_tags, retag_rds, same_tags
@@ -52,6 +53,19 @@ class Instance(Handler):
     )
     unordered = frozenset({"vpcSecurityGroupIds", "enabledCloudwatchLogsExports"})
     named_by = "identifier"
+    readable = frozenset({"instanceClass", "identifier", "storageEncrypted", "kmsKeyId", "tags", *RESTORED_WITH})
+    computed = frozenset(
+        {
+            "identifier",
+            "kmsKeyId",
+            "dbSubnetGroupName",
+            "multiAz",
+            "parameterGroupName",
+            "vpcSecurityGroupIds",
+            "port",
+        }
+    )
+    imported = MappingProxyType({"skipFinalSnapshot": True})
 
     def create(self, calls: Calls, inputs: Properties, seconds: float) -> tuple[str, Properties]:
         if not inputs.get("snapshotIdentifier"):
@@ -75,6 +89,9 @@ class Instance(Handler):
     def read(self, calls: Calls, identity: str) -> Properties | None:
         found = describe(calls, identity)
         return None if found is None else _outputs(found)
+
+    def identity(self, outputs: Properties, asked: str) -> str:
+        return str(outputs["resourceId"])
 
     def update(
         self, calls: Calls, identity: str, inputs: Properties, changed: frozenset[str], seconds: float
@@ -126,7 +143,13 @@ class Instance(Handler):
 
 
 def describe(calls: Calls, resource_id: str) -> dict[str, Any] | None:
-    """The instance with that resource id as AWS describes it, or None. A rename does not hide it."""
+    """The instance with that resource id as AWS describes it, or None. A rename does not hide it.
+
+    An import may give the identifier instead.
+    """
+    if not resource_id.startswith("db-"):
+        found = calls.find("rds", "describe_db_instances", ABSENT, DBInstanceIdentifier=resource_id)
+        return dict(found["DBInstances"][0]) if found and found["DBInstances"] else None
     for page in calls.client("rds").get_paginator("describe_db_instances").paginate():
         for instance in page["DBInstances"]:
             if instance["DbiResourceId"] == resource_id:
@@ -171,6 +194,12 @@ def _outputs(found: dict[str, Any]) -> Properties:
         "publiclyAccessible": bool(found.get("PubliclyAccessible")),
         "deletionProtection": bool(found.get("DeletionProtection")),
         "parameterGroupName": groups[0].get("DBParameterGroupName", ""),
+        "dbSubnetGroupName": (found.get("DBSubnetGroup") or {}).get("DBSubnetGroupName", ""),
+        "vpcSecurityGroupIds": sorted(g["VpcSecurityGroupId"] for g in found.get("VpcSecurityGroups") or ()),
+        "enabledCloudwatchLogsExports": sorted(found.get("EnabledCloudwatchLogsExports") or ()),
+        "iamDatabaseAuthenticationEnabled": bool(found.get("IAMDatabaseAuthenticationEnabled")),
+        "copyTagsToSnapshot": bool(found.get("CopyTagsToSnapshot")),
+        "autoMinorVersionUpgrade": bool(found.get("AutoMinorVersionUpgrade")),
         "tags": tags,
         "tagsAll": tags,
     }

@@ -15,6 +15,7 @@ class ParameterGroup(Handler):
     """A DB parameter group; its id is its name."""
 
     replaced_by = frozenset({"name", "family", "description"})
+    readable = frozenset({"name", "family", "description", "tags"})
     unordered = frozenset({"parameters"})
     named_by = "name"
 

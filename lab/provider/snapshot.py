@@ -10,6 +10,8 @@ ABSENT = ("DBSnapshotNotFound", "DBSnapshotNotFoundFault")
 class _AnySnapshot(Handler):
     """What both have in common: a DB snapshot, whose id is its identifier."""
 
+    readable = frozenset({"tags"})
+
     def read(self, calls: Calls, identity: str) -> Properties | None:
         found = describe(calls, identity)
         return None if found is None else _outputs(found)

@@ -58,10 +58,14 @@ def step(old: Resource | None, goal: Goal, handler: Handler | None) -> Step:
     if not changed:
         return Step("same", inputs)
     if changed & (handler.replaced_by | set(goal.replace_on_changes)):
-        same_name = handler.named_by is not None and handler.named_by not in changed
-        first = same_name if goal.delete_before_replace is None else goal.delete_before_replace
+        first = deletes_first(handler, changed) if goal.delete_before_replace is None else goal.delete_before_replace
         return Step("replace", inputs, changed, delete_first=first)
     return Step("update", inputs, changed)
+
+
+def deletes_first(handler: Handler, changed: frozenset[str]) -> bool:
+    """Whether both would have one name, so that the old one has to go before the new one comes."""
+    return handler.named_by is not None and handler.named_by not in changed
 
 
 def with_ignored(old: Properties, new: Properties, ignored: tuple[str, ...]) -> Properties:

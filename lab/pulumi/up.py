@@ -81,14 +81,21 @@ def up(directory: Path, stack: str, config: Mapping[str, str]) -> Ending:
 
 def enter(directory: Path) -> None:
     """Take the lab's environment, so that boto3 finds the lab and not AWS. Raises NoLab."""
+    os.environ.update(environment(directory))
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """What `. DIR/env` sets. Raises NoLab."""
     path = directory / "env"
     if not path.is_file():
         raise NoLab(directory)
+    found = {}
     for line in path.read_text().splitlines():
         words = shlex.split(line, comments=True)
         name, _, value = words[-1].partition("=") if words else ("", "", "")
         if name:
-            os.environ[name] = value
+            found[name] = value
+    return found
 
 
 class NoLab(Exception):

@@ -1,0 +1,116 @@
+"""python -m stacks recover: go on after a `pulumi up` that was killed, without a terminal, with nothing made twice."""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stacks.aws_reads import Aws
+from stacks.errors import NotYet, StackError, Unreadable, Unsafe
+from stacks.recovery import Begun, Document, Found, begun, find, taken_over
+
+ROOT = Path(__file__).resolve().parent.parent
+EVERY_SECONDS = 5.0
+BROKEN = frozenset({"failed", "incompatible-restore", "incompatible-network", "inaccessible-encryption-credentials"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status."""
+    parser = argparse.ArgumentParser("python -m stacks", description="The Pulumi side's own commands.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("recover", help="take over what an update that was killed had begun")
+    command.add_argument("--stack", required=True, metavar="NAME")
+    command.add_argument(
+        "--wait", type=float, default=0.0, metavar="SECONDS", help="for what AWS is still making (0: status 3)"
+    )
+    command.add_argument(
+        "--cancel", action="store_true", help="take the killed update's lock away; only where no update is running"
+    )
+    given = parser.parse_args(argv)
+    try:
+        recover(given.stack, given.wait, given.cancel)
+    except StackError as error:
+        print(f"{error.message}\nWhat to do: {error.hint}", file=sys.stderr)
+        return error.status
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def recover(stack: str, seconds: float, cancel: bool) -> None:
+    """Settle what was cut off. Raises NotYet while AWS is still making it; the state is as it was then."""
+    if cancel:
+        # It fails where there is no lock to take away, which is as good.
+        _pulumi("cancel", "--yes", "--stack", stack, check=False)
+    document: Document = json.loads(_pulumi("stack", "export", "--stack", stack))
+    creations = begun(document)
+    if creations:
+        found = settled(_aws(stack), creations, seconds)
+        for creation in creations:
+            made = found[creation.urn]
+            _say(f"{creation.name}: {f'taken over ({made.identity})' if made else 'was never made'}")
+        _pulumi("stack", "import", "--stack", stack, text=json.dumps(taken_over(document, found)))
+    else:
+        _say("no creation was cut off")
+    _pulumi("refresh", "--yes", "--skip-preview", "--non-interactive", "--stack", stack)
+    _say("the state is what AWS has; run pulumi up")
+
+
+def settled(
+    reads: Aws,
+    creations: Sequence[Begun],
+    seconds: float,
+    now: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> Mapping[str, Found | None]:
+    """What became of each creation, by URN, once AWS is done with all of them.
+
+    Raises NotYet where that takes longer than `seconds`, Unsafe for what AWS has failed at.
+    """
+    end = now() + seconds
+    while True:
+        found = {c.urn: find(reads, c) for c in creations}
+        broken = [m for m in found.values() if m and m.status in BROKEN]
+        if broken:
+            raise Unsafe(
+                f"AWS has failed at {', '.join(f'{m.identity} ({m.status})' for m in broken)}.",
+                "Delete it in AWS (`aws rds delete-db-snapshot`, `aws rds delete-db-instance`), then run this again.",
+            )
+        making = [m for m in found.values() if m and m.status != "available"]
+        if not making:
+            return found
+        if now() >= end:
+            raise NotYet(
+                f"AWS is still making {', '.join(f'{m.identity} ({m.status})' for m in making)}.",
+                "Run this again later, or give --wait SECONDS. Nothing was changed.",
+            )
+        pause(EVERY_SECONDS)
+
+
+def _aws(stack: str) -> Aws:
+    config: Mapping[str, Any] = json.loads(_pulumi("config", "--json", "--stack", stack))
+    region, profile = ((config.get(key) or {}).get("value") for key in ("aws:region", "aws:profile"))
+    return Aws(region, profile)
+
+
+def _pulumi(*arguments: str, text: str | None = None, check: bool = True) -> str:
+    try:
+        done = subprocess.run(["pulumi", *arguments], input=text or "", capture_output=True, text=True, cwd=ROOT)
+    except FileNotFoundError:
+        raise Unreadable("The pulumi command is not on the PATH.", "Run this where `pulumi up` is run.") from None
+    if check and done.returncode:
+        what = f"pulumi {' '.join(arguments[:2])} ended with status {done.returncode}:\n{done.stderr.strip()[-1200:]}"
+        raise Unreadable(what, "Mend that. If an update was killed and none is running, give --cancel.")
+    return done.stdout
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""What an update that was cut off had begun: found again in AWS, and put where it belongs in Pulumi's state.
+
+`pulumi refresh --import-pending-creates` is not enough: engine 3.259 marks the creation as an import, and then drops
+it (docs/engine.md). So the entry itself is moved, in the document of `pulumi stack export`, from the pending
+operations to the resources; `pulumi refresh` then reads it like any other. Here is no I/O but AWS's reads.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stacks import names
+from stacks.aws_reads import Aws
+from stacks.errors import Unsafe
+
+Document = dict[str, Any]
+"""What `pulumi stack export` prints."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """One creation that was begun, as the state remembers it. `inputs` are what AWS was, or was to be, asked for."""
+
+    urn: str
+    type: str
+    inputs: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.urn.split("::")[-1]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a creation had made. `status` is AWS's word; only `available` can be built on."""
+
+    identity: str
+    status: str = "available"
+    tags: Mapping[str, str] | None = None
+
+
+def begun(document: Document) -> tuple[Begun, ...]:
+    """The creations that were cut off."""
+    resources = [o["resource"] for o in _pending(document) if o["type"] == "creating"]
+    return tuple(Begun(r["urn"], r["type"], r.get("inputs") or {}) for r in resources)
+
+
+def find(reads: Aws, creation: Begun) -> Found | None:
+    """What the creation made, or None where AWS has nothing of that name.
+
+    Raises Unsafe for a thing of that name that is not this stack's, and for a type that is not known here.
+    """
+    if creation.type not in _FINDERS:
+        raise Unsafe(
+            f"{creation.name} was cut off, and nothing here knows how to look for a {creation.type}.",
+            "Run `pulumi refresh` at a terminal: it asks what became of it.",
+        )
+    found = _FINDERS[creation.type](reads, creation.inputs)
+    wanted = creation.inputs.get("tags") or {}
+    if found and found.tags is not None and any(found.tags.get(k) != v for k, v in wanted.items()):
+        raise Unsafe(
+            f"{creation.name} was cut off, and AWS has a {found.identity} without this stack's tags ({names.STACK}).",
+            "It is somebody else's: rename or delete it, or use another attempt.",
+        )
+    return found
+
+
+def taken_over(document: Document, found: Mapping[str, Found | None]) -> Document:
+    """The state with every creation that was cut off settled: found, it is a resource; not found, it never happened.
+
+    `found` is by URN. Raises Unsafe where the state has a live resource of that URN already.
+    """
+    deployment = dict(document["deployment"])
+    resources = list(deployment.get("resources") or ())
+    live = {r["urn"] for r in resources if not r.get("delete")}
+    rest = []
+    for operation in _pending(document):
+        resource = operation["resource"]
+        if operation["type"] != "creating" or resource["urn"] not in found:
+            rest.append(operation)
+            continue
+        made = found[resource["urn"]]
+        if made is None:
+            continue
+        if resource["urn"] in live:
+            raise Unsafe(
+                f"{resource['urn']} was cut off while it was being replaced: there are two of it.",
+                "Run `pulumi refresh` at a terminal: it asks what became of it.",
+            )
+        # Whatever it depends on was made before it, so the end of the list is its place.
+        resources.append(resource | {"id": made.identity, "outputs": dict(resource.get("inputs") or {})})
+    deployment["resources"] = resources
+    deployment.pop("pending_operations", None)
+    if rest:
+        deployment["pending_operations"] = rest
+    return document | {"deployment": deployment}
+
+
+def _pending(document: Document) -> list[dict[str, Any]]:
+    return list(document["deployment"].get("pending_operations") or ())
+
+
+def _instance(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
+    for instance in reads.instances():
+        if instance.identifier == inputs["identifier"]:
+            return Found(instance.resource_id, instance.status, instance.tags)
+    return None
+
+
+def _snapshot(key: str) -> Callable[[Aws, Mapping[str, Any]], Found | None]:
+    def find_one(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
+        snapshot = reads.snapshot(inputs[key])
+        return Found(snapshot.identifier, snapshot.status, snapshot.tags) if snapshot else None
+
+    return find_one
+
+
+def _group(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
+    if reads.parameters(inputs["name"]) is None:
+        return None
+    return Found(inputs["name"], tags=reads.group_tags(inputs["name"]))
+
+
+def _rule(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
+    tags = inputs.get("tags") or {}
+    rules = reads.ingress({f"tag:{key}": [value] for key, value in tags.items()})
+    return Found(rules[0].identifier, tags=rules[0].tags) if rules else None
+
+
+_FINDERS: Mapping[str, Callable[[Aws, Mapping[str, Any]], Found | None]] = {
+    "aws:rds/instance:Instance": _instance,
+    "aws:rds/snapshot:Snapshot": _snapshot("dbSnapshotIdentifier"),
+    "aws:rds/snapshotCopy:SnapshotCopy": _snapshot("targetDbSnapshotIdentifier"),
+    "aws:rds/parameterGroup:ParameterGroup": _group,
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _rule,
+}

@@ -1,0 +1,101 @@
+"""The engine killed in the middle, and AWS failing: one command brings the stack on, and nothing is made twice."""
+
+import shutil
+from collections.abc import Callable
+
+import boto3
+import pytest
+
+from tests.engine.conftest import World
+from tests.engine.engines import Real, Stack
+
+DELAY = 3.0
+"""Long enough to be killed in."""
+
+MADE = {
+    "snapshot-1": ["encrypted-snapshot-1", "target-1"],
+    "encrypted-snapshot-1": ["target-1"],
+    "target-1": [],
+}
+"""What the next `up` still has to make on the real engine; what was cut off is in its state by then."""
+
+
+@pytest.mark.parametrize("cut_off", MADE)
+def test_killed_while_it_made_something_it_goes_on_and_nothing_is_made_twice(
+    world: World, stack: Callable[[str], Stack], cut_off: str
+) -> None:
+    one = stack(f"killed-{cut_off}")
+    one.up(source="orders-prod", targetIdentifier=f"{one.name}-1").succeed()
+    world.mark(one.name)
+    config(one, phase="restore")
+    one.killed_while(cut_off)
+    begun = ids(world, one)
+
+    one.recover().succeed()
+    made = one.up().succeed()
+    assert made.created == MADE[cut_off] or cut_off in made.created
+    assert made.replaced == made.deleted == []
+    assert len(world.made_for(one.name)) == 3
+    assert begun.items() <= ids(world, one).items()
+    one.up().changed_nothing()
+
+
+def test_recovering_twice_or_without_need_changes_nothing(world: World, real: Callable[[str], Real]) -> None:
+    one = real("whole")
+    world.up_to_restore(one)
+    before = one.state()["resources"]
+    for _ in range(2):
+        assert "no creation was cut off" in one.recover().succeed().text
+    assert [(r["urn"], r.get("id")) for r in one.state()["resources"]] == [(r["urn"], r.get("id")) for r in before]
+    one.up().changed_nothing()
+
+
+def test_a_snapshot_that_fails_is_named_and_the_next_up_goes_on_without_it(
+    world: World, stack: Callable[[str], Stack]
+) -> None:
+    one = stack("failing")
+    one.up(source="orders-prod", targetIdentifier=f"{one.name}-1").succeed()
+    world.mark(one.name)
+    name = f"encryptdb-{one.name}-1"
+    # What the lab's snapshot would be written to is a file: the disk is not what it should be.
+    place = world.directory / "volumes" / "snapshots" / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("")
+    failed = one.up(phase="restore")
+    assert failed.status != 0
+    assert failed.touched == [] or failed.created == []
+    assert boto3.client("rds").describe_db_snapshots(DBSnapshotIdentifier=name)["DBSnapshots"][0]["Status"] == "failed"
+
+    again = one.up()
+    assert again.status != 0
+    assert f"aws rds delete-db-snapshot --db-snapshot-identifier {name}" in again.text
+
+    shutil.rmtree(place, ignore_errors=True)
+    place.unlink(missing_ok=True)
+    boto3.client("rds").delete_db_snapshot(DBSnapshotIdentifier=name)
+    one.recover().succeed()
+    made = one.up().succeed()
+    assert made.created == ["encrypted-snapshot-1", "snapshot-1", "target-1"]
+    one.up().changed_nothing()
+
+
+def config(one: Stack, **values: str) -> None:
+    """Keep a setting without bringing anything up."""
+    if isinstance(one, Real):
+        one.configure(**values)
+        return
+    # The in-process engine keeps what it is told with the next update, which is the one that is to be killed.
+    import json
+
+    path = next(p for p in one.files() if p.parent.name == "config")
+    kept = json.loads(path.read_text()) | {f"encryptdb:{k}": v for k, v in values.items()}
+    path.write_text(json.dumps(kept))
+
+
+def ids(world: World, one: Stack) -> dict[str, str]:
+    """What AWS has of the stack, with what tells one thing from another of the same name."""
+    rds = boto3.client("rds")
+    found = {i["DBInstanceIdentifier"]: i["DbiResourceId"] for i in rds.describe_db_instances()["DBInstances"]}
+    snapshots = rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
+    found |= {s["DBSnapshotIdentifier"]: str(s.get("OriginalSnapshotCreateTime", "")) for s in snapshots}
+    return {name: found[name] for name in world.made_for(one.name)}
