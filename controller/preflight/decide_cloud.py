@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from controller.preflight.facts import CloudInstance, Facts, Stage
+from controller.engines import Description
+from controller.preflight.facts import Facts, Stage
 from controller.preflight.report import Finding
 from controller.preflight.text import duration, listed, size
 
@@ -31,7 +32,7 @@ BUSY = (
 
 
 def identity(facts: Facts) -> Iterator[Finding]:
-    """The instances are those that the stack knows, and not others of the same name."""
+    """Both sides are those that the stack knows, and not others of the same name."""
     if facts.cloud is None:
         return
     sides = [("source", facts.outputs.source, facts.cloud.source)]
@@ -51,9 +52,10 @@ def identity(facts: Facts) -> Iterator[Finding]:
         elif found.resource_id != known.resource_id:
             yield Finding(
                 "blocks",
-                found=f"{known.identifier} is another instance now: {found.resource_id}, not {known.resource_id}.",
-                needed="The very instance that the stack was made for: its slots, its snapshot, its WAL.",
-                remedy=f"pulumi up --stack {facts.outputs.stack}; if the instance was replaced, a new attempt.",
+                found=f"{known.identifier} is another {facts.words.noun} now: {found.resource_id}, "
+                f"not {known.resource_id}.",
+                needed=f"The very {facts.words.noun} that the stack was made for: its slots, its snapshot, its WAL.",
+                remedy=f"pulumi up --stack {facts.outputs.stack}; if it was replaced, a new attempt.",
                 side=side,
             )
         if found is not None and found.engine != facts.outputs.engine:
@@ -68,12 +70,12 @@ def identity(facts: Facts) -> Iterator[Finding]:
 
 def source_encryption(facts: Facts) -> Iterator[Finding]:
     source = facts.cloud.source if facts.cloud else None
-    if source is None or not source.encrypted:
+    if source is None or source.plain:
         return
-    if same_key(source.kms_key, facts.outputs.kms_key_arn):
+    if same_key(source.kms_key_arn, facts.outputs.kms_key_arn):
         yield Finding(
             "blocks",
-            found=f"The source is encrypted under this very key already: {source.kms_key}.",
+            found=f"The source is encrypted under this very key already: {source.kms_key_arn}.",
             needed="A source that is not encrypted, or another key to encrypt under.",
             remedy="Nothing is to be done. To change the key: "
             f"pulumi config set kmsKey KEY --stack {facts.outputs.stack}, then pulumi up.",
@@ -82,7 +84,7 @@ def source_encryption(facts: Facts) -> Iterator[Finding]:
     else:
         yield Finding(
             "ok",
-            found=f"The source is encrypted under {source.kms_key or 'a key of the service'}; it is re-keyed.",
+            found=f"The source is encrypted under {source.kms_key_arn or 'a key of the service'}; it is re-keyed.",
             needed=f"Another key for the target: {facts.outputs.kms_key_arn}.",
             side="source",
         )
@@ -93,7 +95,7 @@ def target_encryption(facts: Facts) -> Iterator[Finding]:
     if target is None:
         return
     again = f"The snapshot was restored without the key. Abandon, and start a new attempt of {facts.outputs.stack}."
-    if not target.encrypted or target.encryption_type in ("none", "sse-rds"):
+    if not target.under_kms_key:
         kind = f" (StorageEncryptionType {target.encryption_type})" if target.encryption_type else ""
         yield Finding(
             "blocks",
@@ -102,10 +104,10 @@ def target_encryption(facts: Facts) -> Iterator[Finding]:
             remedy=again,
             side="target",
         )
-    elif not same_key(target.kms_key, facts.outputs.kms_key_arn):
+    elif not same_key(target.kms_key_arn, facts.outputs.kms_key_arn):
         yield Finding(
             "blocks",
-            found=f"The target is encrypted under another key: {target.kms_key}.",
+            found=f"The target is encrypted under another key: {target.kms_key_arn}.",
             needed=f"The key of the stack: {facts.outputs.kms_key_arn}.",
             remedy=again,
             side="target",
@@ -118,16 +120,14 @@ def same_key(one: str | None, other: str) -> bool:
 
 
 def instance_state(facts: Facts) -> Iterator[Finding]:
-    for side, instance in _instances(facts):
+    for side, instance in _described(facts):
         if instance.status not in WELL:
             busy = instance.status in BUSY
             yield Finding(
                 "warns" if busy else "blocks",
                 found=f"{instance.identifier} is {instance.status}.",
-                needed="An available instance.",
-                remedy="Wait until it has ended."
-                if busy
-                else f"aws rds describe-events --source-identifier {instance.identifier} --source-type db-instance",
+                needed=f"An available {facts.words.noun}.",
+                remedy="Wait until it has ended." if busy else facts.words.events(instance.identifier),
                 side=side,
             )
         if instance.pending and facts.stage == Stage.UNPREPARED:
@@ -136,8 +136,7 @@ def instance_state(facts: Facts) -> Iterator[Finding]:
                 found=f"Modifications wait for the maintenance window: {listed(sorted(instance.pending))}.",
                 needed="To accept that they happen at prepare's reboot: attaching a parameter group at once applies "
                 "everything that is pending.",
-                remedy=f"Apply or take them back first: aws rds modify-db-instance --db-instance-identifier "
-                f"{instance.identifier} …",
+                remedy=f"Apply or take them back first: {facts.words.modify(instance.identifier, '…')}",
                 side=side,
             )
         if instance.parameter_status == "pending-reboot" and (side == "target" or facts.stage >= Stage.PREPARED):
@@ -145,7 +144,7 @@ def instance_state(facts: Facts) -> Iterator[Finding]:
                 "warns",
                 found=f"Parameters of {instance.parameter_group} wait for a reboot of {instance.identifier}.",
                 needed="To know what the next restart will bring, whoever causes it.",
-                remedy=f"aws rds reboot-db-instance --db-instance-identifier {instance.identifier} (in a quiet hour)",
+                remedy=f"{facts.words.reboot(facts.known(side))} (in a quiet hour)",
                 side=side,
             )
     cloud = facts.cloud
@@ -154,10 +153,18 @@ def instance_state(facts: Facts) -> Iterator[Finding]:
             "warns",
             found="The target is publicly accessible, the source is not.",
             needed="No wider reach than before.",
-            remedy=f"aws rds modify-db-instance --db-instance-identifier {cloud.target.identifier} "
-            "--no-publicly-accessible --apply-immediately",
+            remedy="; ".join(
+                f"aws rds modify-db-instance --db-instance-identifier {name} --no-publicly-accessible "
+                "--apply-immediately"
+                for name in _public_instances(cloud.target)
+            ),
             side="target",
         )
+
+
+def _public_instances(found: Description) -> list[str]:
+    """The instances to be modified: of a cluster, its public members."""
+    return [m.identifier for m in found.members if m.public] or [found.identifier]
 
 
 def parameter_groups(facts: Facts) -> Iterator[Finding]:
@@ -186,8 +193,7 @@ def parameter_groups(facts: Facts) -> Iterator[Finding]:
                 found=f"The parameter group {group} does not set {' and '.join(lacking)}.",
                 needed="Both set to 1: at the next restart the server would run without them, or not start at all "
                 "while a slot exists.",
-                remedy=f"aws rds modify-db-parameter-group --db-parameter-group-name {group} --parameters "
-                + " ".join(f"ParameterName={n},ParameterValue=1,ApplyMethod=pending-reboot" for n in lacking),
+                remedy=facts.words.set_parameters(group, dict.fromkeys(lacking, 1)),
                 side=side,
             )
 
@@ -210,7 +216,7 @@ def replicas(facts: Facts) -> Iterator[Finding]:
             found=f"Read replicas: {listed(source.read_replicas)}.",
             needed="New replicas of the target before readers move: these follow the source, stay unencrypted, and "
             "fall silent with it.",
-            remedy="aws rds create-db-instance-read-replica --source-db-instance-identifier TARGET … after the restore",
+            remedy=f"{facts.words.replica} after the restore",
             side="source",
         )
 
@@ -244,16 +250,26 @@ def storage(facts: Facts) -> Iterator[Finding]:
                     "--allocated-storage GIB (or --max-allocated-storage GIB)",
                 )
             )
-        elif facts.outputs.engine == "postgres":
+        elif cloud.free_unknown is not None:
             yield Finding(
                 "warns",
                 found=f"The free storage is not known: {cloud.free_unknown}.",
-                needed=f"Room for all WAL from prepare until caught up, at {size(rate)}/s now.",
+                needed=f"Room for all WAL from prepare until caught up, at {_per_second(rate)} now.",
                 remedy=f"aws rds describe-db-instances --db-instance-identifier {cloud.source.identifier}, and the "
                 "metric FreeStorageSpace; the permission is cloudwatch:GetMetricStatistics.",
                 side="source",
             )
     for room, text, remedy in rooms:
+        if rate is None:
+            yield Finding(
+                "warns",
+                found=f"{text}. How fast WAL is written is not known: the server tells its position only once "
+                "wal_level is logical.",
+                needed="Room for all WAL from prepare until caught up.",
+                remedy="Compare it with what the database writes in a day.",
+                side="source",
+            )
+            continue
         lasts = room / rate if rate else float("inf")
         if lasts < COMFORTABLE_SECONDS:
             yield Finding(
@@ -266,7 +282,11 @@ def storage(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _instances(facts: Facts) -> Iterator[tuple[str, CloudInstance]]:
+def _per_second(rate: float | None) -> str:
+    return "an unknown rate" if rate is None else f"{size(rate)}/s"
+
+
+def _described(facts: Facts) -> Iterator[tuple[str, Description]]:
     if facts.cloud is None:
         return
     if facts.cloud.source is not None and facts.stage != Stage.OPEN:

@@ -49,7 +49,7 @@ class LogApi:
 
 
 def instance(identifier: str, created: datetime | None) -> dict[str, Any]:
-    """The part of a DescribeDBInstances answer that controller.rds reads."""
+    """The part of a DescribeDBInstances answer that `controller.engines.rds` reads."""
     return {
         "DBInstanceIdentifier": identifier,
         "DbiResourceId": f"db-{identifier}",

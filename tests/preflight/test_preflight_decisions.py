@@ -116,7 +116,7 @@ def test_different_majors_block() -> None:
 
 
 def test_aurora_behind_a_stack_for_rds_blocks_and_the_reverse() -> None:
-    assert finding("engine", source=server(aurora=True)).severity == "blocks"
+    assert finding("engine", source=server(engine="aurora-postgresql")).severity == "blocks"
     assert finding("engine", outputs=outputs(engine="aurora-postgresql")).severity == "blocks"
 
 
@@ -155,9 +155,9 @@ def test_a_long_transaction_warns() -> None:
 
 
 ENCRYPTION: dict[str, dict[str, Any]] = {
-    "not encrypted": {"encrypted": False, "kms_key": None},
+    "not encrypted": {"encrypted": False, "kms_key_arn": None},
     "encrypted by the service": {"encryption_type": "sse-rds"},
-    "under another key": {"kms_key": KEY.replace("1111-", "9999-")},
+    "under another key": {"kms_key_arn": KEY.replace("1111-", "9999-")},
 }
 
 
@@ -170,7 +170,7 @@ def test_a_target_that_is_not_encrypted_as_asked_blocks(case: str) -> None:
 
 @pytest.mark.parametrize(("key", "severity"), [(KEY, "blocks"), (KEY.rsplit("/")[-1], "blocks"), (KEY[:-1], "ok")])
 def test_an_encrypted_source_is_re_keyed_unless_it_has_the_key_already(key: str, severity: str) -> None:
-    found = finding("source-encryption", cloud=cloud(source=instance(encrypted=True, kms_key=key)))
+    found = finding("source-encryption", cloud=cloud(source=instance(encrypted=True, kms_key_arn=key)))
     assert found.severity == severity
 
 
