@@ -155,9 +155,9 @@ def _take_away(m: Migration, way: Way) -> None:
 
 def make_switches(m: Migration, way: Way) -> list[Switch]:
     """The stack's switches for this direction. Raises Usage."""
-    known = {"source": m.outputs.source, "target": m.outputs.target}
     from_, to = (
-        Endpoint(s.host, s.port, side.identifier if (side := known[s.side]) else None) for s in (way.from_, way.to)
+        Endpoint(s.host, s.port, readers.side_of(m, s).identifier, m.engine.words.listed_as)
+        for s in (way.from_, way.to)
     )
     return build(m.outputs.switches, from_, to, m.aws, tuple(d.name for d in way.databases))
 

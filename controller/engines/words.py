@@ -8,11 +8,12 @@ from stacks.outputs import Side
 @dataclass(frozen=True)
 class Words:
     """`noun` as in "DB instance" and "DB cluster", `group` as in the API's name of a parameter group, `replica` is the
-    command that makes a read replica of a TARGET."""
+    command that makes a read replica of a TARGET, `listed_as` the API's key for a list of such identifiers."""
 
     noun: str
     group: str
     replica: str
+    listed_as: str
 
     def describe(self, identifier: str) -> str:
         return f"aws rds describe-db-{self.noun}s --db-{self.noun}-identifier {identifier}"
@@ -39,9 +40,11 @@ INSTANCE = Words(
     "instance",
     "parameter-group",
     "aws rds create-db-instance-read-replica --source-db-instance-identifier TARGET …",
+    "DBInstanceIdentifiers",
 )
 CLUSTER = Words(
     "cluster",
     "cluster-parameter-group",
     "aws rds create-db-cluster --replication-source-identifier TARGET_ARN …",
+    "DBClusterIdentifiers",
 )
