@@ -13,7 +13,7 @@ help: ## what there is
 setup: ## the virtual environment, the pinned packages, pgbouncer and gocryptfs
 	@./scripts/setup
 
-demo: setup ## from nothing to an encrypted database under load   [ENGINE=rds] [PG=15|18 or PG_BIN=directory]
+demo: setup ## from nothing to an encrypted database under load   [ENGINE=rds|aurora] [PG=15|18 or PG_BIN=directory]
 	@$(PY) -m demo --engine $(ENGINE) $(if $(PG),--pg $(PG)) $(if $(PG_BIN),--pg-bin $(PG_BIN))
 
 check: setup ## lint and types
