@@ -119,7 +119,8 @@ class Aurora:
         delete = f"aws rds delete-db-cluster-automated-backup --db-cluster-resource-id {resource_id}"
         for backup in listed.get("DBClusterAutomatedBackups", ()):
             if plain(backup):
-                yield Leftover("automated backups", backup.get("DbClusterResourceId", resource_id), delete)
+                remedy = delete if backup.get("Status") == "retained" else "go with the source"
+                yield Leftover("automated backups", backup.get("DbClusterResourceId", resource_id), remedy)
 
     def delete(self, found: Description) -> None:
         """The members first, the writer last of them: a cluster is only deleted once none of them is to stay."""

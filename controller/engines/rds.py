@@ -108,7 +108,8 @@ class Rds:
         delete = f"aws rds delete-db-instance-automated-backup --dbi-resource-id {resource_id}"
         for backup in listed.get("DBInstanceAutomatedBackups", ()):
             if plain(backup):
-                yield Leftover("automated backups", backup.get("DbiResourceId", resource_id), delete)
+                remedy = delete if backup.get("Status") == "retained" else "go with the source"
+                yield Leftover("automated backups", backup.get("DbiResourceId", resource_id), remedy)
 
     def delete(self, found: Description) -> None:
         given = {"SkipFinalSnapshot": True, "DeleteAutomatedBackups": True}
