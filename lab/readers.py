@@ -36,7 +36,7 @@ def become_writer(host: Host, identifier: str) -> None:
     host.cluster.own |= {"lab.instance_identifier": identifier, "wal_keep_size": KEPT_WAL}
 
 
-def mark_logical_start(plane: Plane, host: Host, database: str = ADMIN) -> str:
+def mark_logical_start(host: Host, database: str = ADMIN) -> str:
     """After the first start on a volume, before anyone writes: remember where its recovery ended.
 
     Until the server takes connections, the one checkpoint since then is the one that ends the recovery (or the shutdown
@@ -46,7 +46,7 @@ def mark_logical_start(plane: Plane, host: Host, database: str = ADMIN) -> str:
         row = connection.execute("SELECT redo_lsn::text FROM pg_control_checkpoint()").fetchone()
     assert row is not None
     host.cluster.own["lab.volume_logical_start_lsn"] = str(row[0])
-    plane.reload(host, host.running)
+    host.cluster.configure(host.running)
     return str(row[0])
 
 

@@ -1,4 +1,4 @@
-"""Aurora clusters: create, restore, modify, stop, start, delete. A cluster is a volume; servers come with instances."""
+"""Aurora clusters: create, restore, modify, delete. A cluster is a volume; servers come with instances."""
 
 import itertools
 from collections.abc import Mapping
@@ -8,7 +8,6 @@ from moto.core.utils import utcnow
 from moto.rds.exceptions import (
     DBClusterToBeDeletedHasActiveMembers,
     InvalidDBClusterSnapshotStateFault,
-    InvalidDBClusterStateFault,
     InvalidParameterCombination,
     RDSClientError,
 )
@@ -16,10 +15,11 @@ from moto.rds.models import DBCluster
 
 from lab import readers
 from lab.endpoint import Endpoints
-from lab.plane import KeyUnavailable
+from lab.plane import Host, KeyUnavailable
 from lab.processes import wait_until
 from lab.rds.cluster_models import ENGINE, EncryptionType, LabCluster
-from lab.rds.members import WRITER_SECONDS, Members, reader_for
+from lab.rds.cluster_power import ClusterPower
+from lab.rds.members import WRITER_SECONDS, reader_for
 from lab.rds.transitions import LOCK, background
 
 # What a restored cluster has from its snapshot unless the call says otherwise.
@@ -37,7 +37,7 @@ OTHER_NAMES = {"enable_iam_database_authentication": "iam_auth"}
 """Parameters of ModifyDBCluster that moto keeps under another name."""
 
 
-class Clusters(Members):
+class Clusters(ClusterPower):
     """The life of clusters."""
 
     __module__ = "moto.rds.models"
@@ -178,24 +178,6 @@ class Clusters(Members):
         background(f"delete the cluster {cluster_identifier}", work, lambda _: self._cluster_is(cluster, before))
         return cluster
 
-    def stop_db_cluster(self, cluster_identifier: str) -> DBCluster:
-        raise InvalidParameterCombination("This lab stops no clusters.")
-
-    def start_db_cluster(self, cluster_identifier: str) -> DBCluster:
-        raise InvalidParameterCombination("This lab stops no clusters, so there is none to start.")
-
-    def failover_db_cluster(
-        self, db_cluster_identifier: str, target_db_instance_identifier: str | None = None
-    ) -> DBCluster:
-        raise InvalidDBClusterStateFault(f"In this lab the writer of {db_cluster_identifier} stays the writer.")
-
-    def reboot_db_cluster(self, identifier: str) -> DBCluster:
-        """Refused for every cluster that the lab can have: the operation is for Multi-AZ DB clusters."""
-        cluster = self.cluster(identifier)
-        raise InvalidDBClusterStateFault(
-            f"RebootDBCluster isn't supported for {cluster.engine}. Use RebootDBInstance for each of its instances."
-        )
-
     def cluster_backups(self, resource_id: str | None, identifier: str | None) -> list[dict[str, Any]]:
         """What DescribeDBClusterAutomatedBackups lists: clusters that are, and what deleted ones have left."""
         standing = [backup(c, "active") for c in self.clusters.values() if isinstance(c, LabCluster)]
@@ -232,7 +214,7 @@ class Clusters(Members):
         self.endpoints.open(cluster.reader_address, lambda: reader_for(cluster, next(turns)))
         return cluster
 
-    def _lay(self, cluster: LabCluster) -> Any:
+    def _lay(self, cluster: LabCluster) -> Host:
         """The cluster's volume, empty."""
         return self.plane.prepare(
             cluster.db_cluster_resource_id, cluster.volume_key, cluster.address, [cluster.reader_address]

@@ -14,7 +14,6 @@ from moto.rds.models import DBInstance, DBSnapshot
 
 from lab import readers
 from lab.errors import LabError
-from lab.plane import Host
 from lab.processes import wait_until
 from lab.rds.cluster_models import ENGINE, LabCluster, LabMember
 from lab.rds.cluster_snapshots import ClusterSnapshots
@@ -75,11 +74,11 @@ class Members(ClusterSnapshots):
         self.plane.boot(host, self.values(member))
         fresh, cluster.fresh = cluster.fresh, ""
         if fresh == "made":
-            readers.mark_logical_start(self.plane, host, "template1")
+            readers.mark_logical_start(host, "template1")
             name, password = str(cluster.master_username), cluster.password
             self.plane.furnish(host, name, password, cluster.database_name, [readers.SQL])
         elif fresh == "restored":
-            readers.mark_logical_start(self.plane, host)
+            readers.mark_logical_start(host)
             self.plane.awake(host)
         self._appear(member, host)
         if fresh == "made":
@@ -113,47 +112,6 @@ class Members(ClusterSnapshots):
             return values
         writer = self.plane.hosts[database.lab_cluster.db_cluster_resource_id]
         return readers.raised(self.plane.binaries, values, writer.running)
-
-    def reboot_db_instance(self, db_instance_identifier: str) -> DBInstance:
-        database = self.instance(db_instance_identifier)
-        if not isinstance(database, LabMember) or not database.is_cluster_writer:
-            return super().reboot_db_instance(db_instance_identifier)
-        self.require(database, {"available", "incompatible-parameters"}, "reboot")
-        database.status = "rebooting"
-        cluster = database.lab_cluster
-        # Readers stay up and keep their parameters, as Aurora's do since reads survive the writer's restart. Only where
-        # the new ones would leave a replica too small for its primary, its server is restarted with it.
-        values = self.values(database)
-        small = {m: v for m, (host, v) in self._raised(cluster, values).items() if v != host.running}
-        for member in small:
-            member.status = "rebooting"
-
-        def work() -> None:
-            host = self.host(database)
-            for member in small:
-                self.plane.halt(self.host(member))
-            self.plane.halt(host)
-            self.plane.pause()
-            self.plane.boot(host, values)
-            with LOCK:
-                database.started()
-            self._settle(database, "available")
-            for member, raised in small.items():
-                self.plane.boot(self.host(member), raised)
-                self._settle(member, "available")
-
-        def failed(_: Exception) -> None:
-            database.status = "incompatible-parameters"
-            for member in small:
-                member.status = "incompatible-parameters"
-
-        background(f"reboot {db_instance_identifier}", work, failed)
-        return database
-
-    def _raised(self, cluster: LabCluster, values: Mapping[str, str]) -> dict[LabMember, tuple[Host, dict[str, str]]]:
-        """Each available reader, with its server and what that must have when the writer gets `values`."""
-        found = {m: self.host(m) for m in cluster.readers if m.status == "available"}
-        return {m: (host, readers.raised(self.plane.binaries, host.running, values)) for m, host in found.items()}
 
     def delete_db_instance(
         self,
