@@ -10,6 +10,8 @@ from controller.secret import Secret
 from controller.server import Login, SideName
 from stacks.outputs import Outputs, Side
 
+IAM = "IAM authentication"
+
 
 def login(name: SideName, outputs: Outputs, aws: Aws, environ: Mapping[str, str] = os.environ) -> Login:
     """The login for one side. The target's defaults to the source's, because a restored copy has the roles and
@@ -46,8 +48,15 @@ def _own(
     if outputs.auth == "iam" and user:
         to = reach or side
         token = aws.rds_token(to.host or "", to.port, user)
-        return Login(user, Secret(token), "IAM authentication")
+        return Login(user, Secret(token), IAM)
     return None
+
+
+def elsewhere(login: Login, host: str, port: int, aws: Aws) -> Login:
+    """The same login for another address of the same server: a token is good for one address only."""
+    if login.origin != IAM:
+        return login
+    return Login(login.user, Secret(aws.rds_token(host, port, login.user)), IAM)
 
 
 def _from_secret(arn: str, aws: Aws) -> Login:

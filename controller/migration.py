@@ -1,10 +1,12 @@
 """One migration as a command works on it: the stack's outputs, both servers, AWS, and the words for the operator."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from controller import control, credentials
 from controller.aws import Aws
+from controller.engines import Description, Engine, engine_of, the
 from controller.errors import NotYet
 from controller.names import Names
 from controller.server import Server
@@ -41,6 +43,15 @@ class Migration:
 
     def say(self, text: str) -> None:
         self.reporter.say(text)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """RDS or Aurora: chosen here, from the outputs, and asked nowhere else."""
+        return engine_of(self.outputs.engine, self.aws)
+
+    def described(self, identifier: str) -> Description:
+        """What AWS says of a server. Raises Failed where there is none of that name."""
+        return the(self.engine, identifier, self.outputs.region)
 
     @property
     def the_target(self) -> Server:

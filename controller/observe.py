@@ -54,8 +54,11 @@ SELECT s.subname AS name, d.datname AS database, s.subenabled AS enabled, s.subs
 
 CLUSTER_SQL = """
 SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = %s) AS replication_role,
-       (SELECT array_agg(gid || ' in ' || database || ' by ' || owner) FROM pg_prepared_xacts) AS prepared_transactions,
-       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS current_lsn
+       (SELECT array_agg(gid || ' in ' || database || ' by ' || owner) FROM pg_prepared_xacts) AS prepared_transactions
+"""
+
+POSITION_SQL = """
+SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
 """
 
 DATABASE_OBJECTS_SQL = """
@@ -120,14 +123,15 @@ class DatabaseObjects:
 
 @dataclass(frozen=True)
 class ServerState:
-    """One server, observed. `records` is None where there is no control database."""
+    """One server, observed. `records` is None where there is no control database; `current_lsn` where the server does
+    not tell (Aurora, while wal_level is below logical)."""
 
     settings: dict[str, str]
     databases: tuple[Database, ...]
     slots: dict[str, Slot]
     subscriptions: dict[str, Subscription]
     records: Records | None
-    current_lsn: LSN
+    current_lsn: LSN | None
     replication_role: bool
     prepared_transactions: tuple[str, ...]
     objects: dict[str, DatabaseObjects] = field(default_factory=dict)
@@ -224,7 +228,11 @@ def observe_server(server: Server) -> ServerState:
         with main.cursor(row_factory=class_row(Subscription)) as cursor:
             subscriptions = {s.name: s for s in cursor.execute(SUBSCRIPTIONS_SQL).fetchall()}
         cluster = main.execute(CLUSTER_SQL, [REPLICATION_ROLE]).fetchone()
-    assert cluster is not None
+        assert cluster is not None
+        try:
+            position = main.execute(POSITION_SQL).fetchone()
+        except (errors.FeatureNotSupported, errors.ObjectNotInPrerequisiteState):
+            position = None
     objects = {d.name: found for d in databases if (found := _objects(server, d)) is not None}
     return ServerState(
         settings=settings,
@@ -234,7 +242,7 @@ def observe_server(server: Server) -> ServerState:
         records=control.records(server),
         replication_role=cluster[0],
         prepared_transactions=tuple(cluster[1] or ()),
-        current_lsn=cluster[2],
+        current_lsn=position[0] if position else None,
         objects=objects,
     )
 

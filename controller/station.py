@@ -46,7 +46,9 @@ def lag_bytes(m: Migration, state: State, oid: int) -> int | None:
     """WAL between what the following side has confirmed and the serving side's end, for one database; None where
     unknown, or where nobody follows."""
     serving, slot_of = publisher(m, state)
-    if serving is None or (slot := serving.slots.get(slot_of(oid))) is None or slot.confirmed_flush_lsn is None:
+    if serving is None or serving.current_lsn is None:
+        return None
+    if (slot := serving.slots.get(slot_of(oid))) is None or slot.confirmed_flush_lsn is None:
         return None
     return max(0, serving.current_lsn - slot.confirmed_flush_lsn)
 

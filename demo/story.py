@@ -1,6 +1,7 @@
 """The story, from an empty directory to a proved migration. Reading `tell` is reading what a user does on AWS."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shlex
@@ -16,7 +17,7 @@ from typing import Any
 
 import psycopg
 
-from demo import commands, interruptions, proof
+from demo import commands, interruptions, proof, sides
 from demo.access import Access, ConnectionSecret
 from demo.commands import Done
 from demo.load import BILLING, DATABASES, ORDERS, Loaded, load
@@ -25,9 +26,6 @@ from demo.pgbench import Pgbench
 from demo.pooler import Pooler
 from demo.postgres import Login, one
 from demo.writers import CLIENTS, Writers
-from lab.layout import Layout
-from lab.processes import Owner
-from lab.volumes import Volume
 
 STACK = "demo"
 AFTERWARDS = 5.0
@@ -36,6 +34,8 @@ COMMAND_DEADLINE = 300.0
 """Seconds after which a command that does not end is taken to be stuck."""
 STARTING = 30.0
 """Seconds within which every writer must get a commit through after a restart or a switch."""
+READERS_SHOW = 20.0
+"""Seconds within which a reader must show what its writer has."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def tell(settings: Settings, narrator: Narrator) -> list[proof.Check]:
 
 def _tell(settings: Settings, scene: Scene, cleanup: ExitStack) -> list[proof.Check]:
     narrator = scene.narrator
-    narrator.chapter("A local AWS with one unencrypted PostgreSQL server")
+    kind = {"rds": "PostgreSQL server", "aurora": "Aurora cluster, a writer and a reader"}[settings.engine]
+    narrator.chapter(f"A local AWS with one unencrypted {kind}")
     databases = ("--database", ORDERS, "--database", BILLING)
     started = scene.lab("start", "--engine", settings.engine, "--pg-bin", str(settings.pg_bin), *databases)
     start = started.document["source"]
@@ -115,7 +116,11 @@ def _tell(settings: Settings, scene: Scene, cleanup: ExitStack) -> list[proof.Ch
     writers.clients.wait_until_all_write(time.monotonic(), STARTING)
     narrator.say(f"the writers waited at most {writers.waited(prepared):.1f} s: the reboot, which you schedule")
 
-    narrator.chapter("pulumi up, phase restore: a snapshot, its encrypted copy, a server restored from that")
+    how = {
+        "rds": "its encrypted copy, a server restored from that",
+        "aurora": "restored with the key, as many instances",
+    }
+    narrator.chapter(f"pulumi up, phase restore: a snapshot, {how[settings.engine]}")
     restored = scene.up(phase="restore").document["outputs"]["target"]
     target = _side(source, restored)
 
@@ -138,7 +143,15 @@ def _tell(settings: Settings, scene: Scene, cleanup: ExitStack) -> list[proof.Ch
 
     narrator.chapter("The proof")
     checks = _prove(source, target, loaded, writers, since)
-    checks.append(_marker(scene, loaded.marker, start["resource_id"], restored["resourceId"]))
+    if restored.get("readerHost"):
+        reader = dataclasses.replace(target, host=restored["readerHost"])
+        checks += [_seen_by_readers(database, writers, reader) for database in (ORDERS, BILLING)]
+    lab = scene.directory / "lab"
+    checks += sides.marker(
+        loaded.marker,
+        sides.volumes(lab, scene.environment, start),
+        sides.volumes(lab, scene.environment, restored),
+    )
     checks.append(
         proof.writers_unharmed(
             writers.failures(cutover),
@@ -232,10 +245,15 @@ def _prove(source: Login, target: Login, loaded: Loaded, writers: Writers, since
     return checks
 
 
-def _marker(scene: Scene, marker: str, source_id: str, target_id: str) -> proof.Check:
-    instances = Layout.of(scene.directory / "lab").instances
-    here, there = (Volume(instances / resource_id, Owner.current(), None) for resource_id in (source_id, target_id))
-    return proof.marker_encrypted(marker, here.mount, there.cipher if there.encrypted else None, there.mount)
+def _seen_by_readers(database: str, writers: Writers, reader: Login) -> proof.Check:
+    """The same claim as of the writer, read through the reader endpoint; a replica may take a moment to show all."""
+    ends = time.monotonic() + READERS_SHOW
+    while True:
+        with reader.connect(database) as there:
+            found = proof.every_write_once(database, writers.clients.acknowledged(database), there)
+        if found.holds or time.monotonic() > ends:
+            return dataclasses.replace(found, claim=f"{found.claim}, read through the reader endpoint")
+        time.sleep(0.2)
 
 
 def _keep_logs(scene: Scene, kept: Path) -> None:

@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     start = commands.add_parser("start", help="start a lab; ready when it returns")
-    start.add_argument("--engine", choices=("rds", "aurora"), default="rds")
+    start.add_argument("--engine", default="rds", help="rds (the default) or aurora")
     start.add_argument("--database", action="append", metavar="NAME", help="a database to make (repeatable; orders)")
     start.add_argument("--pg-bin", type=Path, metavar="DIR", help="the folder of `postgres` and `initdb`")
     start.add_argument(
@@ -90,7 +90,9 @@ def _start(arguments: argparse.Namespace) -> int:
             f"AWS endpoint    {document['endpoint_url']}   (source {document['directory']}/env)",
             f"PostgreSQL      {document['postgres_version']}, TLS {'on' if document['tls'] else 'not in this build'}",
             f"storage         encrypted instances: {document['encrypted_storage']}",
-            f"instance        {source['identifier']}, unencrypted, at {source['host']}:{source['port']}",
+            f"{'cluster ' if 'members' in source else 'instance'}        {source['identifier']}, unencrypted, at "
+            f"{source['host']}:{source['port']}"
+            + (f", readers at {source['reader_host']}" if "members" in source else ""),
             f"login           {source['user']} / {source['password']}",
             f"databases       {', '.join(source['databases'])}",
         ],

@@ -1,4 +1,4 @@
-"""The account of a new lab: a network, a parameter group with its owner's values, one unencrypted instance."""
+"""The account of a new lab: a network, a parameter group with its owner's values, one unencrypted database server."""
 
 import json
 import secrets
@@ -15,6 +15,7 @@ from lab.processes import wait_until
 
 MASTER = "master"
 CREATE_SECONDS = 120.0
+TAGS = [{"Key": "service", "Value": "orders"}, {"Key": "environment", "Value": "prod"}]
 
 # One dynamic and one static value, so that "the source's own user-set parameters" is something.
 OWN_PARAMETERS = {"work_mem": ("8192", "immediate"), "max_locks_per_transaction": ("128", "pending-reboot")}
@@ -23,18 +24,48 @@ OWN_PARAMETERS = {"work_mem": ("8192", "immediate"), "max_locks_per_transaction"
 def furnish(
     session: boto3.session.Session,
     endpoint: str,
+    engine: str,
     family: str,
     identifier: str,
     databases: Sequence[str],
     layout: Layout,
 ) -> dict[str, Any]:
-    """Make it all through the API, as its owner would have. Returns the document of the source."""
+    """Make it all through the API, as its owner would have: an instance (`engine` rds) or a cluster of a writer and a
+    reader (aurora). Returns the document of the source."""
     port = int(json.loads(layout.settings.read_text())["port"])
-    ec2 = session.client("ec2", endpoint_url=endpoint)
     rds = session.client("rds", endpoint_url=endpoint)
+    common = {
+        "StorageEncrypted": False,
+        "MasterUsername": MASTER,
+        "MasterUserPassword": secrets.token_urlsafe(18),
+        "DBSubnetGroupName": identifier,
+        "VpcSecurityGroupIds": [_network(session, endpoint, identifier, port)],
+        "BackupRetentionPeriod": 7,
+        "EnableCloudwatchLogsExports": ["postgresql"],
+        "CopyTagsToSnapshot": True,
+        "Tags": TAGS,
+    }
+    make = _cluster if engine == "aurora" else _instance
+    source = make(rds, family, identifier, databases[0], common)
+    host, password = source["host"], str(common["MasterUserPassword"])
+    _create_databases(host, port, password, databases, layout)
+    return {
+        "identifier": identifier,
+        **source,
+        "port": port,
+        "user": MASTER,
+        "password": password,
+        "databases": list(databases),
+        "secret_arn": _secret(session, endpoint, identifier, host, port, password, databases[0]),
+    }
+
+
+def _network(session: boto3.session.Session, endpoint: str, identifier: str, port: int) -> str:
+    """A subnet group and a security group; the latter's id."""
+    ec2 = session.client("ec2", endpoint_url=endpoint)
     vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
     subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc["VpcId"]]}])["Subnets"]
-    rds.create_db_subnet_group(
+    session.client("rds", endpoint_url=endpoint).create_db_subnet_group(
         DBSubnetGroupName=identifier,
         DBSubnetGroupDescription=f"Subnets of {identifier}",
         SubnetIds=[s["SubnetId"] for s in subnets],
@@ -51,17 +82,14 @@ def furnish(
             }
         ],
     )
+    return str(group["GroupId"])
+
+
+def _instance(rds: Any, family: str, identifier: str, database: str, common: dict[str, Any]) -> dict[str, Any]:
     rds.create_db_parameter_group(
         DBParameterGroupName=identifier, DBParameterGroupFamily=family, Description=f"Parameters of {identifier}"
     )
-    rds.modify_db_parameter_group(
-        DBParameterGroupName=identifier,
-        Parameters=[
-            {"ParameterName": name, "ParameterValue": value, "ApplyMethod": method}
-            for name, (value, method) in OWN_PARAMETERS.items()
-        ],
-    )
-    password = secrets.token_urlsafe(18)
+    rds.modify_db_parameter_group(DBParameterGroupName=identifier, Parameters=_own_parameters())
     rds.create_db_instance(
         DBInstanceIdentifier=identifier,
         DBInstanceClass="db.m6g.large",
@@ -69,32 +97,61 @@ def furnish(
         AllocatedStorage=100,
         MaxAllocatedStorage=500,
         StorageType="gp3",
-        StorageEncrypted=False,
-        DBName=databases[0],
-        MasterUsername=MASTER,
-        MasterUserPassword=password,
-        DBSubnetGroupName=identifier,
-        VpcSecurityGroupIds=[group["GroupId"]],
+        DBName=database,
         DBParameterGroupName=identifier,
-        BackupRetentionPeriod=7,
-        EnableCloudwatchLogsExports=["postgresql"],
         PubliclyAccessible=False,
-        CopyTagsToSnapshot=True,
-        Tags=[{"Key": "service", "Value": "orders"}, {"Key": "environment", "Value": "prod"}],
+        **common,
     )
     instance = _available(rds, identifier)
-    host = instance["Endpoint"]["Address"]
-    _create_databases(host, port, password, databases, layout)
+    return {"resource_id": instance["DbiResourceId"], "host": instance["Endpoint"]["Address"]}
+
+
+def _cluster(rds: Any, family: str, identifier: str, database: str, common: dict[str, Any]) -> dict[str, Any]:
+    rds.create_db_cluster_parameter_group(
+        DBClusterParameterGroupName=identifier, DBParameterGroupFamily=family, Description=f"Parameters of {identifier}"
+    )
+    rds.modify_db_cluster_parameter_group(DBClusterParameterGroupName=identifier, Parameters=_own_parameters())
+    rds.create_db_cluster(
+        DBClusterIdentifier=identifier,
+        Engine="aurora-postgresql",
+        DatabaseName=database,
+        DBClusterParameterGroupName=identifier,
+        **common,
+    )
+    wait_until(lambda: _cluster_of(rds, identifier)["Status"] == "available", "the cluster", CREATE_SECONDS, every=0.05)
+    members = [f"{identifier}-{number}" for number in (1, 2)]
+    for member in members:
+        rds.create_db_instance(
+            DBInstanceIdentifier=member,
+            DBInstanceClass="db.r6g.large",
+            Engine="aurora-postgresql",
+            DBClusterIdentifier=identifier,
+            PubliclyAccessible=False,
+            Tags=TAGS,
+        )
+    for member in members:
+        _available(rds, member)
+    cluster = _cluster_of(rds, identifier)
     return {
-        "identifier": identifier,
-        "resource_id": instance["DbiResourceId"],
-        "host": host,
-        "port": port,
-        "user": MASTER,
-        "password": password,
-        "databases": list(databases),
-        "secret_arn": _secret(session, endpoint, identifier, host, port, password, databases[0]),
+        "resource_id": cluster["DbClusterResourceId"],
+        "host": cluster["Endpoint"],
+        "reader_host": cluster["ReaderEndpoint"],
+        "members": members,
     }
+
+
+def _own_parameters() -> list[dict[str, str]]:
+    return [
+        {"ParameterName": name, "ParameterValue": value, "ApplyMethod": method}
+        for name, (value, method) in OWN_PARAMETERS.items()
+    ]
+
+
+def _cluster_of(rds: Any, identifier: str) -> dict[str, Any]:
+    found: dict[str, Any] = rds.describe_db_clusters(DBClusterIdentifier=identifier)["DBClusters"][0]
+    if found["Status"] == "failed":
+        raise LabError(f"the cluster {identifier} could not be created", "its state is `failed`")
+    return found
 
 
 def _available(rds: Any, identifier: str) -> dict[str, Any]:

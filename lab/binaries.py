@@ -36,6 +36,11 @@ class Binaries:
         """The RDS parameter group family."""
         return f"postgres{self.major}"
 
+    @property
+    def aurora_family(self) -> str:
+        """The Aurora parameter group family, of instances and of clusters."""
+        return f"aurora-postgresql{self.major}"
+
 
 def find(asked: Path | None) -> Path:
     """The folder with `postgres` and `initdb`. Raises LabError (status 2) when there is none."""

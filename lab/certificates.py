@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +38,15 @@ class Authority:
     def pem(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, address: str, folder: Path, owner: Owner) -> None:
-        """Write server.crt and server.key for the IP address into `folder`; the key is `owner`'s, mode 0600."""
+    def issue(self, address: str, folder: Path, owner: Owner, known_as: Sequence[str] = ()) -> None:
+        """Write server.crt and server.key for the IP address, and for those it is also known as, into `folder`; the
+        key is `owner`'s, mode 0600."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
+        names = [x509.IPAddress(ipaddress.ip_address(a)) for a in (address, *known_as)]
         certificate = (
             _builder(name, self.certificate.subject, key.public_key())
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(sign_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

@@ -60,7 +60,11 @@ class Login:
 
 @dataclass
 class Cluster:
-    """The server in `data`; `keep` is a directory outside its volume for its key and its first words."""
+    """The server in `data`; `keep` is a directory outside its volume for its key and its first words.
+
+    `own` are settings of the lab's that no parameter group touches. A server that is `followed` lets rdsadmin stream
+    its WAL.
+    """
 
     data: Path
     keep: Path
@@ -68,6 +72,13 @@ class Cluster:
     binaries: Binaries
     owner: Owner
     process: subprocess.Popen[bytes] | None = None
+    own: dict[str, str] = field(default_factory=dict)
+    followed: bool = False
+
+    @property
+    def follows(self) -> bool:
+        """Whether it is a replica of another server."""
+        return (self.data / "standby.signal").exists()
 
     @property
     def logs(self) -> Path:
@@ -99,9 +110,9 @@ class Cluster:
         finally:
             secret.unlink()
 
-    def certify(self, authority: Authority) -> None:
+    def certify(self, authority: Authority, known_as: Sequence[str] = ()) -> None:
         if self.binaries.tls:
-            authority.issue(self.login.host, self.keep, self.owner)
+            authority.issue(self.login.host, self.keep, self.owner, known_as)
 
     def start(self, values: Mapping[str, str]) -> None:
         """Start with these parameters and wait until connections are accepted.
@@ -142,7 +153,7 @@ class Cluster:
                 "ssl_key_file": str(self.keep / "server.key"),
             }
         known = {name: value for name, value in values.items() if self._understands(name)}
-        (self.data / "postgresql.conf").write_text(parameters.render(known | own))
+        (self.data / "postgresql.conf").write_text(parameters.render(known | own | self.own))
 
     def reload(self, values: Mapping[str, str]) -> None:
         self.configure(values)
@@ -168,23 +179,23 @@ class Cluster:
         return sorted(self.logs.glob("postgresql.log.*")) if self.logs.is_dir() else []
 
     def _ready(self, pid: int) -> bool:
-        # Line 8 of postmaster.pid is the state; pg_ctl -w waits for the same word. A killed postmaster leaves its file.
+        # Line 8 of postmaster.pid is the state; pg_ctl -w waits for the same words. A killed one leaves its file.
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() in ("ready", "standby")
 
     def _hba(self) -> str:
         kind = "hostssl" if self.binaries.tls else "host"
-        return "".join(
-            f"{kind} {line}\n"
-            for line in (
-                f"{ADMIN} {ADMIN} 127.0.0.0/8 scram-sha-256",
-                f"{ADMIN} all all reject",
-                "all all 127.0.0.0/8 scram-sha-256",
-            )
-        )
+        lines = [
+            f"{ADMIN} {ADMIN} 127.0.0.0/8 scram-sha-256",
+            f"{ADMIN} all all reject",
+            "all all 127.0.0.0/8 scram-sha-256",
+        ]
+        if self.followed:
+            lines.append(f"replication {ADMIN} 127.0.0.0/8 scram-sha-256")
+        return "".join(f"{kind} {line}\n" for line in lines)
 
     def _understands(self, name: str) -> bool:
         # PostgreSQL ends at the start over a parameter it does not know; a dotted one is always allowed.

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -35,12 +36,19 @@ class Host:
     cluster: Cluster
     running: dict[str, str] = field(default_factory=dict)
     agent: Agent | None = None
+    still: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the server is stopped for a copy: one that ends would let it go on under another."""
     log_offsets: dict[str, int] = field(default_factory=dict)
     """Bytes of each log file that were there before this instance was: they are not exported to CloudWatch."""
 
     @property
     def address(self) -> str:
         return self.cluster.login.host
+
+    @property
+    def follows(self) -> bool:
+        """Whether it is a replica, which nobody writes to."""
+        return self.cluster.follows
 
 
 class KeyUnavailable(LabError):
@@ -112,31 +120,47 @@ class Plane:
 
     def create(self, resource: str, key_arn: str | None, values: Mapping[str, str]) -> Host:
         """A fresh server, started, with only rdsadmin in it."""
-        host = self._prepare(resource, key_arn)
+        host = self.prepare(resource, key_arn, self.reserve())
         host.cluster.initdb()
-        self._start(host, values)
+        self.boot(host, values)
         return host
 
-    def furnish(self, host: Host, master: str, password: str, database: str | None) -> None:
-        """Give a fresh server its roles, its master and, if named, its first database."""
-        roles.install(host.cluster.login, master, password)
+    def furnish(self, host: Host, master: str, password: str, database: str | None, more: Sequence[Path] = ()) -> None:
+        """Give a fresh server its roles, its master and, if named, its first database. `more` is SQL that each of its
+        databases gets."""
+        roles.install(host.cluster.login, master, password, more)
         if database is not None:
             roles.create_database(host.cluster.login, database, master)
 
     def restore(self, resource: str, key_arn: str | None, stored: Stored, values: Mapping[str, str]) -> Host:
         """A server from a snapshot: crash recovery, and a few transaction ids of its own before anyone knows it."""
-        host = self._prepare(resource, key_arn)
+        host = self.prepare(resource, key_arn, self.reserve())
+        self.unpack(host, stored)
+        host.log_offsets = {p.name: p.stat().st_size for p in host.cluster.log_files()}
+        self.boot(host, values)
+        self.awake(host)
+        return host
+
+    def unpack(self, host: Host, stored: Stored) -> None:
+        """Put what a snapshot holds into a server's empty storage."""
         host.volume.data.mkdir(mode=0o700)
         self.owner.own(host.volume.data)
         stored.unpack(host.volume.data, self.keys, self.owner)
-        host.log_offsets = {p.name: p.stat().st_size for p in host.cluster.log_files()}
-        self._start(host, values)
+
+    def awake(self, host: Host) -> None:
+        """What a restored server does before its user arrives: it hands out transaction ids of its own."""
         hand_out_transaction_ids(host.cluster.login)
-        return host
 
     def boot(self, host: Host, values: Mapping[str, str]) -> None:
         """Start a stopped server."""
-        self._start(host, values)
+        try:
+            host.cluster.start(values)
+        except psycopg.Error as error:
+            raise LabError(f"the server does not answer: {error}") from error
+        host.running = dict(values)
+        if not host.follows:
+            host.agent = Agent(host.cluster.login)
+            host.agent.start()
 
     def halt(self, host: Host, how: Sequence[tuple[signal.Signals, float]] = STOP) -> None:
         """Stop a server, its agent first."""
@@ -155,16 +179,21 @@ class Plane:
         An encrypted instance's copy is plain only inside its own encrypted filesystem, until it is sealed.
         """
         stored.directory.mkdir()
-        cluster = host.cluster
         if key_arn is None:
-            return freeze.copy(cluster.data, stored.plain, cluster.postmaster())
+            return self.still_copy(host, stored.plain)
         staging = host.volume.mount / f"staging-{secrets.token_hex(4)}"
         try:
-            held = freeze.copy(cluster.data, staging, cluster.postmaster(), two_passes=not host.volume.encrypted)
+            held = self.still_copy(host, staging)
             stored.seal(staging, self.keys, key_arn)
         finally:
             freeze.discard(staging)
         return held
+
+    def still_copy(self, host: Host, to: Path) -> float:
+        """Copy the data directory as it is at one instant; returns the seconds for which the server was held."""
+        with host.still:
+            cluster = host.cluster
+            return freeze.copy(cluster.data, to, cluster.postmaster(), two_passes=not host.volume.encrypted)
 
     def copy(self, source: Stored, target: Stored, key_arn: str | None) -> None:
         target.directory.mkdir()
@@ -188,9 +217,13 @@ class Plane:
         """Bytes on the volume, and those of them that are WAL."""
         return freeze.size(host.cluster.data), freeze.size(host.cluster.data / "pg_wal")
 
-    def _prepare(self, resource: str, key_arn: str | None) -> Host:
+    def reserve(self) -> str:
+        """An address that nobody has."""
         with self._lock:
-            address = f"127.{self._network}.{next(self._numbers)}"
+            return f"127.{self._network}.{next(self._numbers)}"
+
+    def prepare(self, resource: str, key_arn: str | None, address: str, known_as: Sequence[str] = ()) -> Host:
+        """Empty storage for a server at `address`; its certificate is also good for the addresses `known_as`."""
         directory = self.layout.instances / resource
         volume = Volume(directory, self.owner, key_arn)
         login = Login(address, self.port, self.layout.ca, self.binaries.tls, self._password)
@@ -198,14 +231,5 @@ class Plane:
         # Known from here on, so that whatever fails next is still found and removed with the instance.
         self.hosts[resource] = host
         volume.create(self.keys)
-        host.cluster.certify(self._authority)
+        host.cluster.certify(self._authority, known_as)
         return host
-
-    def _start(self, host: Host, values: Mapping[str, str]) -> None:
-        try:
-            host.cluster.start(values)
-        except psycopg.Error as error:
-            raise LabError(f"the server does not answer: {error}") from error
-        host.running = dict(values)
-        host.agent = Agent(host.cluster.login)
-        host.agent.start()

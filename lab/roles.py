@@ -1,5 +1,6 @@
 """Making a fresh PostgreSQL server look like an RDS one: its roles, its privileges, its closed database."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -11,8 +12,11 @@ from lab.cluster import ADMIN, Login
 HERE = Path(__file__).parent
 
 
-def install(admin: Login, master: str, password: str) -> None:
-    """Run roles.sql and database.sql, and make the database `rdsadmin`. psycopg.Error when a statement fails."""
+def install(admin: Login, master: str, password: str, more: Sequence[Path] = ()) -> None:
+    """Run roles.sql, make the database `rdsadmin`, and run database.sql and `more` where new databases come from.
+
+    psycopg.Error when a statement fails.
+    """
     with admin.connect("postgres") as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(ADMIN)))
     roles = (HERE / "roles.sql").read_text()
@@ -21,7 +25,8 @@ def install(admin: Login, master: str, password: str) -> None:
         connection.execute(sql.SQL(roles).format(master=sql.Identifier(master), verifier=verifier))
     for database in ("template1", "postgres"):
         with admin.connect(database) as connection:
-            connection.execute((HERE / "database.sql").read_bytes())
+            for script in (HERE / "database.sql", *more):
+                connection.execute(script.read_bytes())
 
 
 def create_database(admin: Login, name: str, owner: str) -> None:

@@ -19,6 +19,7 @@ from moto.route53 import urls as route53_urls
 from moto.server import ThreadedMotoServer
 
 from lab import binaries
+from lab.endpoint import Endpoints
 from lab.layout import Layout
 from lab.plane import Clients, Plane
 from lab.processes import Owner
@@ -52,6 +53,7 @@ def main(directory: Path) -> int:
     clients = Clients(endpoint, REGION)
     plane = Plane(layout, found, owner, settings["network"], settings["port"], clients, settings["delay"])
     LabBackend.plane = plane
+    LabBackendOfAll.endpoints = Endpoints(settings["port"])
     rds_models.rds_backends.backend = LabBackendOfAll
     rds_urls.url_paths = {"{0}/$": LabResponse.dispatch}
     route53_urls.url_paths = dict.fromkeys(route53_urls.url_paths, LabRoute53.dispatch)
@@ -67,6 +69,7 @@ def main(directory: Path) -> int:
         "endpoint_url": endpoint,
         "version": found.version,
         "family": found.family,
+        "aurora_family": found.aurora_family,
         "tls": found.tls,
         "encrypted_storage": encryption(),
     }

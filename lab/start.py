@@ -1,4 +1,4 @@
-"""`lab start`: a server process, and an account with one unencrypted instance in it, ready when this returns."""
+"""`lab start`: a server process, and an account with one unencrypted server in it, ready when this returns."""
 
 import json
 import os
@@ -20,6 +20,8 @@ from lab.processes import CLEAN, Owner
 
 READY_SECONDS = 60.0
 REGION = "eu-central-1"
+ENGINES = {"rds": "the instance", "aurora": "the cluster"}
+"""The engines there are, and what `start` makes of each."""
 Tell = Callable[[str], None]
 
 
@@ -37,11 +39,11 @@ class Wanted:
 
 def start(wanted: Wanted, tell: Tell) -> dict[str, Any]:
     """Start a lab; returns its document. Raises LabError, and then nothing is left behind."""
-    if wanted.engine != "rds":
+    if wanted.engine not in ENGINES:
         raise LabError(
-            f"the lab has no engine {wanted.engine} yet",
-            "it runs RDS for PostgreSQL instances; Aurora clusters are not there",
-            "--engine rds",
+            f"the lab has no engine {wanted.engine}",
+            "it runs RDS for PostgreSQL instances (rds) and Aurora PostgreSQL clusters (aurora)",
+            f"--engine {' or '.join(ENGINES)}",
             USAGE,
         )
     layout = Layout.of(wanted.directory)
@@ -56,10 +58,16 @@ def start(wanted: Wanted, tell: Tell) -> dict[str, Any]:
         server = _serve(layout, folder, wanted, owner)
         environment = _environment(layout, server)
         layout.env.write_text("".join(f"export {k}={shlex.quote(v)}\n" for k, v in environment.items()))
-        tell(f"AWS endpoint {server['endpoint_url']}; creating the instance {wanted.identifier}")
+        tell(f"AWS endpoint {server['endpoint_url']}; creating {ENGINES[wanted.engine]} {wanted.identifier}")
         session = boto3.session.Session("test", "test", region_name=REGION)
         source = account.furnish(
-            session, server["endpoint_url"], server["family"], wanted.identifier, wanted.databases, layout
+            session,
+            server["endpoint_url"],
+            wanted.engine,
+            server["aurora_family" if wanted.engine == "aurora" else "family"],
+            wanted.identifier,
+            wanted.databases,
+            layout,
         )
     except BaseException as error:
         told = _last_errors(layout)
@@ -78,6 +86,7 @@ def start(wanted: Wanted, tell: Tell) -> dict[str, Any]:
         "postgres_version": server["version"],
         "tls": server["tls"],
         "encrypted_storage": server["encrypted_storage"],
+        "engine": wanted.engine,
         "source": source,
     }
 

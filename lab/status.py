@@ -37,6 +37,8 @@ def read(layout: Layout) -> dict[str, Any]:
     rds = session.client("rds", endpoint_url=server["endpoint_url"])
     instances = rds.describe_db_instances()["DBInstances"]
     snapshots = rds.describe_db_snapshots()["DBSnapshots"]
+    clusters = rds.describe_db_clusters()["DBClusters"]
+    of_clusters = rds.describe_db_cluster_snapshots()["DBClusterSnapshots"]
     return {
         "endpoint_url": server["endpoint_url"],
         "directory": str(layout.directory),
@@ -58,6 +60,33 @@ def read(layout: Layout) -> dict[str, Any]:
             {"identifier": s["DBSnapshotIdentifier"], "status": s["Status"], "encrypted": s["Encrypted"]}
             for s in snapshots
         ],
+        "clusters": [
+            {
+                "identifier": c["DBClusterIdentifier"],
+                "status": c["Status"],
+                "host": c["Endpoint"],
+                "reader_host": c["ReaderEndpoint"],
+                "port": c["Port"],
+                "encryption": c["StorageEncryptionType"],
+                "members": [
+                    {
+                        "identifier": m["DBInstanceIdentifier"],
+                        "writer": m["IsClusterWriter"],
+                        "parameters": m["DBClusterParameterGroupStatus"],
+                    }
+                    for m in c["DBClusterMembers"]
+                ],
+            }
+            for c in clusters
+        ],
+        "cluster_snapshots": [
+            {
+                "identifier": s["DBClusterSnapshotIdentifier"],
+                "status": s["Status"],
+                "encryption": s["StorageEncryptionType"],
+            }
+            for s in of_clusters
+        ],
     }
 
 
@@ -65,6 +94,9 @@ def lines(document: dict[str, Any]) -> list[str]:
     """The document for people."""
     text = [f"AWS endpoint    {document['endpoint_url']}", f"PostgreSQL      {document['postgres_version']}"]
     text.append(f"storage         encrypted instances: {document['encrypted_storage']}")
+    for c in document["clusters"]:
+        at = f"{c['host']}:{c['port']}, readers at {c['reader_host']}"
+        text.append(f"cluster         {c['identifier']}: {c['status']}, encryption {c['encryption']}, {at}")
     for i in document["instances"]:
         kind = "encrypted" if i["encrypted"] else "unencrypted"
         text.append(
@@ -74,4 +106,6 @@ def lines(document: dict[str, Any]) -> list[str]:
         text.append(
             f"snapshot        {s['identifier']}: {s['status']}, {'encrypted' if s['encrypted'] else 'unencrypted'}"
         )
+    for s in document["cluster_snapshots"]:
+        text.append(f"snapshot        {s['identifier']} of a cluster: {s['status']}, encryption {s['encryption']}")
     return text

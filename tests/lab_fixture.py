@@ -46,16 +46,19 @@ class Lab:
         user: str = "master",
         password: str | None = None,
     ) -> "psycopg.Connection[TupleRow]":
-        """An autocommit session as a client of RDS would have it: TLS verified, unless this build has none."""
-        endpoint = self.instance(instance or self.source["identifier"])["Endpoint"]
+        """An autocommit session as a client of RDS would have it: TLS verified, unless this build has none.
+
+        Of a cluster, the name (`instance`) leads to its writer.
+        """
+        host, port = self.address(instance or self.source["identifier"])
         tls = (
             {"sslmode": "verify-full", "sslrootcert": self.env["PGSSLROOTCERT"]}
             if self.document["tls"]
             else {"sslmode": "disable"}
         )
         return psycopg.connect(
-            host=endpoint["Address"],
-            port=endpoint["Port"],
+            host=host,
+            port=port,
             user=user,
             password=password or self.source["password"],
             dbname=database or self.source["databases"][0],
@@ -71,6 +74,14 @@ class Lab:
             assert row is not None
             return str(row[0])
 
+    def address(self, identifier: str) -> tuple[str, int]:
+        """Host and port of an instance, or of a cluster's endpoint."""
+        for cluster in self.client("rds").describe_db_clusters()["DBClusters"]:
+            if cluster["DBClusterIdentifier"] == identifier:
+                return cluster["Endpoint"], cluster["Port"]
+        endpoint = self.instance(identifier)["Endpoint"]
+        return endpoint["Address"], endpoint["Port"]
+
     def instance(self, identifier: str) -> dict[str, Any]:
         found: dict[str, Any] = self.client("rds").describe_db_instances(DBInstanceIdentifier=identifier)[
             "DBInstances"
@@ -80,6 +91,16 @@ class Lab:
     def snapshot(self, identifier: str) -> dict[str, Any]:
         rds = self.client("rds")
         found: dict[str, Any] = rds.describe_db_snapshots(DBSnapshotIdentifier=identifier)["DBSnapshots"][0]
+        return found
+
+    def cluster(self, identifier: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.client("rds").describe_db_clusters(DBClusterIdentifier=identifier)["DBClusters"][0]
+        return found
+
+    def cluster_snapshot(self, identifier: str) -> dict[str, Any]:
+        rds = self.client("rds")
+        answer = rds.describe_db_cluster_snapshots(DBClusterSnapshotIdentifier=identifier)
+        found: dict[str, Any] = answer["DBClusterSnapshots"][0]
         return found
 
     def settled(self, identifier: str, status: str = "available") -> list[str]:
@@ -106,6 +127,31 @@ class Lab:
 
         self._wait(look, "available", f"the instance {resource}")
         return name
+
+    def cluster_settled(self, identifier: str, status: str = "available") -> list[str]:
+        """Wait until the cluster and all of its instances are in this state; the cluster's states seen on the way."""
+
+        def look() -> tuple[str, bool]:
+            found = self.cluster(identifier)
+            members = [self.instance(m["DBInstanceIdentifier"]) for m in found["DBClusterMembers"]]
+            return found["Status"], all(m["DBInstanceStatus"] == status for m in members)
+
+        return self._wait(look, status, f"the cluster {identifier}")
+
+    def cluster_gone(self, identifier: str) -> list[str]:
+        """Wait until the cluster is deleted; the states seen on the way."""
+
+        def look() -> tuple[str, bool]:
+            found = self.client("rds").describe_db_clusters()["DBClusters"]
+            states = [c["Status"] for c in found if c["DBClusterIdentifier"] == identifier]
+            return (states or ["gone"])[0], True
+
+        return self._wait(look, "gone", f"the cluster {identifier}")[:-1]
+
+    def cluster_snapshot_settled(self, identifier: str, status: str = "available") -> list[str]:
+        """Wait until the cluster snapshot is in this state; the states seen on the way."""
+        what = f"the cluster snapshot {identifier}"
+        return self._wait(lambda: (self.cluster_snapshot(identifier)["Status"], True), status, what)
 
     def gone(self, identifier: str) -> list[str]:
         """Wait until the instance is deleted; the states seen on the way."""
@@ -139,12 +185,16 @@ class Lab:
 
 
 def start_lab(
-    directory: Path, databases: Sequence[str] = ("orders",), pg_bin: Path | None = None, delay: float = 0.0
+    directory: Path,
+    databases: Sequence[str] = ("orders",),
+    pg_bin: Path | None = None,
+    delay: float = 0.0,
+    engine: str = "rds",
 ) -> Lab:
     """A ready lab in `directory` (new or empty). The caller stops it. LAB_PG_BIN names other servers to test on."""
     if pg_bin is None and "LAB_PG_BIN" in os.environ:
         pg_bin = Path(os.environ["LAB_PG_BIN"])
-    document = start(Wanted(directory, tuple(databases), pg_bin=pg_bin, delay=delay), lambda _: None)
+    document = start(Wanted(directory, tuple(databases), engine=engine, pg_bin=pg_bin, delay=delay), lambda _: None)
     return Lab(directory, document, environment(directory))
 
 

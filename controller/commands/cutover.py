@@ -46,4 +46,4 @@ def _complete(m: Migration, *, reachable: bool) -> dict[str, Any]:
     with locked(m, source=reachable, target=True):
         way = Way.cutover(m, observe(m).migrated)
         m.say("the target is open already: completing what is left")
-        return finish.complete(way, make_switches(m, way), moved=None, reporter=m.reporter, clock=m.clock)
+        return finish.complete(m, way, make_switches(m, way), moved=None)

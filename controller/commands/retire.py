@@ -57,7 +57,7 @@ def advance_quietly(m: Migration, state: Any) -> None:
 def delete_source(m: Migration, identifier: str) -> str:
     """Delete the source for good, without a final snapshot (it would be one more plaintext copy), with its automated
     backups. `identifier` must name it: that is the confirmation."""
-    found = leftovers.find_source(m)
+    found = m.engine.find_by_resource_id(m.outputs.source.resource_id)
     if found is None:
         m.say(f"the source {m.outputs.source.resource_id} is gone already")
         return identifier
@@ -67,21 +67,15 @@ def delete_source(m: Migration, identifier: str) -> str:
             detail="Nothing was deleted.",
             hint="Give the source's own identifier.",
         )
-    if found.status == "deleting":
+    if found.deleting:
         return identifier
     if found.deletion_protection:
         raise Refused(
             f"The source {identifier} is protected against deletion.",
             detail="Nothing was deleted. Everything else of retire is done.",
-            hint=f"aws rds modify-db-instance --db-instance-identifier {identifier} --no-deletion-protection "
-            "--apply-immediately, then run this again.",
+            hint=m.engine.words.modify(identifier, "--no-deletion-protection", "--apply-immediately")
+            + ", then run this again.",
         )
-    m.aws.call(
-        "rds",
-        "delete_db_instance",
-        DBInstanceIdentifier=identifier,
-        SkipFinalSnapshot=True,
-        DeleteAutomatedBackups=True,
-    )
+    m.engine.delete(found)
     m.say(f"deleting the source {identifier}, without a final snapshot")
     return identifier

@@ -33,7 +33,7 @@ def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
             return document
         with locked(m, target=True):
             way = Way.rollback(m, state.migrated)
-            return finish.complete(way, make_switches(m, way), moved=None, reporter=m.reporter, clock=m.clock)
+            return finish.complete(m, way, make_switches(m, way), moved=None)
     assert state.target is not None and state.target.records is not None, "the target serves, by its records"
     opened = state.target.records["open"]
     _refuse_closed_window(m, opened, state.at)
@@ -47,7 +47,7 @@ def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
         control.note(m.the_target, "rollback begun", by=control.who())
         if "cutover" not in state.target.records:
             way = Way.cutover(m, state.migrated)
-            finish.complete(way, make_switches(m, way), moved=None, reporter=m.reporter, clock=m.clock)
+            finish.complete(m, way, make_switches(m, way), moved=None)
         return conduct(m, Way.rollback(m, state.migrated), way_back=True, observer=observer)
 
 

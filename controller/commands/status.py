@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from controller.commands.rollback import window_length
-from controller.cutover import way_back
+from controller.cutover import readers, way_back
+from controller.errors import Problem
 from controller.migration import Migration
 from controller.observe import State, observe
 from controller.runner import next_step
+from controller.server import Server
 from controller.station import document, lag_bytes, publisher
 
 WATCH_SECONDS = 5.0
@@ -66,6 +68,11 @@ def health(m: Migration, state: State) -> dict[str, Any]:
         for database in state.source.databases:
             if not database.allow_connections:
                 warnings.append(f"database {database.name} on the source takes no connections: was a cutover cut off?")
+    if "open" in state.records:
+        # The side that was left is the source's, and after a rollback the target's.
+        left = m.source if state.serving == "target" else m.target
+        if left is not None and left.host:
+            warnings += _lingering(m, left, state)
     back = way_back.look(m, state, _closes(m, state))
     warnings += [f"rollback would be refused: {words}" for words in back.lossy]
     return {
@@ -76,6 +83,13 @@ def health(m: Migration, state: State) -> dict[str, Any]:
         "warnings": warnings,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def _lingering(m: Migration, left: Server, state: State) -> list[str]:
+    try:
+        return readers.lingering(m, left, [d.oid for d in state.migrated])
+    except Problem as problem:
+        return [f"the readers of the {left.side} are not known: {problem.message} {problem.detail or ''}"]
 
 
 def _closes(m: Migration, state: State) -> datetime | None:

@@ -6,7 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 from controller import control
-from controller.cutover import checks, epoch, finish, large_objects, logins, reverse, sequences, views, watchdog
+from controller.cutover import (
+    checks,
+    epoch,
+    finish,
+    large_objects,
+    logins,
+    readers,
+    reverse,
+    sequences,
+    views,
+    watchdog,
+)
 from controller.cutover.move import Moved, Observer, Prepared, follow_again, move
 from controller.cutover.opening import Opening, Unknown
 from controller.cutover.prediction import predict
@@ -30,6 +41,7 @@ def conduct(m: Migration, way: Way, *, way_back: bool, observer: Observer) -> di
     way.warm_up()
     checks.name_long_transactions(way, m.reporter)
     rehearsed = checks.rehearse(way, arriving, max_pause=m.options.max_pause, clock=m.clock)
+    readers.check(m, way)
     switches = make_switches(m, way)
     for switch in switches:
         if (told := switch.probe()) is not None:
@@ -65,7 +77,7 @@ def conduct(m: Migration, way: Way, *, way_back: bool, observer: Observer) -> di
     for view in moved.stale_views:
         m.say(f"to be refreshed on the {way.to.side}, its tables changed meanwhile: the materialized view {view}")
     try:
-        return finish.complete(way, switches, moved=moved, reporter=m.reporter, clock=m.clock)
+        return finish.complete(m, way, switches, moved=moved)
     except KeyboardInterrupt:
         raise _interrupted(way) from None
     except finish.Unfinished:
@@ -143,9 +155,9 @@ def _take_away(m: Migration, way: Way) -> None:
 
 def make_switches(m: Migration, way: Way) -> list[Switch]:
     """The stack's switches for this direction. Raises Usage."""
-    known = {"source": m.outputs.source, "target": m.outputs.target}
     from_, to = (
-        Endpoint(s.host, s.port, side.identifier if (side := known[s.side]) else None) for s in (way.from_, way.to)
+        Endpoint(s.host, s.port, readers.side_of(m, s).identifier, m.engine.words.listed_as)
+        for s in (way.from_, way.to)
     )
     return build(m.outputs.switches, from_, to, m.aws, tuple(d.name for d in way.databases))
 

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from controller import control
-from controller.cutover import epoch, fence, large_objects, lasting, reverse
+from controller.cutover import epoch, fence, large_objects, lasting, readers, reverse
 from controller.cutover.move import Moved, turn
 from controller.cutover.opening import OUTDATED
 from controller.cutover.way import Way
 from controller.errors import Failed, Problem
+from controller.migration import Migration
 from controller.names import CONTROL_DATABASE
 from controller.switches import Settles, Switch
 from controller.waiting import Clock, Reporter
 
-NOT_CARRIED = frozenset({epoch.OPEN, lasting.RECORD, large_objects.RECORD, "moving", *OUTDATED})
+NOT_CARRIED = frozenset({epoch.OPEN, lasting.RECORD, large_objects.RECORD, readers.RECORD, "moving", *OUTDATED})
 """Records that say something about the side they are on."""
 
 CARRY_JOURNAL_SQL = """
@@ -52,9 +53,7 @@ def carry(way: Way) -> None:
             way.to.db().execute(CARRY_JOURNAL_SQL, [list(column) for column in zip(*lines, strict=True)])
 
 
-def complete(
-    way: Way, switches: Sequence[Switch], *, moved: Moved | None, reporter: Reporter, clock: Clock
-) -> dict[str, Any]:
+def complete(m: Migration, way: Way, switches: Sequence[Switch], *, moved: Moved | None) -> dict[str, Any]:
     """Bring the move to its end and return its document. `moved` is None where an earlier run was cut off after OPEN.
 
     Raises Failed where something is still to be done: running the command again does it.
@@ -67,15 +66,21 @@ def complete(
     elif moved is not None:
         problems = moved.switch_problems
     else:
-        problems = [p for s in switches if (p := turn(s, clock)) is not None]
-    problems += settle(switches, reporter, clock)
+        problems = [p for s in switches if (p := turn(s, m.clock)) is not None]
+    problems += settle(switches, m.reporter, m.clock)
     if not problems:
         control.record(way.to, "switched", {"switches": [s.name for s in switches]})
     try:
-        leave(way, way_back=bool(opened.get("way_back")), reporter=reporter, clock=clock)
+        leave(way, way_back=bool(opened.get("way_back")), reporter=m.reporter, clock=m.clock)
     except Problem as problem:
         problems = [*problems, problem]
     document = _document(way, opened, moved)
+    try:
+        document |= readers.confirm(m, way, opened["epoch"])
+        for words in readers.lingering(m, way.from_, [d.oid for d in way.databases]):
+            m.say(words)
+    except Problem as problem:
+        problems = [*problems, problem]
     if problems:
         raise Unfinished(way, problems)
     control.record(way.to, way.name, document)

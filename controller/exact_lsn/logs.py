@@ -1,4 +1,5 @@
-"""The server log of the restored instance: through the RDS API, and through CloudWatch Logs where it is gone there.
+"""The server log of the restored copy (of a cluster: of its writer): through the RDS API, and through CloudWatch Logs
+where it is gone there.
 
 RDS keeps a log file for three days at most; an exported log stays in its group. Both are read line by line and no
 further than the end of the first recovery, so a large log costs neither memory nor time.
@@ -6,10 +7,10 @@ further than the end of the first recovery, so a large log costs neither memory 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from controller.aws import Aws
+from controller.engines import Log
 from controller.errors import Problem
 from controller.exact_lsn.log_lines import Recovery, first_recovery
 
@@ -30,17 +31,17 @@ class LogReading:
     why_not: str | None = None
 
 
-def read_first_recovery(aws: Aws, identifier: str, created: datetime | None) -> LogReading:
+def read_first_recovery(aws: Aws, log: Log) -> LogReading:
     """Look through the RDS log files, then through CloudWatch. Never raises a Problem: a log that cannot be read is
-    one witness less, and the reading says why. `created` is the instance's InstanceCreateTime."""
+    one witness less, and the reading says why."""
     said: list[str] = []
     sources: tuple[tuple[str, Callable[[], Iterator[str]]], ...] = (
-        ("the RDS log files", lambda: _files(aws, identifier, created)),
-        (f"the log group {group_name(identifier)}", lambda: _group(aws, identifier, created)),
+        ("the RDS log files", lambda: _files(aws, log)),
+        (f"the log group {log.group}", lambda: _group(aws, log)),
     )
     for where, lines in sources:
         try:
-            found = first_recovery(lines(), created)
+            found = first_recovery(lines(), log.since)
         except Problem as problem:
             said.append(f"{where}: {problem.message} {problem.detail or ''}".strip())
             continue
@@ -50,19 +51,14 @@ def read_first_recovery(aws: Aws, identifier: str, created: datetime | None) -> 
     return LogReading(None, "", "; ".join(said))
 
 
-def group_name(identifier: str) -> str:
-    """The CloudWatch log group of an instance's exported PostgreSQL log."""
-    return f"/aws/rds/instance/{identifier}/postgresql"
-
-
-def _files(aws: Aws, identifier: str, created: datetime | None) -> Iterator[str]:
-    wanted = {"DBInstanceIdentifier": identifier, "FilenameContains": "postgres"}
+def _files(aws: Aws, log: Log) -> Iterator[str]:
+    wanted = {"DBInstanceIdentifier": log.instance, "FilenameContains": "postgres"}
     listed = aws.pages("rds", "describe_db_log_files", "DescribeDBLogFiles", **wanted)
     # LastWritten is in milliseconds. A file last written before the instance was made is the source's.
-    oldest = created.timestamp() * 1000 - 1000 if created else 0
+    oldest = log.since.timestamp() * 1000 - 1000 if log.since else 0
     files = [f for f in listed if int(f.get("LastWritten") or 0) >= oldest or not f.get("LastWritten")]
     for file in sorted(files, key=lambda f: (int(f.get("LastWritten") or 0), f["LogFileName"])):
-        yield from _file(aws, identifier, file["LogFileName"])
+        yield from _file(aws, log.instance, file["LogFileName"])
 
 
 def _file(aws: Aws, identifier: str, name: str) -> Iterator[str]:
@@ -81,7 +77,9 @@ def _file(aws: Aws, identifier: str, name: str) -> Iterator[str]:
     yield rest
 
 
-def _group(aws: Aws, identifier: str, created: datetime | None) -> Iterator[str]:
-    since = {"startTime": int(created.timestamp()) * 1000} if created else {}
-    for event in aws.pages("logs", "filter_log_events", "events", logGroupName=group_name(identifier), **since):
-        yield from event.get("message", "").split("\n")
+def _group(aws: Aws, log: Log) -> Iterator[str]:
+    since = {"startTime": int(log.since.timestamp()) * 1000} if log.since else {}
+    for event in aws.pages("logs", "filter_log_events", "events", logGroupName=log.group, **since):
+        # The readers of a cluster write into the same group, and recover too.
+        if log.stream is None or event.get("logStreamName", "").split(".")[0] == log.stream:
+            yield from event.get("message", "").split("\n")

@@ -1,8 +1,9 @@
 """The witnesses of where recovery ended, each with the time and the conditions in which it can be believed."""
 
+from typing import Any
+
 from psycopg import errors
 
-from controller import rds
 from controller.exact_lsn import wal_inspection
 from controller.exact_lsn.evidence import Silence, Trust, Witness
 from controller.exact_lsn.log_lines import Line, Means
@@ -10,9 +11,6 @@ from controller.exact_lsn.logs import read_first_recovery
 from controller.lsn import LSN
 from controller.migration import Migration
 from controller.server import Server
-
-SEED_FUNCTIONS = ("rds_tools.logical_seed_lsn()", "aurora_volume_logical_start_lsn()")
-"""AWS's own functions for this very purpose, of RDS and of Aurora. Elsewhere they do not exist."""
 
 CHECKPOINT_SQL = """
 -- The redo point of the last checkpoint: right after recovery, that of the end-of-recovery checkpoint.
@@ -26,15 +24,24 @@ SELECT pg_last_wal_replay_lsn()
 
 Heard = Witness | Silence
 
+NOT_HERE = (
+    errors.FeatureNotSupported,
+    errors.InsufficientPrivilege,
+    errors.InvalidSchemaName,
+    errors.ObjectNotInPrerequisiteState,
+    errors.UndefinedFunction,
+)
+"""How a server says that it has no such function, or not for us. Aurora lacks some of PostgreSQL's."""
+
 
 def collect(m: Migration, databases: tuple[str, ...], since: LSN) -> tuple[tuple[Witness, ...], tuple[Silence, ...]]:
     """Ask every witness there is, the most trustworthy first. One that cannot be asked is silent, and says why.
 
     `since` is a position that the snapshot holds for certain: the earliest confirmed_flush_lsn of the slots.
     """
-    heard: list[Heard] = [*server_log(m), *(seed(m.the_target, function, databases) for function in SEED_FUNCTIONS)]
+    heard: list[Heard] = [*server_log(m), seed(m.the_target, m.engine.seed_function, databases)]
     heard += [checkpoint(m.the_target), replay(m.the_target)]
-    if m.outputs.engine == "postgres":
+    if m.engine.keeps_wal:
         heard += wal_inspection.inspect(m.the_target, since, tuple(w for w in heard if isinstance(w, Witness)))
     return (
         tuple(w for w in heard if isinstance(w, Witness)),
@@ -45,11 +52,7 @@ def collect(m: Migration, databases: tuple[str, ...], since: LSN) -> tuple[tuple
 def server_log(m: Migration) -> list[Heard]:
     """The first recovery in the target's log. Exact by nature, where the log is still there."""
     assert m.outputs.target is not None
-    if m.outputs.engine != "postgres":
-        return [Silence("server log", "Aurora does not recover from WAL of its own")]
-    identifier = m.outputs.target.identifier
-    found = rds.find_instance(m.aws, identifier)
-    reading = read_first_recovery(m.aws, identifier, found.created if found else None)
+    reading = read_first_recovery(m.aws, m.engine.log(m.outputs.target.identifier))
     if reading.recovery is None:
         return [Silence("server log", reading.why_not or "it says nothing")]
     if reading.recovery.clean:
@@ -78,15 +81,15 @@ def from_log(lines: tuple[Line, ...], where: str) -> list[Heard]:
 
 
 def seed(server: Server, function: str, databases: tuple[str, ...]) -> Heard:
-    """AWS's function, in whichever database it was created."""
+    """AWS's function, in whichever database it was created. It is called, not looked up: the catalog does not list
+    all of Aurora's."""
     name = function.removesuffix("()")
     for database in ("postgres", *databases):
         with server.translated(database):
-            db = server.db(database)
-            if db.execute("SELECT to_regprocedure(%s) IS NULL", [function]).fetchone() == (True,):
-                continue
             try:
-                row = db.execute(f"SELECT {function}::text").fetchone()
+                row = server.db(database).execute(f"SELECT {function}::text".encode()).fetchone()
+            except (errors.UndefinedFunction, errors.InvalidSchemaName):
+                continue
             except errors.Error as error:
                 return Silence(name, str(error).splitlines()[0])
         if row is None or row[0] is None:
@@ -98,20 +101,29 @@ def seed(server: Server, function: str, databases: tuple[str, ...]) -> Heard:
 def checkpoint(server: Server) -> Heard:
     """pg_control_checkpoint(): right until the copy's next checkpoint, and past the end after a torn record."""
     name = "pg_control_checkpoint().redo_lsn"
-    with server.translated("postgres"):
-        try:
-            row = server.db("postgres").execute(CHECKPOINT_SQL).fetchone()
-        except errors.InsufficientPrivilege as error:
-            return Silence(name, str(error).splitlines()[0])
-    assert row is not None
+    row = _asked(server, CHECKPOINT_SQL)
+    if isinstance(row, str):
+        return Silence(name, row)
     return Witness(name, row[0], Trust.HINT, f"of the copy's last checkpoint, {row[1]:%Y-%m-%d %H:%M:%S %Z}")
 
 
 def replay(server: Server) -> Heard:
     """pg_last_wal_replay_lsn(): right until the copy's first restart."""
     name = "pg_last_wal_replay_lsn()"
-    with server.translated("postgres"):
-        row = server.db("postgres").execute(REPLAY_SQL).fetchone()
-    if row is None or row[0] is None:
+    row = _asked(server, REPLAY_SQL)
+    if isinstance(row, str):
+        return Silence(name, row)
+    if row[0] is None:
         return Silence(name, "NULL: the copy was restarted since, after a clean shutdown")
     return Witness(name, row[0], Trust.HINT, "of the copy's last start")
+
+
+def _asked(server: Server, query: str) -> tuple[Any, ...] | str:
+    """The one row, or why the server has no answer."""
+    with server.translated("postgres"):
+        try:
+            row = server.db("postgres").execute(query.encode()).fetchone()
+        except NOT_HERE as error:
+            return str(error).splitlines()[0]
+    assert row is not None
+    return row

@@ -13,6 +13,7 @@ from controller.preflight import decide_logs as logs
 from controller.preflight import decide_rights as rights
 from controller.preflight import decide_roles as roles
 from controller.preflight import decide_servers as servers
+from controller.preflight import decide_storage as storage
 from controller.preflight import decide_surroundings as around
 from controller.preflight import decide_tables as tables
 from controller.preflight.facts import Facts, Stage
@@ -97,8 +98,9 @@ CHECKS: tuple[Check, ...] = (
     Check("target-encryption", "The target is under the stack's key", cloud.target_encryption, AWS),
     Check("instance-state", "The instances are available", cloud.instance_state, AWS),
     Check("parameter-groups", "The parameter groups hold what is needed", cloud.parameter_groups, AWS, UNTIL_OPEN),
-    Check("read-replicas", "Read replicas do not move", cloud.replicas, AWS, UNTIL_OPEN),
-    Check("storage", "WAL fits until the target has caught up", cloud.storage, ("source", "aws"), UNTIL_OPEN),
+    Check("read-replicas", "Read replicas do not move", storage.replicas, AWS, UNTIL_OPEN),
+    Check("readers", "The target has as many readers", storage.readers, AWS, RESTORED),
+    Check("storage", "WAL fits until the target has caught up", storage.storage, ("source", "aws"), UNTIL_OPEN),
 )
 
 

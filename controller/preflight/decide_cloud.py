@@ -1,18 +1,11 @@
-"""Decisions about what AWS says: identity, encryption, state, parameter groups, storage."""
+"""Decisions about what AWS says: identity, encryption, state, parameter groups."""
 
 from collections.abc import Iterator
 
-from controller.preflight.facts import CloudInstance, Facts, Stage
+from controller.engines import Description
+from controller.preflight.facts import Facts, Stage
 from controller.preflight.report import Finding
-from controller.preflight.text import duration, listed, size
-
-SNAPSHOT_BYTES_PER_SECOND = 200 << 20
-SNAPSHOT_FIXED_SECONDS = 600
-"""The best case for snapshot, encrypted copy and restore: faster than anything AWS promises. WAL is kept at least
-so long, so storage that does not last for it cannot be enough."""
-
-COMFORTABLE_SECONDS = 24 * 3600
-"""Storage that does not last this long at the present rate is worth a warning."""
+from controller.preflight.text import listed
 
 WELL = ("available", "storage-optimization", "configuring-enhanced-monitoring", "configuring-log-exports")
 BUSY = (
@@ -31,7 +24,7 @@ BUSY = (
 
 
 def identity(facts: Facts) -> Iterator[Finding]:
-    """The instances are those that the stack knows, and not others of the same name."""
+    """Both sides are those that the stack knows, and not others of the same name."""
     if facts.cloud is None:
         return
     sides = [("source", facts.outputs.source, facts.cloud.source)]
@@ -51,9 +44,10 @@ def identity(facts: Facts) -> Iterator[Finding]:
         elif found.resource_id != known.resource_id:
             yield Finding(
                 "blocks",
-                found=f"{known.identifier} is another instance now: {found.resource_id}, not {known.resource_id}.",
-                needed="The very instance that the stack was made for: its slots, its snapshot, its WAL.",
-                remedy=f"pulumi up --stack {facts.outputs.stack}; if the instance was replaced, a new attempt.",
+                found=f"{known.identifier} is another {facts.words.noun} now: {found.resource_id}, "
+                f"not {known.resource_id}.",
+                needed=f"The very {facts.words.noun} that the stack was made for: its slots, its snapshot, its WAL.",
+                remedy=f"pulumi up --stack {facts.outputs.stack}; if it was replaced, a new attempt.",
                 side=side,
             )
         if found is not None and found.engine != facts.outputs.engine:
@@ -68,12 +62,12 @@ def identity(facts: Facts) -> Iterator[Finding]:
 
 def source_encryption(facts: Facts) -> Iterator[Finding]:
     source = facts.cloud.source if facts.cloud else None
-    if source is None or not source.encrypted:
+    if source is None or source.plain:
         return
-    if same_key(source.kms_key, facts.outputs.kms_key_arn):
+    if same_key(source.kms_key_arn, facts.outputs.kms_key_arn):
         yield Finding(
             "blocks",
-            found=f"The source is encrypted under this very key already: {source.kms_key}.",
+            found=f"The source is encrypted under this very key already: {source.kms_key_arn}.",
             needed="A source that is not encrypted, or another key to encrypt under.",
             remedy="Nothing is to be done. To change the key: "
             f"pulumi config set kmsKey KEY --stack {facts.outputs.stack}, then pulumi up.",
@@ -82,7 +76,7 @@ def source_encryption(facts: Facts) -> Iterator[Finding]:
     else:
         yield Finding(
             "ok",
-            found=f"The source is encrypted under {source.kms_key or 'a key of the service'}; it is re-keyed.",
+            found=f"The source is encrypted under {source.kms_key_arn or 'a key of the service'}; it is re-keyed.",
             needed=f"Another key for the target: {facts.outputs.kms_key_arn}.",
             side="source",
         )
@@ -93,7 +87,7 @@ def target_encryption(facts: Facts) -> Iterator[Finding]:
     if target is None:
         return
     again = f"The snapshot was restored without the key. Abandon, and start a new attempt of {facts.outputs.stack}."
-    if not target.encrypted or target.encryption_type in ("none", "sse-rds"):
+    if not target.under_kms_key:
         kind = f" (StorageEncryptionType {target.encryption_type})" if target.encryption_type else ""
         yield Finding(
             "blocks",
@@ -102,10 +96,10 @@ def target_encryption(facts: Facts) -> Iterator[Finding]:
             remedy=again,
             side="target",
         )
-    elif not same_key(target.kms_key, facts.outputs.kms_key_arn):
+    elif not same_key(target.kms_key_arn, facts.outputs.kms_key_arn):
         yield Finding(
             "blocks",
-            found=f"The target is encrypted under another key: {target.kms_key}.",
+            found=f"The target is encrypted under another key: {target.kms_key_arn}.",
             needed=f"The key of the stack: {facts.outputs.kms_key_arn}.",
             remedy=again,
             side="target",
@@ -118,16 +112,14 @@ def same_key(one: str | None, other: str) -> bool:
 
 
 def instance_state(facts: Facts) -> Iterator[Finding]:
-    for side, instance in _instances(facts):
+    for side, instance in _described(facts):
         if instance.status not in WELL:
             busy = instance.status in BUSY
             yield Finding(
                 "warns" if busy else "blocks",
                 found=f"{instance.identifier} is {instance.status}.",
-                needed="An available instance.",
-                remedy="Wait until it has ended."
-                if busy
-                else f"aws rds describe-events --source-identifier {instance.identifier} --source-type db-instance",
+                needed=f"An available {facts.words.noun}.",
+                remedy="Wait until it has ended." if busy else facts.words.events(instance.identifier),
                 side=side,
             )
         if instance.pending and facts.stage == Stage.UNPREPARED:
@@ -136,8 +128,7 @@ def instance_state(facts: Facts) -> Iterator[Finding]:
                 found=f"Modifications wait for the maintenance window: {listed(sorted(instance.pending))}.",
                 needed="To accept that they happen at prepare's reboot: attaching a parameter group at once applies "
                 "everything that is pending.",
-                remedy=f"Apply or take them back first: aws rds modify-db-instance --db-instance-identifier "
-                f"{instance.identifier} …",
+                remedy=f"Apply or take them back first: {facts.words.modify(instance.identifier, '…')}",
                 side=side,
             )
         if instance.parameter_status == "pending-reboot" and (side == "target" or facts.stage >= Stage.PREPARED):
@@ -145,7 +136,7 @@ def instance_state(facts: Facts) -> Iterator[Finding]:
                 "warns",
                 found=f"Parameters of {instance.parameter_group} wait for a reboot of {instance.identifier}.",
                 needed="To know what the next restart will bring, whoever causes it.",
-                remedy=f"aws rds reboot-db-instance --db-instance-identifier {instance.identifier} (in a quiet hour)",
+                remedy=f"{facts.words.reboot(facts.known(side))} (in a quiet hour)",
                 side=side,
             )
     cloud = facts.cloud
@@ -154,10 +145,18 @@ def instance_state(facts: Facts) -> Iterator[Finding]:
             "warns",
             found="The target is publicly accessible, the source is not.",
             needed="No wider reach than before.",
-            remedy=f"aws rds modify-db-instance --db-instance-identifier {cloud.target.identifier} "
-            "--no-publicly-accessible --apply-immediately",
+            remedy="; ".join(
+                f"aws rds modify-db-instance --db-instance-identifier {name} --no-publicly-accessible "
+                "--apply-immediately"
+                for name in _public_instances(cloud.target)
+            ),
             side="target",
         )
+
+
+def _public_instances(found: Description) -> list[str]:
+    """The instances to be modified: of a cluster, its public members."""
+    return [m.identifier for m in found.members if m.public] or [found.identifier]
 
 
 def parameter_groups(facts: Facts) -> Iterator[Finding]:
@@ -186,87 +185,12 @@ def parameter_groups(facts: Facts) -> Iterator[Finding]:
                 found=f"The parameter group {group} does not set {' and '.join(lacking)}.",
                 needed="Both set to 1: at the next restart the server would run without them, or not start at all "
                 "while a slot exists.",
-                remedy=f"aws rds modify-db-parameter-group --db-parameter-group-name {group} --parameters "
-                + " ".join(f"ParameterName={n},ParameterValue=1,ApplyMethod=pending-reboot" for n in lacking),
+                remedy=facts.words.set_parameters(group, dict.fromkeys(lacking, 1)),
                 side=side,
             )
 
 
-def replicas(facts: Facts) -> Iterator[Finding]:
-    source = facts.cloud.source if facts.cloud else None
-    if source is None:
-        return
-    if source.replica_of:
-        yield Finding(
-            "blocks",
-            found=f"{source.identifier} is a read replica of {source.replica_of}.",
-            needed="The primary.",
-            remedy=f"Point the stack's config (source) at {source.replica_of}.",
-            side="source",
-        )
-    if source.read_replicas:
-        yield Finding(
-            "warns",
-            found=f"Read replicas: {listed(source.read_replicas)}.",
-            needed="New replicas of the target before readers move: these follow the source, stay unencrypted, and "
-            "fall silent with it.",
-            remedy="aws rds create-db-instance-read-replica --source-db-instance-identifier TARGET … after the restore",
-            side="source",
-        )
-
-
-def storage(facts: Facts) -> Iterator[Finding]:
-    """From prepare until the target has caught up, the source keeps all WAL it writes."""
-    source, cloud = facts.source, facts.cloud
-    if source is None:
-        return
-    rate = source.wal.rate
-    shortest = sum(d.bytes for d in source.databases) / SNAPSHOT_BYTES_PER_SECOND + SNAPSHOT_FIXED_SECONDS
-    rooms: list[tuple[int, str, str]] = []
-    keep = int(source.settings["max_slot_wal_keep_size"])
-    if keep >= 0:
-        rooms.append(
-            (
-                keep << 20,
-                f"max_slot_wal_keep_size = {keep} MB; beyond that the slots are invalidated, and all begins anew",
-                "Raise max_slot_wal_keep_size in the parameter group (-1: no limit of its own).",
-            )
-        )
-    if cloud is not None and cloud.source is not None:
-        if cloud.free_bytes is not None:
-            growth = max(0, (cloud.source.max_allocated_bytes or 0) - cloud.source.allocated_bytes)
-            text = f"{size(cloud.free_bytes)} free" + (f", and {size(growth)} by autoscaling" if growth else "")
-            rooms.append(
-                (
-                    cloud.free_bytes + growth,
-                    f"{text}; when storage is full the source stops",
-                    f"aws rds modify-db-instance --db-instance-identifier {cloud.source.identifier} "
-                    "--allocated-storage GIB (or --max-allocated-storage GIB)",
-                )
-            )
-        elif facts.outputs.engine == "postgres":
-            yield Finding(
-                "warns",
-                found=f"The free storage is not known: {cloud.free_unknown}.",
-                needed=f"Room for all WAL from prepare until caught up, at {size(rate)}/s now.",
-                remedy=f"aws rds describe-db-instances --db-instance-identifier {cloud.source.identifier}, and the "
-                "metric FreeStorageSpace; the permission is cloudwatch:GetMetricStatistics.",
-                side="source",
-            )
-    for room, text, remedy in rooms:
-        lasts = room / rate if rate else float("inf")
-        if lasts < COMFORTABLE_SECONDS:
-            yield Finding(
-                "blocks" if lasts < shortest else "warns",
-                found=f"{text}. At {size(rate)}/s of WAL that is {duration(lasts)}.",
-                needed=f"Room for all WAL from prepare until caught up: {duration(shortest)} at the very least, "
-                f"{duration(COMFORTABLE_SECONDS)} for comfort.",
-                remedy=remedy,
-                side="source",
-            )
-
-
-def _instances(facts: Facts) -> Iterator[tuple[str, CloudInstance]]:
+def _described(facts: Facts) -> Iterator[tuple[str, Description]]:
     if facts.cloud is None:
         return
     if facts.cloud.source is not None and facts.stage != Stage.OPEN:

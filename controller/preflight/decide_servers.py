@@ -67,13 +67,11 @@ def versions(facts: Facts) -> Iterator[Finding]:
 
 
 def engine(facts: Facts) -> Iterator[Finding]:
-    expected = facts.outputs.engine == "aurora-postgresql"
     for server in facts.servers:
-        if server.aurora != expected:
+        if server.engine != facts.outputs.engine:
             yield Finding(
                 "blocks",
-                found=f"The {server.side} is {'Aurora' if server.aurora else 'not Aurora'}, "
-                f"the stack says {facts.outputs.engine}.",
+                found=f"The {server.side} runs {server.engine}, the stack says {facts.outputs.engine}.",
                 needed="The same product on both sides: LSNs of RDS and of Aurora have nothing in common.",
                 remedy="Correct the stack's config (source), then pulumi up.",
                 side=server.side,
@@ -105,7 +103,7 @@ def logical_decoding(facts: Facts) -> Iterator[Finding]:
         ]
         if not off:
             continue
-        identifier, group = _instance(facts, server)
+        known, words = facts.known(server.side), facts.words
         yield Finding(
             "warns" if early else "blocks",
             found=f"{', '.join(off)}.",
@@ -118,8 +116,7 @@ def logical_decoding(facts: Facts) -> Iterator[Finding]:
             ),
             remedy="python -m controller prepare --allow-reboot (in a quiet hour)"
             if early
-            else f"aws rds modify-db-instance --db-instance-identifier {identifier} --apply-immediately "
-            f"--db-parameter-group-name {group} && aws rds reboot-db-instance --db-instance-identifier {identifier}",
+            else f"{words.attach(known.identifier, _group(facts, server))} && {words.reboot(known)}",
             side=server.side,
         )
 
@@ -128,7 +125,7 @@ def room(facts: Facts) -> Iterator[Finding]:
     """Slots, senders and workers for every database. Before prepare, what the stack's parameter group will bring
     counts, because it acts at the same reboot."""
     for server in facts.servers:
-        _, group = _instance(facts, server)
+        group = _group(facts, server)
         coming = (facts.cloud.groups.get(group) if facts.cloud else None) or {}
         for setting, needed, why in demands(facts, server):
             now = int(server.settings[setting])
@@ -149,17 +146,16 @@ def room(facts: Facts) -> Iterator[Finding]:
                 "blocks",
                 found=f"{setting} = {now}" + (f" (and {later} in {group})." if later != now else "."),
                 needed=f"{needed}: {why}.",
-                remedy=f"aws rds modify-db-parameter-group --db-parameter-group-name {group} --parameters "
-                f"ParameterName={setting},ParameterValue={needed},ApplyMethod=pending-reboot, then reboot",
+                remedy=f"{facts.words.set_parameters(group, {setting: needed})}, then reboot",
                 side=server.side,
             )
 
 
-def _instance(facts: Facts, server: ServerFacts) -> tuple[str, str]:
-    """The instance and the parameter group that a remedy for one server names."""
-    if server.side == "target" and facts.outputs.target is not None:
-        return facts.outputs.target.identifier, facts.outputs.target_parameter_group or "GROUP"
-    return facts.outputs.source.identifier, facts.outputs.source_parameter_group or "GROUP"
+def _group(facts: Facts, server: ServerFacts) -> str:
+    """The parameter group that a remedy for one server names."""
+    outputs = facts.outputs
+    named = outputs.target_parameter_group if server.side == "target" else outputs.source_parameter_group
+    return named or "GROUP"
 
 
 def demands(facts: Facts, server: ServerFacts) -> Iterator[tuple[str, int, str]]:

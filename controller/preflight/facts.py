@@ -4,15 +4,17 @@ None means "could not be read", never "is not there".
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from controller.engines import Description, Words, words_of
 from controller.errors import Problem
 from controller.names import Names
 from controller.preflight.contents import Contents, Database, Refusal
 from controller.server import SideName
-from stacks.outputs import Outputs
+from stacks.outputs import Engine, Outputs, Side
 
 
 class Stage(IntEnum):
@@ -77,15 +79,15 @@ class Session:
 @dataclass(frozen=True)
 class Wal:
     """How fast WAL is written, in bytes/s: measured while preflight ran, and on average since the statistics were
-    reset (None below PostgreSQL 14)."""
+    reset. None where the server has no such figure (the average below PostgreSQL 14; on Aurora, both at times)."""
 
-    measured: float
+    measured: float | None
     average: float | None
 
     @property
-    def rate(self) -> float:
+    def rate(self) -> float | None:
         """The greater of both: a quiet second in a busy day must not promise anything."""
-        return max(self.measured, self.average or 0.0)
+        return max((r for r in (self.measured, self.average) if r is not None), default=None)
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class ServerFacts:
     settings: dict[str, str]
     role: Role
     in_recovery: bool
-    aurora: bool
+    engine: Engine
     databases: tuple[Database, ...]
     slots: tuple[Slot, ...]
     subscriptions: tuple[Subscription, ...]
@@ -135,37 +137,17 @@ class ServerFacts:
 
 
 @dataclass(frozen=True)
-class CloudInstance:
-    """One RDS instance (or Aurora cluster) as AWS describes it; sizes in bytes."""
-
-    identifier: str
-    resource_id: str
-    status: str
-    engine: str
-    encrypted: bool
-    encryption_type: str | None
-    kms_key: str | None
-    parameter_group: str
-    parameter_status: str
-    pending: dict[str, Any]
-    public: bool
-    allocated_bytes: int
-    max_allocated_bytes: int | None
-    read_replicas: tuple[str, ...]
-    replica_of: str | None
-
-
-@dataclass(frozen=True)
 class CloudFacts:
-    """What AWS says. An instance is None where AWS says that there is none.
+    """What AWS says. A side is None where AWS says that there is none.
 
     `groups` holds the user-set parameters of the stack's parameter groups (None: the group is not there);
-    `free_bytes` is FreeStorageSpace of the source, None where CloudWatch has no figure, and then `free_unknown` why.
+    `free_bytes` is the source's free storage, None where there is no figure: then `free_unknown` says why, or the
+    storage grows by itself and there is none to give.
     """
 
-    source: CloudInstance | None
-    target: CloudInstance | None
-    groups: dict[str, dict[str, str] | None]
+    source: Description | None
+    target: Description | None
+    groups: dict[str, Mapping[str, str] | None]
     free_bytes: int | None
     free_unknown: str | None = None
 
@@ -195,6 +177,15 @@ class Facts:
         """The servers to judge. After OPEN the source is history: nothing that is still to do needs it."""
         sides = (None if self.stage == Stage.OPEN else self.source, self.target)
         return tuple(s for s in sides if s is not None)
+
+    @property
+    def words(self) -> Words:
+        """What this engine's things are called."""
+        return words_of(self.outputs.engine)
+
+    def known(self, side: str) -> Side:
+        """One side as the stack knows it; the source where there is no target."""
+        return self.outputs.target if side == "target" and self.outputs.target is not None else self.outputs.source
 
     def ours(self, name: str) -> bool:
         """Whether a slot or subscription has a name that this stack gives."""

@@ -40,9 +40,14 @@ SELECT r.rolname::text AS name, r.rolsuper AS superuser, r.rolinherit AS inherit
   FROM pg_roles r WHERE r.rolname = current_user
 """
 
-SERVER_SQL = """
--- Replica or not, and which product: aurora_version() exists on Aurora only.
-SELECT pg_is_in_recovery(), EXISTS (SELECT FROM pg_proc WHERE proname = 'aurora_version')
+RECOVERY_SQL = """
+-- Replica or not.
+SELECT pg_is_in_recovery()
+"""
+
+AURORA_SQL = """
+-- Only Aurora has this function; not every version of it lists it in pg_proc.
+SELECT aurora_version()
 """
 
 DATABASES_SQL = """
@@ -105,17 +110,19 @@ SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backe
          WHERE backend_type NOT IN ('client backend', 'autovacuum launcher', 'autovacuum worker', 'checkpointer',
                'background writer', 'walwriter', 'walsender', 'walreceiver', 'startup', 'archiver', 'logger',
                'walsummarizer', 'slotsync worker', 'io worker', 'standalone backend', 'parallel worker')
-           AND backend_type NOT LIKE 'logical replication%%worker')::int AS workers
+           AND backend_type NOT LIKE 'logical replication%%worker'
+           AND backend_type NOT LIKE 'aurora %%')::int AS workers
 """
 
 POSITION_SQL = """
--- Where WAL is written (or replayed, on a replica), in bytes, and the server's own clock in seconds.
+-- Where WAL is written (or replayed, on a replica), in bytes, and the server's own clock in seconds. Aurora tells
+-- no position while wal_level is below logical.
 SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - '0/0')::float8,
        extract(epoch FROM clock_timestamp())::float8
 """
 
 WAL_AVERAGE_SQL = """
--- WAL written per second since the statistics were reset (from PostgreSQL 14).
+-- WAL written per second since the statistics were reset (from PostgreSQL 14; not on Aurora).
 SELECT (wal_bytes / GREATEST(extract(epoch FROM clock_timestamp() - stats_reset), 60))::float8 FROM pg_stat_wal
 """
 

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from psycopg import errors
 from psycopg.rows import class_row, dict_row
 
 from controller import control
@@ -48,7 +49,7 @@ def read(m: Migration) -> Facts:
         jobs: dict[str, Future[Any]] = {"source": pool.submit(read_server, m.source, pattern, m.clock)}
         if m.target is not None:
             jobs["target"] = pool.submit(read_server, m.target, pattern, m.clock)
-        jobs["aws"] = pool.submit(read_cloud, m.aws, m.outputs)
+        jobs["aws"] = pool.submit(read_cloud, m.engine, m.outputs)
         answers: dict[str, Any] = {}
         silent: list[Silence] = []
         for side, job in jobs.items():
@@ -96,20 +97,19 @@ def read_server(server: Server, ours: str, clock: Clock) -> ServerFacts:
         )
     with server.translated("postgres"):
         main = server.db("postgres")
-        began = _row(main, queries.POSITION_SQL)
+        began = _unless_missing(main, queries.POSITION_SQL)
         settings: dict[str, str] = dict(main.execute(queries.SETTINGS_SQL, [list(queries.SETTINGS)]).fetchall())
         role = _all(main, Role, queries.ROLE_SQL)[0]
-        in_recovery, aurora = _row(main, queries.SERVER_SQL)
+        (in_recovery,) = _row(main, queries.RECOVERY_SQL)
+        aurora = _unless_missing(main, queries.AURORA_SQL) is not None
         databases = _all(main, Database, queries.DATABASES_SQL, [list(NEVER_MIGRATED)])
-        average = None
-        if int(settings["server_version_num"]) >= 140000:
-            average = _row(main, queries.WAL_AVERAGE_SQL)[0]
+        average = _unless_missing(main, queries.WAL_AVERAGE_SQL)
         facts = ServerFacts(
             side=server.side,
             settings=settings,
             role=role,
             in_recovery=in_recovery,
-            aurora=aurora,
+            engine="aurora-postgresql" if aurora else "postgres",
             databases=databases,
             slots=_all(main, Slot, queries.SLOTS_SQL),
             subscriptions=_all(main, Subscription, queries.SUBSCRIPTIONS_SQL),
@@ -117,7 +117,7 @@ def read_server(server: Server, ours: str, clock: Clock) -> ServerFacts:
             writers=_all(main, Session, queries.WRITERS_SQL),
             role_users=_all(main, Session, queries.ROLE_USERS_SQL, [list(NEVER_MIGRATED)]),
             counts=_all(main, Counts, queries.COUNTS_SQL, [ours])[0],
-            wal=Wal(0.0, average),
+            wal=Wal(None, average[0] if average else None),
             probes={} if in_recovery else server_probes(main, role),
             records=control.records(server),
         )
@@ -127,12 +127,14 @@ def read_server(server: Server, ours: str, clock: Clock) -> ServerFacts:
         databases=tuple(_read_database(server, d, listed, in_recovery) for d in databases),
         foreign_control=facts.records == {} and _has_relations(server, CONTROL_DATABASE),
     )
+    if began is None:
+        return facts
     with server.translated("postgres"):
         ended = _row(main, queries.POSITION_SQL)
         if ended[1] - began[1] < SAMPLE_SECONDS:
             clock.sleep(SAMPLE_SECONDS - (ended[1] - began[1]))
             ended = _row(main, queries.POSITION_SQL)
-    return replace(facts, wal=Wal((ended[0] - began[0]) / max(ended[1] - began[1], 0.001), average))
+    return replace(facts, wal=replace(facts.wal, measured=(ended[0] - began[0]) / max(ended[1] - began[1], 0.001)))
 
 
 def _read_database(server: Server, database: Database, listed: list[Any] | None, in_recovery: bool) -> Database:
@@ -187,6 +189,19 @@ def _row(connection: Db, query: str) -> tuple[Any, ...]:
     row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return row
+
+
+def _unless_missing(connection: Db, query: str) -> tuple[Any, ...] | None:
+    """The row, or None where this server has no such function, relation or figure."""
+    try:
+        return _row(connection, query)
+    except (
+        errors.FeatureNotSupported,
+        errors.ObjectNotInPrerequisiteState,
+        errors.UndefinedFunction,
+        errors.UndefinedTable,
+    ):
+        return None
 
 
 def _settle(result: Callable[[], T]) -> tuple[T | None, Problem | None]:

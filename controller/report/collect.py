@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from controller import control, leftovers, rds
+from controller import control, leftovers
 from controller.control import Records
 from controller.cutover import epoch
 from controller.errors import Problem
@@ -96,10 +96,10 @@ def _merged(source: list[Data], target: list[Data]) -> list[Data]:
 def _instance(m: Migration, side: Side, problems: list[Data]) -> Data | None:
     """How AWS describes one side; None where AWS says that it is gone, or does not answer (which is a problem)."""
     try:
-        found = rds.find_instance(m.aws, side.identifier)
+        found = m.engine.find(side.identifier)
         if found is None or found.resource_id != side.resource_id:
             # Renamed by the owner, perhaps to hand its name to the target: the resource id stays.
-            found = _by_resource_id(m, side.resource_id)
+            found = m.engine.find_by_resource_id(side.resource_id)
     except Problem as problem:
         problems.append({"what": f"AWS about {side.identifier}"} | _said(problem))
         return {"identifier": side.identifier, "resource_id": side.resource_id, "known": False}
@@ -115,15 +115,12 @@ def _instance(m: Migration, side: Side, problems: list[Data]) -> Data | None:
         "encryption_type": found.encryption_type,
         "kms_key_arn": found.kms_key_arn,
         "deletion_protection": found.deletion_protection,
+        "members": [
+            {"identifier": i.identifier, "role": "writer" if i.writer else "reader", "status": i.status}
+            for i in found.members
+        ],
         "created": found.created.astimezone(UTC).isoformat() if found.created else None,
     }
-
-
-def _by_resource_id(m: Migration, resource_id: str) -> rds.Instance | None:
-    for answer in m.aws.pages("rds", "describe_db_instances", "DBInstances"):
-        if answer.get("DbiResourceId") == resource_id:
-            return rds.Instance.read(answer)
-    return None
 
 
 def _leftovers(m: Migration, problems: list[Data]) -> list[Mapping[str, str]] | None:

@@ -44,6 +44,8 @@ def _move(name: str, move: Data) -> Html:
             )
         )
     known += [(f"End marker in {database}", lsn(end)) for database, end in (move.get("end_lsns") or {}).items()]
+    for place, host in (move.get("endpoints") or {}).get("reads", {}).items():
+        known.append((f"Seen through {place}", tag("code", host)))
     return join(
         [
             tag("h3", name.capitalize()),

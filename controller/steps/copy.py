@@ -2,7 +2,7 @@
 
 from psycopg import sql
 
-from controller import control, rds
+from controller import control
 from controller.cutover import lasting
 from controller.errors import Failed, NotYet, Refused
 from controller.migration import Migration
@@ -16,13 +16,14 @@ def refuse_wrong_copy(m: Migration, state: State) -> None:
     """Raise Refused where the target is not the encrypted copy of a snapshot of this migration and attempt."""
     side = m.outputs.target
     assert side is not None
-    found = rds.instance(m.aws, side.identifier)
+    found = m.described(side.identifier)
     if found.status != "available":
         raise NotYet(f"The target {side.identifier} is {found.status}.", hint="Run this again when it is available.")
-    if not found.encrypted:
+    if not found.under_kms_key:
+        kind = f", StorageEncryptionType is {found.encryption_type}" if found.encryption_type else ""
         raise Refused(
-            f"The target {side.identifier} is not encrypted.",
-            detail="AWS says StorageEncrypted is false. Moving there would change nothing.",
+            f"The target {side.identifier} is not encrypted under a KMS key.",
+            detail=f"AWS says StorageEncrypted is {str(found.encrypted).lower()}{kind}. Moving there would not do.",
             hint="Was it restored from the plain snapshot? Abandon, set attempt one higher, and run pulumi up again.",
         )
     if found.kms_key_arn != m.outputs.kms_key_arn:

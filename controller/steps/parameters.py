@@ -1,6 +1,6 @@
 """Logical decoding and commit timestamps on the source: another parameter group and one reboot."""
 
-from controller import control, rds
+from controller import control
 from controller.errors import NotYet, Refused
 from controller.migration import Migration
 from controller.observe import State, observe_server
@@ -28,20 +28,17 @@ def refuse_reboot_without_leave(m: Migration, state: State) -> None:
 def set_parameters(m: Migration, state: State) -> None:
     refuse_reboot_without_leave(m, state)
     identifier, group = m.outputs.source.identifier, m.outputs.source_parameter_group
-    found = rds.instance(m.aws, identifier)
+    found = m.described(identifier)
     wanted = group or found.parameter_group
     if found.parameter_group != wanted:
         control.record(m.source, "parameters", {"before": found.parameter_group})
         m.say(f"attaching parameter group {wanted} to {identifier} (was {found.parameter_group})")
-        rds.attach_parameter_group(m.aws, identifier, wanted)
+        m.engine.attach_parameter_group(identifier, wanted)
     # A group that was attached earlier, or an owner's own group, may already be waiting for its reboot.
-    rds.wait_for_instance(
-        m.aws, identifier, parameters=frozenset({"pending-reboot", "in-sync"}), reporter=m.reporter, clock=m.clock
-    )
+    m.engine.wait_applied(identifier, m.reporter, m.clock)
     m.say(f"rebooting {identifier}: its clients are disconnected now and can come back when it is up")
     m.source.close()
-    rds.reboot(m.aws, identifier)
-    rds.wait_for_instance(m.aws, identifier, parameters=frozenset({"in-sync"}), reporter=m.reporter, clock=m.clock)
+    m.engine.restart(identifier, m.reporter, m.clock)
     if not observe_server(m.source).logical:
         raise Refused(
             "The source was rebooted, but logical replication is still off.",
@@ -54,20 +51,17 @@ def restore_parameters(m: Migration, state: State) -> None:
     """Attach the group that the source had. It acts at the next reboot, which only happens where allowed."""
     before = (observed_source(state).records or {}).get("parameters", {}).get("before")
     identifier = m.outputs.source.identifier
-    found = rds.find_instance(m.aws, identifier)
+    found = m.engine.find(identifier)
     if before is None or found is None:
         return
     if found.parameter_group != before:
         m.say(f"attaching the source's former parameter group {before}")
-        rds.attach_parameter_group(m.aws, identifier, before)
-    found = rds.wait_for_instance(
-        m.aws, identifier, parameters=frozenset({"pending-reboot", "in-sync"}), reporter=m.reporter, clock=m.clock
-    )
+        m.engine.attach_parameter_group(identifier, before)
+    found = m.engine.wait_applied(identifier, m.reporter, m.clock)
     if found.parameter_status == "in-sync":
         return
     if not m.options.allow_reboot:
         m.say(f"{before} acts from the source's next reboot on; until then the source only writes a little more WAL")
         return
     m.source.close()
-    rds.reboot(m.aws, identifier)
-    rds.wait_for_instance(m.aws, identifier, parameters=frozenset({"in-sync"}), reporter=m.reporter, clock=m.clock)
+    m.engine.restart(identifier, m.reporter, m.clock)

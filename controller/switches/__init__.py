@@ -16,11 +16,12 @@ from controller.waiting import Clock, Reporter
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a server is reached, and what AWS knows it by."""
+    """Where a server is reached, and what AWS knows it by; the API lists such identifiers under `listed_as`."""
 
     host: str
     port: int
     identifier: str | None = field(default=None, compare=False)
+    listed_as: str = field(default="DBInstanceIdentifiers", compare=False)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

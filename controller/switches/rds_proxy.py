@@ -1,9 +1,9 @@
-"""RDS Proxy: the instance behind it is exchanged. Applications keep its endpoint, and their connections to it.
+"""RDS Proxy: the instance or cluster behind it is exchanged. Applications keep its endpoint and their connections.
 
     {"kind": "rds-proxy", "proxy": "orders", "targetGroup": "default"}        targetGroup is optional
 
-A target group holds one instance, so the old one is deregistered before the new one is registered; the proxy lets
-clients through when the new one's health is AVAILABLE. It logs in to the instance with the secrets in its own
+A target group holds one of them, so the old one is deregistered before the new one is registered; the proxy lets
+clients through when the new one's health is AVAILABLE. It logs in to the database with the secrets in its own
 configuration, which are those that are probed on the arriving side.
 """
 
@@ -106,7 +106,7 @@ class RdsProxy:
         return {
             "DBProxyName": self.proxy,
             "TargetGroupName": self.group,
-            "DBInstanceIdentifiers": [endpoint.identifier],
+            endpoint.listed_as: [endpoint.identifier],
         }
 
     def _about(self) -> dict[str, Any]:
@@ -118,13 +118,19 @@ class RdsProxy:
         return found
 
     def _targets(self) -> dict[str, str]:
-        """Instance → the state of its health, with the reason where it has one."""
+        """What is registered → the state of its health, with the reason if it has one; a cluster has its writer's."""
         answer = self.aws.call("rds", "describe_db_proxy_targets", DBProxyName=self.proxy, TargetGroupName=self.group)
-        found = {}
+        found: dict[str, str] = {}
         for target in answer["Targets"]:
             health = target.get("TargetHealth") or {}
-            words = (health.get("State"), health.get("Reason"), health.get("Description"))
-            found[target["RdsResourceId"]] = ", ".join(w for w in words if w)
+            words = ", ".join(w for w in (health.get("State"), health.get("Reason"), health.get("Description")) if w)
+            cluster = target.get("TrackedClusterId")
+            if cluster is None:
+                found.setdefault(target["RdsResourceId"], words)
+            elif target.get("Role") == "READ_WRITE":
+                found[cluster] = words
+            else:
+                found.setdefault(cluster, "")
         return found
 
     def _healthy(self, endpoint: Endpoint) -> bool | None:

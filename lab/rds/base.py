@@ -32,14 +32,14 @@ class LabBackend(RDSBackend):
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
-        family = self.plane.binaries.family
-        name = f"default.{family}"
-        self.db_parameter_groups[name] = DBParameterGroup(  # type: ignore[abstract]
-            backend=self,
-            db_parameter_group_name=name,
-            db_parameter_group_family=family,
-            description=f"Default parameter group for {family}",
-        )
+        for family in (self.plane.binaries.family, self.plane.binaries.aurora_family):
+            name = f"default.{family}"
+            self.db_parameter_groups[name] = DBParameterGroup(  # type: ignore[abstract]
+                backend=self,
+                db_parameter_group_name=name,
+                db_parameter_group_family=family,
+                description=f"Default parameter group for {family}",
+            )
 
     def instance(self, identifier: str) -> LabInstance:
         """By identifier or ARN. Raises DBInstanceNotFoundError."""
@@ -78,13 +78,13 @@ class LabBackend(RDSBackend):
             raise KMSKeyNotAccessibleFault(kms_key_id)
         return str(key["Arn"])
 
-    def check_engine(self, engine: object, version: object) -> str:
+    def check_engine(self, engine: object, version: object, wanted: str = "postgres") -> str:
         """The version that an instance gets. The lab has one PostgreSQL; a major version alone means its newest."""
-        if engine != "postgres":
-            raise InvalidParameterCombination(f"The lab has no engine {engine}: it runs postgres.")
+        if engine != wanted:
+            raise InvalidParameterCombination(f"The lab has no engine {engine} for this: it runs {wanted}.")
         binaries = self.plane.binaries
         if version is not None and str(version) not in (binaries.version, str(binaries.major)):
             raise InvalidParameterCombination(
-                f"Cannot find version {version} for postgres: this lab has {binaries.version}."
+                f"Cannot find version {version} for {wanted}: this lab has {binaries.version}."
             )
         return binaries.version

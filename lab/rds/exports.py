@@ -46,26 +46,27 @@ class Exports:
     def _look(self) -> None:
         with LOCK:
             seen = [
-                (d.db_instance_identifier, list(d.enabled_cloudwatch_logs_exports), d.allocated_storage, host)
+                (d.db_instance_identifier, list(d.enabled_cloudwatch_logs_exports), d, host)
                 for d in self._backend().databases.values()
                 if isinstance(d, LabInstance) and d.host and (host := self._plane.hosts.get(d.dbi_resource_id))
             ]
         measure = time.monotonic() - self._measured >= METRICS_EVERY
-        for identifier, exports, storage_gib, host in seen:
+        for identifier, exports, database, host in seen:
             if "postgresql" in exports:
-                self._export(identifier, host)
-            if measure and host.cluster.postmaster() is not None:
-                self._measure(identifier, storage_gib, host)
+                self._export(database.log_group, identifier, host)
+            # A cluster's storage grows by itself: AWS has no such metric for it.
+            if measure and host.cluster.postmaster() is not None and database.db_cluster_identifier is None:
+                self._measure(identifier, database.allocated_storage, host)
         if measure and seen:
             self._measured = time.monotonic()
 
-    def _export(self, identifier: str, host: Host) -> None:
+    def _export(self, group: str, identifier: str, host: Host) -> None:
         for path in host.cluster.log_files():
             offset = host.log_offsets.get(path.name, 0)
             block = _fresh(path, offset)
             if not block:
                 continue
-            self._put(f"/aws/rds/instance/{identifier}/postgresql", f"{identifier}.0", events(block))
+            self._put(group, f"{identifier}.0", events(block))
             host.log_offsets[path.name] = offset + len(block)
 
     def _put(self, group: str, stream: str, found: list[dict[str, Any]]) -> None:

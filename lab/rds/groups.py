@@ -1,7 +1,7 @@
 """DB parameter groups: what may be set, what acts at once, what is shown."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from moto.rds.exceptions import (
@@ -39,8 +39,14 @@ class Groups(Modify):
         self, db_parameter_group_name: str, db_parameter_group_parameters: Iterable[dict[str, Any]]
     ) -> DBParameterGroup:
         group = self._own(db_parameter_group_name, "modified")
-        changes = list(db_parameter_group_parameters)
-        for change in changes:
+        group.update_parameters(self.checked(db_parameter_group_parameters))
+        self._changed(group)
+        return group
+
+    def checked(self, changes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The changes, each of which may be made in a parameter group. Raises what AWS answers to one that may not."""
+        kept = list(changes)
+        for change in kept:
             try:
                 parameters.check(
                     self.plane.binaries.known,
@@ -52,9 +58,7 @@ class Groups(Modify):
                 raise InvalidParameterCombination(str(error)) from error
             except parameters.BadValue as error:
                 raise InvalidParameterValue(str(error)) from error
-        group.update_parameters(changes)
-        self._changed(group)
-        return group
+        return kept
 
     def reset_db_parameter_group(self, name: str, names: Iterable[str] | None) -> DBParameterGroup:
         """Take back values that the user set: those named, or all (None)."""
@@ -77,7 +81,10 @@ class Groups(Modify):
 
     def parameter_rows(self, name: str, source: str | None) -> list[dict[str, Any]]:
         """What DescribeDBParameters shows; `source` is user, system or engine-default, None for all."""
-        chosen = models.settings(self.group(name))
+        return self.rows(models.settings(self.group(name)), source)
+
+    def rows(self, chosen: Mapping[str, parameters.Setting], source: str | None) -> list[dict[str, Any]]:
+        """Every parameter there is, as a group that sets the `chosen` ones shows it."""
         rows = []
         for parameter in (known := self.plane.binaries.known).values():
             origin = "engine-default"
@@ -118,18 +125,23 @@ class Groups(Modify):
     def _changed(self, group: DBParameterGroup) -> None:
         """Let the servers that started with this group have what may act at once; mark what waits."""
         for database in self._users(group):
-            host = self.plane.hosts.get(database.dbi_resource_id)
-            if host is None or database.attached or not host.running:
-                continue
-            chosen = models.settings(group)
-            values = parameters.reloaded(self.plane.binaries.known, host.running, chosen)
-            if values != host.running:
-                self.plane.reload(host, values)
-            waiting = parameters.pending(values, chosen)
-            database.parameter_apply_status = "pending-reboot" if waiting else "in-sync"
-            log.info(
-                "%s: parameters of %s changed; pending reboot: %s", database.db_instance_identifier, group.name, waiting
-            )
+            waiting = self.let_act(database)
+            if waiting is not None:
+                database.parameter_apply_status = "pending-reboot" if waiting else "in-sync"
+
+    def let_act(self, database: LabInstance) -> list[str] | None:
+        """Give a running server what may act at once of its groups as they are now; the parameters that wait for a
+        reboot. None where all wait, because a group was attached since the start, and where nothing runs."""
+        host = self.plane.hosts.get(database.dbi_resource_id)
+        if host is None or database.attached or not host.running:
+            return None
+        chosen = self.chosen(database)
+        values = parameters.reloaded(self.plane.binaries.known, host.running, chosen)
+        if values != host.running:
+            self.plane.reload(host, values)
+        waiting = parameters.pending(values, chosen)
+        log.info("%s: its parameters changed; pending reboot: %s", database.db_instance_identifier, waiting)
+        return waiting
 
 
 def _extension_row(name: str, setting: parameters.Setting) -> dict[str, Any]:

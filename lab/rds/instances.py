@@ -172,7 +172,11 @@ class Instances(Snapshots):
 
     def values(self, database: LabInstance) -> dict[str, str]:
         """What the instance's server gets at its next start."""
-        return parameters.effective(models.settings(self.db_parameter_groups[database.group_name]))
+        return parameters.effective(self.chosen(database))
+
+    def chosen(self, database: LabInstance) -> Mapping[str, parameters.Setting]:
+        """What users set in the parameter groups that are meant for this instance."""
+        return models.settings(self.db_parameter_groups[database.group_name])
 
     def _restart(self, database: LabInstance, what: str) -> None:
         """Stop (if it runs) and start with the group as it is now: what makes static parameters act."""
@@ -183,7 +187,7 @@ class Instances(Snapshots):
             self.plane.pause()
             self.plane.boot(host, self.values(database))
             with LOCK:
-                database.attached, database.parameter_apply_status = False, "in-sync"
+                database.started()
             self._settle(database, "available")
 
         background(what, work, lambda _: self._settle(database, "incompatible-parameters"))
@@ -197,7 +201,7 @@ class Instances(Snapshots):
             else None
         )
 
-    def _declare(self, name: str, wanted: dict[str, Any]) -> LabInstance:
+    def _declare(self, name: str, wanted: dict[str, Any], kind: type[LabInstance] = LabInstance) -> LabInstance:
         """The instance in state `creating`, after what AWS checks before it begins."""
         if name in self.databases:
             raise DBInstanceAlreadyExists()
@@ -209,7 +213,7 @@ class Instances(Snapshots):
             raise InvalidParameterCombination(f"In this lab every instance has port {self.plane.port}.")
         wanted["port"] = self.plane.port
         wanted["publicly_accessible"] = bool(wanted.get("publicly_accessible"))
-        database = LabInstance(self, db_instance_identifier=name, **wanted)  # type: ignore[abstract]
+        database = kind(backend=self, db_instance_identifier=name, **wanted)
         # ServerTime of the request, whole milliseconds: everything that the server itself writes comes later.
         database.instance_create_time = utcnow()
         self.databases[name] = database

@@ -19,7 +19,7 @@ class LabInstance(DBInstance):
     __module__ = "moto.rds.models"
 
     def __init__(self, backend: RDSBackend, **kwargs: Any) -> None:
-        super().__init__(backend, **kwargs)
+        super().__init__(backend=backend, **kwargs)
         # moto gives every instance the same one; IAM policies, backups and our own checks tell instances apart by it.
         self.dbi_resource_id = "db-" + "".join(random.choices(string.ascii_uppercase + string.digits, k=26))
         self.status = "creating"
@@ -58,16 +58,29 @@ class LabInstance(DBInstance):
         return "sse-kms" if self.storage_encrypted else "none"
 
     @property
+    def family(self) -> str:
+        """Of its parameter group."""
+        return f"{self.engine if self.engine.startswith('aurora') else 'postgres'}{self.engine_version.split('.')[0]}"
+
+    @property
     def group_name(self) -> str:
-        return self.db_parameter_group_name or f"default.postgres{self.engine_version.split('.')[0]}"
+        return self.db_parameter_group_name or f"default.{self.family}"
+
+    @property
+    def log_group(self) -> str:
+        """In CloudWatch, where its server's log is exported to."""
+        return f"/aws/rds/instance/{self.db_instance_identifier}/postgresql"
+
+    def started(self) -> None:
+        """Its server has just started with its parameter group as it is."""
+        self.attached, self.parameter_apply_status = False, "in-sync"
 
     @property
     def db_parameter_group_status_list(self) -> list[dict[str, str]]:
         return [{"DBParameterGroupName": self.group_name, "ParameterApplyStatus": self.parameter_apply_status}]
 
     def default_db_parameter_group_details(self) -> tuple[str, str]:
-        family = f"postgres{self.engine_version.split('.')[0]}"
-        return family, f"default.{family}"
+        return self.family, f"default.{self.family}"
 
 
 class LabSnapshot(DBSnapshot):

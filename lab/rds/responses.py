@@ -6,11 +6,12 @@ from moto.core.responses import ActionResult
 from moto.rds.models import rds_backends
 from moto.rds.responses import RDSResponse
 
-from lab.rds.proxies import Proxies
+from lab.rds.cluster_models import ENGINE
+from lab.rds.clusters import Clusters
 from lab.rds.transitions import LOCK
 
 
-class LabBackendOfAll(Proxies):
+class LabBackendOfAll(Clusters):
     """All parts of the lab's backend."""
 
     __module__ = "moto.rds.models"
@@ -73,24 +74,59 @@ class LabResponse(RDSResponse):
 
     def describe_db_engine_versions(self) -> ActionResult:
         binaries = self.backend.plane.binaries
-        wanted = self.params.get("EngineVersion")
-        row = {
-            "Engine": "postgres",
-            "MajorEngineVersion": str(binaries.major),
-            "EngineVersion": binaries.version,
-            "DBParameterGroupFamily": binaries.family,
-            "DBEngineDescription": "PostgreSQL",
-            "DBEngineVersionDescription": f"PostgreSQL {binaries.version}",
-            "ValidUpgradeTarget": [],
-            "ExportableLogTypes": ["postgresql", "upgrade"],
-            "SupportsLogExportsToCloudwatchLogs": True,
-            "SupportsReadReplica": False,
-            "Status": "available",
-        }
-        fits = self.params.get("Engine") in (None, "postgres") and wanted in (
-            None,
-            binaries.version,
-            str(binaries.major),
+        version = self.params.get("EngineVersion")
+        rows = [
+            {
+                "Engine": engine,
+                "MajorEngineVersion": str(binaries.major),
+                "EngineVersion": binaries.version,
+                "DBParameterGroupFamily": family,
+                "DBEngineDescription": description,
+                "DBEngineVersionDescription": f"{description} {binaries.version}",
+                "ValidUpgradeTarget": [],
+                "ExportableLogTypes": ["postgresql"] if engine == ENGINE else ["postgresql", "upgrade"],
+                "SupportsLogExportsToCloudwatchLogs": True,
+                "SupportsReadReplica": False,
+                "Status": "available",
+            }
+            for engine, family, description in (
+                ("postgres", binaries.family, "PostgreSQL"),
+                (ENGINE, binaries.aurora_family, "Aurora PostgreSQL"),
+            )
+            if self.params.get("Engine") in (None, engine)
+            and self.params.get("DBParameterGroupFamily") in (None, family)
+            and version in (None, binaries.version, str(binaries.major))
+        ]
+        return ActionResult({"DBEngineVersions": rows})
+
+    def describe_db_cluster_parameters(self) -> ActionResult:
+        rows = self.backend.cluster_parameter_rows(
+            self.params["DBClusterParameterGroupName"], self.params.get("Source")
         )
-        fits = fits and self.params.get("DBParameterGroupFamily") in (None, binaries.family)
-        return ActionResult({"DBEngineVersions": [row] if fits else []})
+        return self._page("Parameters", rows)
+
+    def reset_db_cluster_parameter_group(self) -> ActionResult:
+        named = [p["ParameterName"] for p in self.params.get("Parameters") or []]
+        everything = bool(self.params.get("ResetAllParameters", not named))
+        group = self.backend.reset_db_cluster_parameter_group(
+            self.params["DBClusterParameterGroupName"], None if everything else named
+        )
+        return ActionResult({"DBClusterParameterGroupName": group.name})
+
+    def delete_db_cluster(self) -> ActionResult:
+        cluster = self.backend.delete_db_cluster(
+            self.params["DBClusterIdentifier"],
+            self.params.get("FinalDBSnapshotIdentifier"),
+            bool(self.params.get("SkipFinalSnapshot")),
+            bool(self.params.get("DeleteAutomatedBackups", True)),
+        )
+        return ActionResult({"DBCluster": cluster})
+
+    def reboot_db_cluster(self) -> ActionResult:
+        return ActionResult({"DBCluster": self.backend.reboot_db_cluster(self.params["DBClusterIdentifier"])})
+
+    def describe_db_cluster_automated_backups(self) -> ActionResult:
+        rows = self.backend.cluster_backups(
+            self.params.get("DbClusterResourceId"), self.params.get("DBClusterIdentifier")
+        )
+        return self._page("DBClusterAutomatedBackups", rows)

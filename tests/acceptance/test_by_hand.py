@@ -5,6 +5,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.acceptance.engines import hands
 from tests.acceptance.world import Ended, World, Writer, ledger
 
 STATIONS = {"prepare": "prepared", "replicate": "caught-up", "cutover": "open", "retire": "retired"}
@@ -63,7 +64,7 @@ def test_an_unencrypted_server_becomes_an_encrypted_one_under_load(world: World)
         assert refuses_writes(world, writer.database)
 
     ended = twice(world, "retire")
-    assert any(item["kind"] == "instance" for item in ended.document["leftovers"])
+    assert any(item["kind"] == hands(world).leftover for item in ended.document["leftovers"])
     for side in ("source", "target"):
         with world.connect("postgres", side) as connection:
             assert connection.execute("SELECT 1 FROM pg_database WHERE datname = 'encryptdb'").fetchall() == []

@@ -14,9 +14,9 @@ SLOTS = "SELECT slot_name, confirmed_flush_lsn::text, restart_lsn::text FROM pg_
 
 
 @pytest.fixture
-def restored() -> Iterator[World]:
+def restored(engine: str) -> Iterator[World]:
     directory = make_directory()
-    world = make_world(directory / "lab", ["orders"], "orders-test")
+    world = make_world(directory / "lab", ["orders"], "orders-test", "--engine", engine)
     try:
         fill(world, "orders")
         world.ready("restored")

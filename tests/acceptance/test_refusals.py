@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.acceptance.engines import hands
 from tests.acceptance.world import Ended, World, Writer, ledger, wait
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -117,8 +118,8 @@ def test_a_target_that_is_not_the_one_asked_for(world: World, tmp_path: Path) ->
     # The copy is silent: nothing goes on, but the source can still be freed, because it alone proves that the
     # copy was never opened.
     identifier = world.outputs()["target"]["identifier"]
-    world.aws("rds").stop_db_instance(DBInstanceIdentifier=identifier)
-    wait(lambda: state(world.aws("rds"), identifier)[0] == "stopped")
+    hands(world).stop(identifier)
+    wait(lambda: hands(world).state(identifier)[0] == "stopped")
     for command in ("status", "verify", "cutover"):
         told(world.controller(command), 1)
     freed = world.controller("abandon")
@@ -143,29 +144,19 @@ def test_only_one_controller_at_a_time(prepared: World) -> None:
 
 def test_logical_replication_lost_in_between(prepared: World) -> None:
     assert prepared.up(phase="restore").status == 0
-    rds = prepared.aws("rds")
+    by_hand = hands(prepared)
     with prepared.connect("postgres") as connection:
         # With a slot the server would not even start.
         connection.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
     identifier = prepared.source["identifier"]
-    version = rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0]["EngineVersion"]
-    rds.modify_db_instance(
-        DBInstanceIdentifier=identifier,
-        DBParameterGroupName=f"default.postgres{version.split('.')[0]}",
-        ApplyImmediately=True,
-    )
-    wait(lambda: state(rds, identifier) == ("available", "pending-reboot"))
-    rds.reboot_db_instance(DBInstanceIdentifier=identifier)
-    wait(lambda: state(rds, identifier) == ("available", "in-sync"))
+    by_hand.attach(identifier, by_hand.default_group(identifier))
+    wait(lambda: by_hand.state(identifier) == ("available", "pending-reboot"))
+    by_hand.reboot(identifier)
+    wait(lambda: by_hand.state(identifier) == ("available", "in-sync"))
     serves(prepared)
     told(prepared.controller("replicate"), 4)
     told(prepared.controller("preflight"), 4)
     serves(prepared)
-
-
-def state(rds: Any, identifier: str) -> tuple[str, str]:
-    found = rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0]
-    return found["DBInstanceStatus"], found["DBParameterGroups"][0]["ParameterApplyStatus"]
 
 
 def test_ctrl_c_in_each_command(world: World) -> None:

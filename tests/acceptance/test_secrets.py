@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from tests.acceptance.engines import hands
 from tests.acceptance.world import World, wait
 from tests.secret_search import ProcessWatch, Search
 
@@ -22,15 +23,8 @@ def passwords_of_subscriptions(world: World) -> set[str]:
 def test_a_whole_migration_tells_nobody_its_secrets(world: World, tmp_path: Path) -> None:
     # The worst that an owner may have set: everything is logged.
     everything = {"log_statement": "all", "log_min_duration_statement": "0", "log_min_error_statement": "debug5"}
-    rds = world.aws("rds")
-    found = rds.describe_db_instances(DBInstanceIdentifier=world.source["identifier"])["DBInstances"][0]
-    rds.modify_db_parameter_group(
-        DBParameterGroupName=found["DBParameterGroups"][0]["DBParameterGroupName"],
-        Parameters=[
-            {"ParameterName": name, "ParameterValue": value, "ApplyMethod": "immediate"}
-            for name, value in everything.items()
-        ],
-    )
+    by_hand = hands(world)
+    by_hand.set_parameters(by_hand.parameter_group(world.source["identifier"]), everything)
     with world.connect("postgres") as connection:
         wait(lambda: connection.execute("SHOW log_statement").fetchone() == ("all",))
     master = world.source["password"]
@@ -50,7 +44,7 @@ def test_a_whole_migration_tells_nobody_its_secrets(world: World, tmp_path: Path
     search = Search({"master": master} | {f"replication {n}": word for n, word in enumerate(sorted(stored))})
     assert [found for text in world.transcript for found in search.text(text, "what a command told")] == []
     logs = [*(world.directory / "volumes" / "instances").resolve().glob("*/volume/data/log")]
-    assert len(logs) == 2
+    assert len(logs) >= 2, "a server on each side at least"
     told = [*logs, world.directory / "lab.log", tmp_path / "report.html"]
     kept = [world.directory / name for name in ("state", "outputs", "config")]
     assert search.paths([*told, *kept]) == []

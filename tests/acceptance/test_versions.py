@@ -10,11 +10,11 @@ from tests.acceptance.world import World, Writer, fill, ledger, make_directory, 
 
 
 @pytest.fixture
-def newest() -> Iterator[World]:
+def newest(engine: str) -> Iterator[World]:
     folder = wheel_folder()
     assert folder is not None, "requirements-dev.txt brings the wheel"
     directory = make_directory()
-    world = make_world(directory / "lab", ["orders"], "orders-18", "--pg-bin", str(folder))
+    world = make_world(directory / "lab", ["orders"], "orders-18", "--pg-bin", str(folder), "--engine", engine)
     try:
         yield world
     finally:

@@ -15,6 +15,7 @@ class LogApi:
 
     server: Server
     created: datetime | None = None
+    region: str = "eu-central-1"
     files_there: bool = True
     group_there: bool = False
     portion: int = 700
@@ -24,6 +25,8 @@ class LogApi:
         self.asked.append(operation)
         if operation == "describe_db_instances":
             return {"DBInstances": [instance(given["DBInstanceIdentifier"], self.created)]}
+        if operation == "describe_db_clusters":
+            return {"DBClusters": [cluster(given["DBClusterIdentifier"])]}
         assert operation == "download_db_log_file_portion", operation
         if not self.files_there:
             raise NotFound("AWS knows no such thing.")
@@ -41,15 +44,36 @@ class LogApi:
             if self.files_there:
                 yield {"LogFileName": "error/postgresql.log.2024-04-27-12", "LastWritten": 4_000_000_000_000, "Size": 1}
             return
+        if operation == "describe_db_instances":
+            (name,) = given["Filters"][0]["Values"]
+            yield instance(f"{name}-1", self.created)
+            return
         assert operation == "filter_log_events", operation
         if not self.group_there:
             raise NotFound("AWS knows no such thing.")
+        stream = given["logGroupName"].split("/")[4]
+        if "/cluster/" in given["logGroupName"]:
+            # A reader recovers as well, and ends somewhere else.
+            yield {"logStreamName": f"{stream}-2.0", "message": "LOG:  redo done at 0/1"}
+            stream += "-1"
         for line in self.server.log_text().splitlines():
-            yield {"message": line}
+            yield {"logStreamName": f"{stream}.0", "message": line}
+
+
+def cluster(identifier: str) -> dict[str, Any]:
+    """The part of a DescribeDBClusters answer that `controller.engines.aurora` reads: one writer, one reader."""
+    members = [{"DBInstanceIdentifier": f"{identifier}-{n}", "IsClusterWriter": n == 1} for n in (2, 1)]
+    return {
+        "DBClusterIdentifier": identifier,
+        "DbClusterResourceId": f"cluster-{identifier}",
+        "Status": "available",
+        "Engine": "aurora-postgresql",
+        "DBClusterMembers": members,
+    }
 
 
 def instance(identifier: str, created: datetime | None) -> dict[str, Any]:
-    """The part of a DescribeDBInstances answer that controller.rds reads."""
+    """The part of a DescribeDBInstances answer that `controller.engines.rds` reads."""
     return {
         "DBInstanceIdentifier": identifier,
         "DbiResourceId": f"db-{identifier}",

@@ -23,7 +23,7 @@ from controller.secret import Secret
 from controller.server import Login
 from controller.server import Server as Side
 from controller.waiting import Reporter
-from stacks.outputs import Outputs
+from stacks.outputs import Engine, Outputs
 from stacks.outputs import Side as OutputSide
 from tests.postgres.log_api import LogApi
 from tests.postgres.servers import Server
@@ -97,6 +97,7 @@ class Pair:
     source: Server
     copy: Server
     log: LogApi
+    engine: Engine = "postgres"
     said: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -107,7 +108,7 @@ class Pair:
             for name, server in (("source", self.source), ("target", self.copy))
         ]
         m = Migration(
-            outputs(),
+            outputs(self.engine),
             Names.of(STACK),
             self.log,  # type: ignore[arg-type]
             sides[0],
@@ -274,13 +275,11 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> N
         time.sleep(0.05)
 
 
-def outputs() -> Outputs:
+def outputs(engine: Engine) -> Outputs:
     side = OutputSide("orders", "db-orders", "127.0.0.1", 5432)
     copy = OutputSide("orders-encrypted", "db-orders-encrypted", "127.0.0.1", 5432)
     key = "arn:aws:kms:eu-central-1:123456789012:key/0"
-    return Outputs(
-        1, STACK, "restore", 1, "postgres", "eu-central-1", "123456789012", side, copy, key, None, None, None
-    )
+    return Outputs(1, STACK, "restore", 1, engine, "eu-central-1", "123456789012", side, copy, key, None, None, None)
 
 
 class _Lines:

@@ -1,7 +1,8 @@
 """The exact LSN on real servers: found, proved, and true to the last row after replication from it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from controller.exact_lsn import ExactLSN, find_exact_lsn
 from controller.exact_lsn.messages import Begin, Keepalive
 from controller.exact_lsn.slot_stream import stream
 from controller.lsn import LSN
+from stacks.outputs import Engine
 from tests.postgres.log_api import LogApi
 from tests.postgres.rig import DATABASES, Load, Pair, catch_up, contents, join, live_on, prepare, tame
 from tests.postgres.servers import Server
@@ -75,6 +77,71 @@ def test_every_witness_of_a_fresh_copy_agrees(frozen: Frozen) -> None:
     proof = frozen.found.proof
     assert all(proof.last_included < lsn <= proof.first_missing for lsn in named.values()), named
     assert not frozen.found.remarks
+
+
+# AWS's own functions, which PostgreSQL has not: made here, and asked only on the engine that has them.
+
+SEEDS = {
+    "rds_tools.logical_seed_lsn()": "postgres",
+    "aurora_volume_logical_start_lsn()": "aurora-postgresql",
+}
+
+
+@contextmanager
+def seed(copy: Server, function: str, body: str) -> Iterator[None]:
+    copy.sql("CREATE SCHEMA rds_tools")
+    copy.sql("GRANT USAGE ON SCHEMA rds_tools TO master")
+    copy.sql(f"CREATE FUNCTION {function} RETURNS pg_lsn LANGUAGE plpgsql AS $$ BEGIN {body}; END $$")
+    try:
+        yield
+    finally:
+        copy.sql(f"DROP FUNCTION {function}")
+        copy.sql("DROP SCHEMA rds_tools")
+
+
+@pytest.mark.parametrize("engine", SEEDS.values())
+@pytest.mark.parametrize("function", SEEDS)
+def test_the_function_of_aws_is_a_witness_on_the_engine_that_has_it(
+    frozen: Frozen, function: str, engine: Engine
+) -> None:
+    pair, end = replace(frozen.pair, engine=engine), frozen.found.value
+    with seed(pair.copy, function, f"RETURN '{end}'"):
+        found = find(pair)
+    named = {w.name: w.lsn for w in found.witnesses}
+    assert named.get(function.removesuffix("()")) == (end if SEEDS[function] == engine else None)
+    assert found.value == end
+
+
+@pytest.mark.parametrize(("function", "engine"), SEEDS.items())
+def test_where_the_function_of_aws_is_wrong_the_proof_decides_and_says_so(
+    frozen: Frozen, function: str, engine: Engine
+) -> None:
+    pair, proof = replace(frozen.pair, engine=engine), frozen.found.proof
+    for wrong, would in ((proof.last_included, "a second time"), (proof.first_missing + 1, "would lose")):
+        with seed(pair.copy, function, f"RETURN '{wrong}'"):
+            found = find(pair)
+        assert found.value == frozen.found.value
+        assert any(function.removesuffix("()") in remark and would in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize(("function", "engine"), SEEDS.items())
+@pytest.mark.parametrize("body", ["RETURN NULL", "RAISE EXCEPTION 'not on this volume'"])
+def test_a_function_of_aws_that_tells_nothing_is_silent(
+    frozen: Frozen, function: str, engine: Engine, body: str
+) -> None:
+    pair = replace(frozen.pair, engine=engine, said=[])
+    with seed(pair.copy, function, body):
+        assert find(pair).value == frozen.found.value
+    assert any(f"silent: {function.removesuffix('()')}: " in line for line in pair.said)
+
+
+@pytest.mark.parametrize("where", ["files", "group"])
+def test_of_a_cluster_the_writers_log_is_read(frozen: Frozen, where: str) -> None:
+    log = LogApi(frozen.pair.copy, files_there=where == "files", group_there=where == "group")
+    found = find(replace(frozen.pair, engine="aurora-postgresql", log=log))
+    named = {w.name: w.lsn for w in found.witnesses if w.name.startswith("server log")}
+    assert named["server log: invalid record length"] == frozen.found.value
+    assert all(found.proof.last_included < lsn <= found.proof.first_missing for lsn in named.values())
 
 
 def test_redo_done_as_it_stands_is_the_last_included_commit_or_before_the_end(frozen: Frozen) -> None:

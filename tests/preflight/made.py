@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from controller.engines import Description
 from controller.names import Names
 from controller.preflight.checks import evaluate
 from controller.preflight.contents import Contents, Database
-from controller.preflight.facts import CloudFacts, CloudInstance, Counts, Facts, Role, ServerFacts, Stage, Wal
+from controller.preflight.facts import CloudFacts, Counts, Facts, Role, ServerFacts, Stage, Wal
 from controller.preflight.report import Finding
 from stacks.outputs import Outputs, Side
 
@@ -38,20 +39,23 @@ def outputs(**changes: Any) -> Outputs:
     return replace(plain, **changes)
 
 
-def instance(**changes: Any) -> CloudInstance:
+def instance(**changes: Any) -> Description:
     """An RDS instance that nothing is wrong with, with changes."""
-    plain = CloudInstance(
+    plain = Description(
         identifier="shop",
         resource_id="db-SOURCE",
         status="available",
         engine="postgres",
+        engine_version="15.18",
         encrypted=False,
         encryption_type=None,
-        kms_key=None,
+        kms_key_arn=None,
         parameter_group="shop-source",
         parameter_status="in-sync",
         pending={},
         public=False,
+        created=None,
+        deletion_protection=False,
         allocated_bytes=100 << 30,
         max_allocated_bytes=None,
         read_replicas=(),
@@ -142,7 +146,7 @@ def server(settings: Mapping[str, str] | None = None, **changes: Any) -> ServerF
         settings=SETTINGS | dict(settings or {}),
         role=role,
         in_recovery=False,
-        aurora=False,
+        engine="postgres",
         databases=(database(),),
         slots=(),
         subscriptions=(),
@@ -158,7 +162,7 @@ def server(settings: Mapping[str, str] | None = None, **changes: Any) -> ServerF
 
 
 TARGET = Side("shop-encrypted", "db-TARGET", "127.0.0.1", 5432)
-ENCRYPTED = instance(identifier="shop-encrypted", resource_id="db-TARGET", encrypted=True, kms_key=KEY)
+ENCRYPTED = instance(identifier="shop-encrypted", resource_id="db-TARGET", encrypted=True, kms_key_arn=KEY)
 
 
 def facts(**changes: Any) -> Facts:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from controller.engines import Member
 from controller.preflight import CHECKS
 from controller.preflight.checks import evaluate
 from controller.preflight.facts import CloudFacts, Session, Slot, Stage, Wal
 from controller.preflight.read import stage
 from controller.preflight.text import duration, ident, listed, literal, size
+from stacks.outputs import Side
 from tests.preflight.made import (
     ENCRYPTED,
     GOOD_GROUP,
@@ -116,7 +118,7 @@ def test_different_majors_block() -> None:
 
 
 def test_aurora_behind_a_stack_for_rds_blocks_and_the_reverse() -> None:
-    assert finding("engine", source=server(aurora=True)).severity == "blocks"
+    assert finding("engine", source=server(engine="aurora-postgresql")).severity == "blocks"
     assert finding("engine", outputs=outputs(engine="aurora-postgresql")).severity == "blocks"
 
 
@@ -155,9 +157,9 @@ def test_a_long_transaction_warns() -> None:
 
 
 ENCRYPTION: dict[str, dict[str, Any]] = {
-    "not encrypted": {"encrypted": False, "kms_key": None},
+    "not encrypted": {"encrypted": False, "kms_key_arn": None},
     "encrypted by the service": {"encryption_type": "sse-rds"},
-    "under another key": {"kms_key": KEY.replace("1111-", "9999-")},
+    "under another key": {"kms_key_arn": KEY.replace("1111-", "9999-")},
 }
 
 
@@ -170,7 +172,7 @@ def test_a_target_that_is_not_encrypted_as_asked_blocks(case: str) -> None:
 
 @pytest.mark.parametrize(("key", "severity"), [(KEY, "blocks"), (KEY.rsplit("/")[-1], "blocks"), (KEY[:-1], "ok")])
 def test_an_encrypted_source_is_re_keyed_unless_it_has_the_key_already(key: str, severity: str) -> None:
-    found = finding("source-encryption", cloud=cloud(source=instance(encrypted=True, kms_key=key)))
+    found = finding("source-encryption", cloud=cloud(source=instance(encrypted=True, kms_key_arn=key)))
     assert found.severity == severity
 
 
@@ -250,3 +252,65 @@ def test_the_documentation_lists_every_check_in_order_with_its_severities() -> N
         can = set(re.findall(r'"(blocks|warns|ok)"', inspect.getsource(check.decide)))
         assert can == set(re.findall(r"\b(blocks|warns|ok)\b", severity)), check.name
         assert why and remedy
+
+
+# Aurora: the same checks, what a cluster has instead of an instance.
+
+CLUSTER_SIDE = Side("shop", "cluster-SOURCE", "shop.cluster", 5432, members=("shop-1", "shop-2"))
+
+
+def member(name: str, **changes: Any) -> Member:
+    plain = Member(name, name.endswith("-1"), "available", "in-sync", f"{name}.example", 5432, None, public=False)
+    return replace(plain, **changes)
+
+
+def cluster_facts(**changes: Any) -> dict[str, Any]:
+    """What is not as the facts of an instance, where nothing is wrong with a cluster."""
+    members = (member("shop-1"), member("shop-2"))
+    described = instance(resource_id="cluster-SOURCE", engine="aurora-postgresql", allocated_bytes=0, members=members)
+    plain = {
+        "outputs": outputs(engine="aurora-postgresql", source=CLUSTER_SIDE),
+        "source": server(engine="aurora-postgresql"),
+        "cloud": cloud(source=described, free_bytes=None),
+    }
+    return plain | changes
+
+
+def test_a_cluster_that_nothing_is_wrong_with() -> None:
+    assert [str(f) for f in evaluate(facts(**cluster_facts())).findings if f.severity != "ok"] == []
+
+
+def test_a_volume_that_grows_by_itself_is_no_finding_but_a_limit_of_slots_is() -> None:
+    unknown = server({"max_slot_wal_keep_size": "1000"}, engine="aurora-postgresql", wal=Wal(None, None))
+    found = finding("storage", **cluster_facts(source=unknown))
+    assert found.severity == "warns"
+    assert "not known" in found.found
+    full = replace(unknown, wal=Wal(float(10 << 20), None))
+    assert finding("storage", **cluster_facts(source=full)).severity == "blocks"
+
+
+def test_remedies_for_a_cluster_name_the_cluster_its_group_and_its_writer() -> None:
+    off = server({"wal_level": "replica"}, engine="aurora-postgresql")
+    remedy = finding("logical-decoding", **cluster_facts(source=off), stage=Stage.PREPARED).remedy or ""
+    assert "modify-db-cluster --db-cluster-identifier shop" in remedy
+    assert "--db-cluster-parameter-group-name shop-source" in remedy
+    assert "reboot-db-instance --db-instance-identifier shop-1" in remedy
+
+
+def test_fewer_readers_on_the_target_are_told() -> None:
+    plain = cluster_facts()
+    target = replace(ENCRYPTED, engine="aurora-postgresql", members=(member("shop-encrypted-1"),))
+    given = plain | {
+        "outputs": replace(plain["outputs"], target=TARGET),
+        "cloud": replace(plain["cloud"], target=target),
+        "target": server(side="target", engine="aurora-postgresql"),
+        "stage": Stage.RESTORED,
+    }
+    assert "0 readers, the source has 1" in finding("readers", **given).found
+    whole = replace(target, members=(member("shop-encrypted-1"), member("shop-encrypted-2")))
+    assert findings("readers", **given | {"cloud": replace(plain["cloud"], target=whole)}) == ()
+
+
+def test_a_cluster_of_which_a_member_is_rebooting_warns() -> None:
+    rebooting = cloud(source=replace(cluster_facts()["cloud"].source, status="rebooting"), free_bytes=None)
+    assert finding("instance-state", **cluster_facts(cloud=rebooting)).severity == "warns"

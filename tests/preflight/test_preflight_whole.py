@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from controller.aws import Aws
+from controller.engines.rds import Rds
 from controller.errors import Failed, Refused, Status
 from controller.migration import Migration
 from controller.names import Names
@@ -161,7 +162,7 @@ def test_aws_is_read_as_it_answers(moto_endpoint: str, monkeypatch: pytest.Monke
         Description="for the test",
     )  # fmt: skip
     given = outputs(source=Side("shop", made["DbiResourceId"], "127.0.0.1", 5432), target=TARGET)
-    found = read_cloud(aws, replace(given, target_parameter_group="nowhere"))
+    found = read_cloud(Rds(aws), replace(given, target_parameter_group="nowhere"))
     assert found.source is not None
     assert (found.source.resource_id, found.source.encrypted) == (made["DbiResourceId"], False)
     assert found.source.allocated_bytes == 100 << 30
@@ -180,4 +181,4 @@ def test_aws_is_read_as_it_answers(moto_endpoint: str, monkeypatch: pytest.Monke
             }
         ],
     )
-    assert read_cloud(aws, given).free_bytes == 7 << 30
+    assert read_cloud(Rds(aws), given).free_bytes == 7 << 30

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from controller.aws import NotFound
+from controller.engines import Log
 from controller.errors import Failed
 from controller.exact_lsn.logs import read_first_recovery
 from controller.lsn import LSN
 
 CREATED = datetime(2024, 4, 27, 12, 0, tzinfo=UTC)
 END = "0/20000110"
+LOG = Log("orders-encrypted", CREATED, "/aws/rds/instance/orders-encrypted/postgresql")
 
 
 def recovery(lsn: str, hour: int = 12) -> str:
@@ -52,7 +54,7 @@ class Logs:
 
 
 def read(logs: Logs) -> tuple[list[str], str, str | None]:
-    found = read_first_recovery(logs, "orders-encrypted", CREATED)  # type: ignore[arg-type]
+    found = read_first_recovery(logs, LOG)  # type: ignore[arg-type]
     return [str(line.lsn) for line in found.recovery.lines] if found.recovery else [], found.where, found.why_not
 
 
@@ -109,12 +111,12 @@ def test_a_log_out_of_reach_is_one_witness_less_and_says_why() -> None:
 
 def test_a_clean_start_is_a_recovery_without_an_lsn() -> None:
     text = "2024-04-27 12:00:05 UTC::@:[1]:LOG:  database system was shut down at 2024-04-27 11:59:00 UTC\n"
-    found = read_first_recovery(Logs(file(12, text)), "orders-encrypted", CREATED)  # type: ignore[arg-type]
+    found = read_first_recovery(Logs(file(12, text)), LOG)  # type: ignore[arg-type]
     assert found.recovery is not None
     assert found.recovery.clean
 
 
 def test_lsns_are_read_as_lsns() -> None:
-    found = read_first_recovery(Logs(file(12, recovery("1/0A"))), "x", CREATED)  # type: ignore[arg-type]
+    found = read_first_recovery(Logs(file(12, recovery("1/0A"))), LOG)  # type: ignore[arg-type]
     assert found.recovery is not None
     assert found.recovery.lines[0].lsn == LSN.parse("1/A")

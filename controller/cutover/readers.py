@@ -1,0 +1,163 @@
+"""Readers: the instances of a side that only read. RDS has none of them; an Aurora cluster has, behind an endpoint of
+their own.
+
+They are judged by what they show, not by what is said about their lag: something was written through the writer, and it
+is read through each reader and through the reader endpoint. Before the pause that is a heartbeat that came over by
+replication (so a dry run changes nothing here either), after OPEN a record of this very epoch.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from controller import control, credentials
+from controller.cutover.way import Way
+from controller.errors import Failed, NotYet, Problem
+from controller.migration import Migration
+from controller.names import CONTROL_DATABASE
+from controller.server import Db, Server
+from stacks.outputs import Side
+
+SEEN_SECONDS = 20.0
+"""How long a reader may take to show what its writer wrote. Aurora's readers take well under a second."""
+
+RECORD = "endpoints"
+"""Record of the side that was opened: what was written through its endpoint, to be read through its readers'."""
+
+HEARTBEAT_SQL = "SELECT n FROM encryptdb.heartbeat WHERE id = 1"
+
+SEEN_SQL = f"SELECT (value ->> 'epoch')::bigint FROM encryptdb.record WHERE key = '{RECORD}'"
+
+SESSIONS_SQL = """
+-- Sessions of others in the migrated databases.
+SELECT count(*) FROM pg_stat_activity
+ WHERE datid = ANY (%s) AND backend_type = 'client backend' AND application_name NOT LIKE 'encryptdb %%'
+"""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One place to read through: an instance, or the reader endpoint."""
+
+    name: str
+    server: Server
+
+
+def check(m: Migration, way: Way) -> None:
+    """Raise NotYet unless every reader of `way.to` is up and shows what came over just before."""
+    side = side_of(m, way.to)
+    lame = [f"{r.identifier} is {r.status}" for r in m.engine.readers(side) if r.status != "available"]
+    if lame:
+        raise NotYet(
+            f"Not every reader of the {way.to.side} is available.",
+            detail=f"{', '.join(lame)}. Applications that read there would find nobody.",
+            hint=f"Wait for it (or delete that instance), then run {way.name} again. Nothing was changed.",
+        )
+    found = places(m, way.to)
+    if not found:
+        return
+    database = way.databases[0].name
+    with way.to.translated(database):
+        row = way.to.db(database).execute(HEARTBEAT_SQL).fetchone()
+    assert row is not None, "a heartbeat was just seen there"
+    try:
+        see(found, database, HEARTBEAT_SQL, row[0], m)
+    except Problem as problem:
+        raise NotYet(
+            f"The readers of the {way.to.side} have not caught up.",
+            detail=f"{problem.message} {problem.detail or ''}",
+            hint=f"See to that instance (its log, its lag), then run {way.name} again. Nothing was changed.",
+        ) from None
+    m.say(f"{named(found)} of the {way.to.side} show what its writer has")
+
+
+def confirm(m: Migration, way: Way, epoch: int) -> dict[str, Any]:
+    """After OPEN: write through the endpoint of `way.to`, and see it through its readers. What was looked at, for the
+    document; nothing where there are no readers. Raises Failed."""
+    found = places(m, way.to)
+    if not found:
+        return {}
+    # A connection of its own: what is tested is the way that applications come now.
+    with way.to.connect(CONTROL_DATABASE) as db, way.to.translated(CONTROL_DATABASE):
+        control.write(db, RECORD, {"epoch": epoch})
+    see(found, CONTROL_DATABASE, SEEN_SQL, epoch, m)
+    m.say(f"{way.to.host} takes writes; {named(found)} show them")
+    return {"endpoints": {"writes": way.to.host, "reads": {place.name: place.server.host for place in found}}}
+
+
+def lingering(m: Migration, server: Server, oids: Sequence[int]) -> list[str]:
+    """In words, which readers of a side that was left still have sessions. The fence is in the catalog, which readers
+    follow: it lets nobody in there either, but it ends only sessions of the writer."""
+
+    def look(place: Reader) -> str | None:
+        try:
+            with place.server.translated("postgres"):
+                row = place.server.db("postgres").execute(SESSIONS_SQL.encode(), [list(oids)]).fetchone()
+        except Problem as problem:
+            return f"sessions on the reader {place.name} of the {server.side} are not known: {problem.detail}"
+        finally:
+            place.server.close()
+        if row is None or not row[0]:
+            return None
+        return (
+            f"{place.name} of the {server.side}, which applications have left, still has sessions that read there: "
+            f"{row[0]}. End them there (pg_terminate_backend), or reboot that instance."
+        )
+
+    return [words for place in members(m, server) if (words := look(place)) is not None]
+
+
+def see(found: Sequence[Reader], database: str, query: str, wanted: int, m: Migration) -> None:
+    """Return when each place answers the query with at least `wanted`. Raises Failed, which names the one that does
+    not within SEEN_SECONDS."""
+
+    def one(place: Reader) -> None:
+        ends = m.clock.monotonic() + SEEN_SECONDS
+        try:
+            while not _shows(place.server.db(database), query, wanted, place.server, database):
+                if m.clock.monotonic() > ends:
+                    raise Failed(
+                        f"{place.name} does not show within {SEEN_SECONDS:g} s what was written.",
+                        detail=f"Read at {place.server.host}, database {database!r}.",
+                    )
+                m.clock.sleep(0.05)
+        finally:
+            place.server.close()
+
+    with ThreadPoolExecutor(max_workers=len(found), thread_name_prefix="reader") as pool:
+        list(pool.map(one, found))
+
+
+def _shows(db: Db, query: str, wanted: int, server: Server, database: str) -> bool:
+    with server.translated(database):
+        row = db.execute(query.encode()).fetchone()
+    return row is not None and row[0] is not None and row[0] >= wanted
+
+
+def places(m: Migration, server: Server) -> list[Reader]:
+    """Every reader of one side, and the reader endpoint."""
+    side = side_of(m, server)
+    endpoint = (("the reader endpoint", side.reader_host),) if side.reader_host else ()
+    return [*members(m, server), *(Reader(name, _beside(m, server, host, side.port)) for name, host in endpoint)]
+
+
+def members(m: Migration, server: Server) -> list[Reader]:
+    """Every reader of one side by its own address."""
+    listed = m.engine.readers(side_of(m, server))
+    return [Reader(r.identifier, _beside(m, server, r.host or "", r.port)) for r in listed]
+
+
+def side_of(m: Migration, server: Server) -> Side:
+    """What the stack knows of the side that a server is."""
+    side = m.outputs.source if server.side == "source" else m.outputs.target
+    assert side is not None, "a server of the target is there only where the outputs name one"
+    return side
+
+
+def _beside(m: Migration, server: Server, host: str, port: int) -> Server:
+    return Server(server.side, host, port, credentials.elsewhere(server.login, host, port, m.aws), server.purpose)
+
+
+def named(found: Sequence[Reader]) -> str:
+    return ", ".join(place.name for place in found)
