@@ -16,7 +16,7 @@ setup: ## the virtual environment, the pinned packages, pgbouncer and gocryptfs
 engine: setup ## the pulumi CLI and engine, where there is none on PATH; built once where only Go modules are reached
 	@./scripts/engine
 
-demo: setup ## from nothing to an encrypted database under load   [ENGINE=rds|aurora] [PG=15|18 or PG_BIN=directory]
+demo: setup ## from nothing to an encrypted database under load   [ENGINE=rds] [PG=15|18 or PG_BIN=directory]
 	@$(PY) -m demo --engine $(ENGINE) $(if $(PG),--pg $(PG)) $(if $(PG_BIN),--pg-bin $(PG_BIN))
 
 check: setup ## lint and types
@@ -24,7 +24,7 @@ check: setup ## lint and types
 	@$(PY) -m mypy
 
 test: check ## lint, types and the whole test suite   [TESTS="-k fence"]
-	@$(PY) -m pytest -n 2 --dist loadfile $(TESTS)
+	@$(PY) -m pytest -n 2 --dist loadfile --ignore=tests/engine $(TESTS)
 
 test-engine: setup ## the program on the real Pulumi engine, or in-process with the same assertions where there is none
 	@./scripts/engine >/dev/null || echo "engine: the in-process run alone" >&2

@@ -64,7 +64,7 @@ def orders(connection: Connection, client: int, random: Random, may_remove: bool
         connection.execute("DELETE FROM shop.basket WHERE customer = %s AND quantity > 1", [client])
         # Another region or year is another partition: the row leaves one table and appears in another.
         connection.execute(
-            "UPDATE shop.\"order\" SET region = 'ap' WHERE id = (SELECT id FROM shop.\"order\" o WHERE customer = %s"
+            'UPDATE shop."order" SET region = \'ap\' WHERE id = (SELECT id FROM shop."order" o WHERE customer = %s'
             " AND region <> 'ap' AND NOT EXISTS (SELECT FROM shop.order_line l WHERE l.order_id = o.id) LIMIT 1)",
             [client],
         )

@@ -21,7 +21,8 @@ MAY_IMPORT = {
 PRINTERS = {
     # The guard is a program of its own, which talks to the controller by its standard output.
     "controller": {"controller/cli.py", "controller/__main__.py", "controller/switches/guard.py"},
-    "stacks": set[str](),
+    # `python -m stacks recover`
+    "stacks": {"stacks/__main__.py"},
     "demo": {"demo/__main__.py", "demo/narrator.py"},
 }
 """The only modules of each package that may print or end the process."""

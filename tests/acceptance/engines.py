@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from tests.acceptance.world import World, wait
 
-ENGINES = ("rds", "aurora")
+ENGINES = ("rds",)
+"""What whole migrations are run on. `aurora` joins when the program declares clusters, too."""
 
 
 class Hands(Protocol):

@@ -30,9 +30,7 @@ class Pair:
 def copy_of(server: Server, database: str) -> Iterator[Pair]:
     copy = f"copy of {database}"
     with server.master.connect("postgres") as admin:
-        admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(copy), sql.Identifier(database))
-        )
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(copy), sql.Identifier(database)))
         try:
             with server.master.connect(database) as source, server.master.connect(copy) as target:
                 yield Pair(source, target, one(target, "SELECT clock_timestamp()")[0])
@@ -126,7 +124,7 @@ def test_a_difference_beside_rows_that_were_set_aside_is_found(pair: Pair) -> No
 
 def test_a_row_that_applications_removed_is_not_set_aside(pair: Pair) -> None:
     """That is why the writers stop removing rows before the cutover."""
-    afterwards(pair, "DELETE FROM shop.\"Parcel\" WHERE \"Id\" = 1")
+    afterwards(pair, 'DELETE FROM shop."Parcel" WHERE "Id" = 1')
     assert tables(pair).holds is False
 
 
