@@ -25,6 +25,14 @@ def lab(session_lab: Lab) -> Lab:
 
 
 @pytest.fixture(scope="session")
+def aurora(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab with the cluster orders-prod, of a writer and a reader."""
+    started = start_lab(tmp_path_factory.mktemp("aurora") / "lab", delay=DELAY, engine="aurora")
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
 def rds(lab: Lab) -> Any:
     return lab.client("rds")
 

@@ -73,6 +73,28 @@ def test_a_lab_is_ready_when_start_returns_and_gone_when_stop_does(directory: Pa
     assert lab("status", directory).returncode == 3
 
 
+def test_a_lab_with_a_cluster_is_ready_with_its_reader_and_gone_when_stop_returns(directory: Path) -> None:
+    done = lab("start", directory, "--engine", "aurora", "--delay", "0", "--json")
+    assert done.returncode == 0, done.stderr
+    source = json.loads(done.stdout)["source"]
+    volumes = (directory / "volumes").resolve()
+    assert (source["identifier"], source["members"]) == ("orders-prod", ["orders-prod-1", "orders-prod-2"])
+    status = json.loads(lab("status", directory, "--json").stdout)
+    assert [(i["identifier"], i["status"]) for i in status["instances"]] == [
+        (m, "available") for m in source["members"]
+    ]
+    (cluster,) = status["clusters"]
+    assert (cluster["host"], cluster["reader_host"]) == (source["host"], source["reader_host"])
+    assert [(m["identifier"], m["writer"]) for m in cluster["members"]] == [
+        ("orders-prod-1", True),
+        ("orders-prod-2", False),
+    ]
+    assert_nowhere(source["password"], directory, volumes)
+
+    assert lab("stop", directory).returncode == 0
+    assert leftovers(directory, volumes) == []
+
+
 def test_stop_finds_everything_after_the_server_process_was_killed_in_the_midst_of_a_snapshot(directory: Path) -> None:
     document = started(directory)
     volumes = (directory / "volumes").resolve()
@@ -107,7 +129,7 @@ def test_a_start_that_fails_leaves_nothing(directory: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["--engine", "aurora"], 2, "no engine aurora yet"),
+        (["--engine", "mysql"], 2, "no engine mysql"),
         (["--pg-bin", "/nonexistent"], 2, "holds no PostgreSQL server"),
     ],
 )
