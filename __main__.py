@@ -1,18 +1,17 @@
 """One stack: one database server on its way to being encrypted. README.md and docs/stack.md tell how to use it.
 
 pulumi up (prepare)    parameter groups, network link
-pulumi up (restore)    + snapshot → encrypted copy → target
+pulumi up (restore)    + snapshot → encrypted copy → target (RDS), cluster snapshot → target with its instances (Aurora)
 pulumi up (retire)     the target alone
 """
 
+from stacks.engines import declare
 from stacks.exports import export
 from stacks.observe import observe, place
 from stacks.plan import decide
-from stacks.rds import EncryptedInstance
 from stacks.settings import read_settings
 
 settings = read_settings()
 here, reads = place()
 plan = decide(settings, observe(settings, reads, here))
-database = EncryptedInstance(settings.stack, plan)
-export(database.outputs)
+export(declare(plan).outputs)

@@ -6,7 +6,7 @@ must be known while the program decides what to declare. Absent is a value; what
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 from botocore.config import Config
@@ -14,11 +14,24 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from stacks.errors import Unreadable
-from stacks.facts import IngressRule, Instance, Mark, Parameter, Snapshot, parameter, tags_of
+from stacks.facts import Cluster, IngressRule, Instance, Mark, Parameter, Snapshot, parameter, tags_of
 
 NO_ANSWER = (BotoCoreError, ResponseParserError)
 """What boto3 raises where nothing, or nothing readable, came back (the second is no BotoCoreError)."""
-NO_GROUP = {"DBParameterGroupNotFound", "DBParameterGroupNotFoundFault"}
+NO_GROUP = {"DBParameterGroupNotFound", "DBParameterGroupNotFoundFault", "DBClusterParameterGroupNotFound"}
+
+
+class _Groups(NamedTuple):
+    noun: str
+    describe: str
+    parameters: str
+
+
+GROUPS = {
+    False: _Groups("DBParameterGroup", "describe_db_parameter_groups", "describe_db_parameters"),
+    True: _Groups("DBClusterParameterGroup", "describe_db_cluster_parameter_groups", "describe_db_cluster_parameters"),
+}
+"""How AWS speaks of the parameter groups of instances, and of those of clusters."""
 
 
 class Aws:
@@ -33,18 +46,17 @@ class Aws:
     def account(self) -> str:
         return str(self._call("sts", "get_caller_identity")["Account"])
 
-    def instances(self) -> tuple[Instance, ...]:
-        """Every instance of the region that is not on its way out."""
+    def databases(self) -> tuple[tuple[Instance, ...], tuple[Cluster, ...]]:
+        """Every instance and every cluster of the region that is not on its way out."""
+        # Instances last, so that every member of a cluster is among them.
+        clusters = self._pages("rds", "describe_db_clusters", "DBClusters")
         answers = self._pages("rds", "describe_db_instances", "DBInstances")
-        return tuple(Instance.read(a) for a in answers if a.get("DBInstanceStatus") != "deleting")
-
-    def has_cluster(self, identifier: str) -> bool:
-        """Whether the identifier is a cluster's (Aurora, or a Multi-AZ cluster)."""
-        found = self._find("rds", "describe_db_clusters", {"DBClusterNotFoundFault"}, DBClusterIdentifier=identifier)
-        return bool(found and found["DBClusters"])
+        instances = tuple(Instance.read(a) for a in answers if a.get("DBInstanceStatus") != "deleting")
+        known = {i.identifier: i for i in instances}
+        return instances, tuple(Cluster.read(c, known) for c in clusters if c.get("Status") != "deleting")
 
     def snapshot(self, identifier: str) -> Snapshot | None:
-        """The manual snapshot of that name, or None where there is none."""
+        """The manual snapshot of an instance of that name, or None where there is none."""
         found = self._find(
             "rds",
             "describe_db_snapshots",
@@ -57,30 +69,46 @@ class Aws:
         tags = tags_of(answer.get("TagList"))
         return Snapshot(identifier, answer["DBSnapshotArn"], answer.get("KmsKeyId"), tags, answer.get("Status", ""))
 
-    def parameters(self, group: str) -> tuple[Parameter, ...] | None:
+    def cluster_snapshot(self, identifier: str) -> Snapshot | None:
+        """The manual snapshot of a cluster of that name, or None where there is none."""
+        found = self._find(
+            "rds",
+            "describe_db_cluster_snapshots",
+            {"DBClusterSnapshotNotFoundFault", "DBClusterSnapshotNotFound"},
+            DBClusterSnapshotIdentifier=identifier,
+        )
+        if not found or not found["DBClusterSnapshots"]:
+            return None
+        answer = found["DBClusterSnapshots"][0]
+        key, tags = answer.get("KmsKeyId"), tags_of(answer.get("TagList"))
+        return Snapshot(identifier, answer["DBClusterSnapshotArn"], key, tags, answer.get("Status", ""))
+
+    def parameters(self, group: str, of_cluster: bool = False) -> tuple[Parameter, ...] | None:
         """What somebody set in the group, and what RDS sets by itself; None where there is no such group.
 
         Engine defaults are left out: RDS shows no values for them, and there are hundreds.
         """
+        kind = GROUPS[of_cluster]
         answers: list[dict[str, Any]] = []
         try:
             for origin in ("user", "system"):
-                arguments = {"DBParameterGroupName": group, "Source": origin}
-                answers += self._raw_pages("rds", "describe_db_parameters", "Parameters", **arguments)
+                arguments = {f"{kind.noun}Name": group, "Source": origin}
+                answers += self._raw_pages("rds", kind.parameters, "Parameters", **arguments)
         except ClientError as error:
             if error.response["Error"]["Code"] in NO_GROUP:
                 return None
-            raise _unreadable("rds", "describe_db_parameters", error) from None
+            raise _unreadable("rds", kind.parameters, error) from None
         except NO_ANSWER as error:
-            raise _unreadable("rds", "describe_db_parameters", error) from None
+            raise _unreadable("rds", kind.parameters, error) from None
         return tuple(parameter(a) for a in answers)
 
-    def group_tags(self, group: str) -> Mapping[str, str]:
+    def group_tags(self, group: str, of_cluster: bool = False) -> Mapping[str, str]:
         """The tags of a parameter group; none where there is no such group."""
-        found = self._find("rds", "describe_db_parameter_groups", NO_GROUP, DBParameterGroupName=group)
-        if not found or not found["DBParameterGroups"]:
+        kind = GROUPS[of_cluster]
+        found = self._find("rds", kind.describe, NO_GROUP, **{f"{kind.noun}Name": group})
+        if not found or not found[f"{kind.noun}s"]:
             return {}
-        arn = found["DBParameterGroups"][0]["DBParameterGroupArn"]
+        arn = found[f"{kind.noun}s"][0][f"{kind.noun}Arn"]
         return tags_of(self._call("rds", "list_tags_for_resource", ResourceName=arn).get("TagList"))
 
     def ingress(self, filters: Mapping[str, Iterable[str]]) -> tuple[IngressRule, ...]:

@@ -15,9 +15,15 @@ SOURCE_RESOURCE_ID = "encryptdb:source-resource-id"
 SOURCE_PORT = "encryptdb:source-port"
 LINK = "encryptdb:link"
 QUIETED = "encryptdb:quieted"
+MEMBERS = "encryptdb:members"
+"""On a target cluster: how many instances the program made for it."""
+MEMBER = "encryptdb:member"
+"""On each of them: which one it is, counted from 1."""
 
 IDENTIFIER_LENGTH = 63
-"""The longest DBInstanceIdentifier, in characters (RDS API reference, CreateDBInstance)."""
+"""The longest DBInstanceIdentifier or DBClusterIdentifier, in characters (RDS API reference, CreateDBInstance)."""
+MEMBER_ROOM = len("-16")
+"""What the number of a member takes of that. A cluster has one writer and up to 15 readers."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +54,19 @@ class Names:
         """The SSM parameter in which `controller prepare` says that it is done."""
         return f"/encryptdb/{self.stack}/prepared"
 
-    def target(self, source_identifier: str) -> str:
-        """The target's default identifier: the source's, cut so that RDS accepts the whole."""
+    def target(self, source_identifier: str, room: int = 0) -> str:
+        """The target's default identifier: the source's, cut so that RDS accepts the whole and `room` characters."""
         ending = f"-encrypted-{self.attempt}"
-        return source_identifier[: IDENTIFIER_LENGTH - len(ending)].rstrip("-") + ending
+        return source_identifier[: IDENTIFIER_LENGTH - room - len(ending)].rstrip("-") + ending
 
     def tags(self) -> dict[str, str]:
         """What marks a thing as one of this attempt's."""
         return {STACK: self.stack, ATTEMPT: str(self.attempt)}
+
+
+def member(cluster: str, number: int) -> str:
+    """The identifier of one instance of a target cluster."""
+    return f"{cluster}-{number}"
 
 
 def slug(stack: str) -> str:

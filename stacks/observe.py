@@ -1,6 +1,6 @@
 """Everything the program needs to know, read once into one frozen value, before anything is decided or declared."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi_aws as aws
@@ -8,7 +8,7 @@ import pulumi_aws as aws
 from stacks import names
 from stacks.aws_reads import Aws
 from stacks.errors import ConfigError
-from stacks.facts import IngressRule, Instance, Mark, Parameter, Snapshot
+from stacks.facts import Cluster, Database, IngressRule, Instance, Mark, Parameter, Snapshot
 from stacks.names import Names
 from stacks.settings import Settings
 
@@ -36,17 +36,19 @@ class Seen:
     """The world as the program found it.
 
     `source` is None where it is gone, or where it is not read (`retire`). `targets` are this stack's, by attempt.
+    `identifiers` are those of all instances, `cluster_identifiers` those of all clusters: two namespaces of AWS.
     `rules` are those of the link that this stack made, and others between the same two groups.
     """
 
     place: Place
-    source: Instance | None
-    targets: Mapping[int, Instance]
+    source: Database | None
+    targets: Mapping[int, Database]
     snapshot: Snapshot | None
     encrypted: Snapshot | None
     mark: Mark | None
     key: Key | None
     identifiers: frozenset[str] = frozenset()
+    cluster_identifiers: frozenset[str] = frozenset()
     source_parameters: tuple[Parameter, ...] | None = None
     own_source_group: tuple[Parameter, ...] | None = None
     own_target_group: tuple[Parameter, ...] | None = None
@@ -74,19 +76,21 @@ def place() -> tuple[Place, Aws]:
 def observe(settings: Settings, reads: Aws, at: Place) -> Seen:
     """Read the world. Raises ConfigError for a key that AWS does not know, Unreadable where AWS does not answer."""
     called = Names(settings.stack, settings.attempt)
-    instances = reads.instances()
-    targets = _targets(settings, instances)
+    instances, clusters = reads.databases()
+    targets = _targets(settings, (*clusters, *(i for i in instances if i.cluster is None)))
     target = targets.get(settings.attempt)
-    snapshot = _own(settings, reads.snapshot(called.snapshot), called.snapshot)
+    # Which of the two the source is may only be known from the snapshot.
+    snapshot = _own(settings, reads.snapshot(called.snapshot), called.snapshot) or _own(
+        settings, reads.cluster_snapshot(called.snapshot), called.snapshot
+    )
     encrypted = _own(settings, reads.snapshot(called.encrypted_snapshot), called.encrypted_snapshot)
     mark = reads.mark(called.mark)
     known_as = target.tags if target else snapshot.tags if snapshot else {}
     source = None
     if settings.phase != "retire":
-        source = find_source(settings.source, instances, known_as.get(names.SOURCE_RESOURCE_ID), mark)
-        if source is None and target is None and reads.has_cluster(settings.source):
-            raise ConfigError("source", f"{settings.source} is a cluster.", "Only RDS instances are supported so far.")
+        source = find_source(settings.source, (*clusters, *instances), known_as.get(names.SOURCE_RESOURCE_ID), mark)
     manage = settings.parameter_group == "manage"
+    of_cluster = isinstance(source or target, Cluster)
     current = source.parameter_group if source else None
     return Seen(
         place=at,
@@ -97,27 +101,38 @@ def observe(settings: Settings, reads: Aws, at: Place) -> Seen:
         mark=mark,
         key=None if settings.phase == "retire" else read_key(settings.kms_key, at),
         identifiers=frozenset(i.identifier for i in instances),
-        source_parameters=reads.parameters(current) if manage and current else None,
-        own_source_group=reads.parameters(called.source_group) if manage and not current else None,
-        own_target_group=reads.parameters(called.target_group) if manage and target else None,
-        own_target_group_tags=reads.group_tags(called.target_group) if manage and target else {},
+        cluster_identifiers=frozenset(c.identifier for c in clusters),
+        source_parameters=reads.parameters(current, of_cluster) if manage and current else None,
+        own_source_group=reads.parameters(called.source_group, of_cluster) if manage and not current else None,
+        own_target_group=reads.parameters(called.target_group, of_cluster) if manage and target else None,
+        own_target_group_tags=reads.group_tags(called.target_group, of_cluster) if manage and target else {},
         rules=_rules(settings, reads, source, target),
     )
 
 
 def find_source(
-    identifier: str, instances: tuple[Instance, ...], resource_id: str | None, mark: Mark | None
-) -> Instance | None:
-    """The source among the instances.
+    identifier: str, databases: Sequence[Database], resource_id: str | None, mark: Mark | None
+) -> Database | None:
+    """The source among the instances and clusters. Raises ConfigError where the name means one of each.
 
     Once something was made from it, only its resource id counts: after the cutover its name may be the target's.
     Before that the configured name decides, and the id of the prepared mark where the source was renamed.
     """
-    by_id = {i.resource_id: i for i in instances}
+    by_id = {d.resource_id: d for d in databases}
     if resource_id:
         return by_id.get(resource_id)
-    named = next((i for i in instances if i.identifier == identifier), None)
-    return named or (by_id.get(mark.source_resource_id) if mark else None)
+    named = [d for d in databases if d.identifier == identifier]
+    clusters = [d for d in named if isinstance(d, Cluster)]
+    alone = [d for d in named if isinstance(d, Instance) and d.cluster is None]
+    if clusters and alone:
+        raise ConfigError(
+            "source",
+            f"{identifier} is the name of an RDS instance and of a cluster.",
+            "Rename one of the two, so that it is plain which one is meant.",
+        )
+    # An instance of a cluster is found, too, so that it can be said what it is.
+    found = next(iter(clusters or alone or named), None)
+    return found or (by_id.get(mark.source_resource_id) if mark else None)
 
 
 def read_key(key: str, at: Place) -> Key:
@@ -145,18 +160,18 @@ def read_key(key: str, at: Place) -> Key:
     return Key(found.arn, bool(found.enabled), found.key_state or "unknown", found.customer_master_key_spec or "")
 
 
-def _targets(settings: Settings, instances: tuple[Instance, ...]) -> dict[int, Instance]:
-    mine = [i for i in instances if i.tags.get(names.STACK) == settings.stack]
-    found: dict[int, Instance] = {}
-    for instance in mine:
-        attempt = instance.tags.get(names.ATTEMPT, "")
+def _targets(settings: Settings, databases: Sequence[Database]) -> dict[int, Database]:
+    mine = [d for d in databases if d.tags.get(names.STACK) == settings.stack]
+    found: dict[int, Database] = {}
+    for database in mine:
+        attempt = database.tags.get(names.ATTEMPT, "")
         if attempt.isdecimal() and int(attempt) not in found:
-            found[int(attempt)] = instance
+            found[int(attempt)] = database
             continue
         raise ConfigError(
             "attempt",
-            f"{instance.identifier} is tagged as another target of attempt {attempt or '?'} of this stack.",
-            f"Take the tags {names.STACK} and {names.ATTEMPT} off the instance that this stack did not make.",
+            f"{database.identifier} is tagged as another target of attempt {attempt or '?'} of this stack.",
+            f"Take the tags {names.STACK} and {names.ATTEMPT} off what this stack did not make.",
         )
     return found
 
@@ -171,7 +186,7 @@ def _own(settings: Settings, snapshot: Snapshot | None, name: str) -> Snapshot |
     return snapshot
 
 
-def _rules(settings: Settings, reads: Aws, source: Instance | None, target: Instance | None) -> tuple[IngressRule, ...]:
+def _rules(settings: Settings, reads: Aws, source: Database | None, target: Database | None) -> tuple[IngressRule, ...]:
     if settings.link == "existing" or settings.phase == "retire":
         return ()
     own = reads.ingress({f"tag:{names.STACK}": [settings.stack]})

@@ -99,10 +99,10 @@ def from_tag(text: str) -> dict[str, str]:
     return dict(part.split("=", 1) for part in text.split() if "=" in part)
 
 
-def family(engine_version: str) -> str:
-    """The parameter group family of a PostgreSQL version: `postgres15`, and before version 10 `postgres9.6`."""
+def family(engine: str, engine_version: str) -> str:
+    """The parameter group family: `postgres15`, `aurora-postgresql15`, and before version 10 `postgres9.6`."""
     parts = engine_version.split(".")
-    return "postgres" + (".".join(parts[:2]) if parts[0] == "9" else parts[0])
+    return engine + (".".join(parts[:2]) if parts[0] == "9" else parts[0])
 
 
 def _sorted(settings: Mapping[str, Setting]) -> tuple[Setting, ...]:

@@ -9,12 +9,22 @@ from dataclasses import dataclass
 
 from stacks import names, parameters
 from stacks.errors import ConfigError
-from stacks.facts import IngressRule, Instance
+from stacks.facts import Cluster, Database, IngressRule
+from stacks.members import Member, members_of
 from stacks.names import Names
 from stacks.observe import Place, Seen
-from stacks.outputs import Side
+from stacks.outputs import Engine, Side
 from stacks.parameters import Setting
-from stacks.refusals import key_of, refuse_failed, refuse_going_back, refuse_source, refuse_taken_name, require_prepared
+from stacks.refusals import (
+    key_of,
+    refuse_failed,
+    refuse_going_back,
+    refuse_new_subnets,
+    refuse_source,
+    refuse_taken_members,
+    refuse_taken_name,
+    require_prepared,
+)
 from stacks.settings import Settings
 
 
@@ -43,16 +53,21 @@ class Link:
 class Plan:
     """What to declare. `template` is where the target's settings come from: itself, once it is there, else the source.
 
-    `earlier` are the targets of earlier attempts, by attempt, that their owner has not deleted yet.
+    `identifier` is the target's; `members` are the instances of a target that is a cluster, in the order in which they
+    are made. `earlier` are the targets of earlier attempts, by attempt, that their owner has not deleted yet.
     """
 
     settings: Settings
     called: Names
     place: Place
     source: Side
-    template: Instance
-    target: Instance | None
-    earlier: Mapping[int, Instance]
+    engine: Engine
+    template: Database
+    target: Database | None
+    identifier: str
+    members: tuple[Member, ...]
+    iam_authentication: bool
+    earlier: Mapping[int, Database]
     source_group: Group | None
     target_group: Group | None
     link: tuple[Link, ...]
@@ -69,11 +84,12 @@ def decide(settings: Settings, seen: Seen) -> Plan:
     refuse_going_back(settings, seen, target)
     source = seen.source
     # A target that is still being made does not show yet what it is going to be.
-    template = target if target and (target.host or source is None) else source
+    template = target if target and (target.complete or source is None) else source
     if template is None:
         raise ConfigError(
             "source",
-            f"there is no RDS instance {settings.source} in {seen.place.region} (account {seen.place.account}).",
+            f"there is no RDS instance or Aurora cluster {settings.source} in {seen.place.region} "
+            f"(account {seen.place.account}).",
             "Check the identifier, the region (aws:region) and the account.",
         )
     if source:
@@ -83,7 +99,12 @@ def decide(settings: Settings, seen: Seen) -> Plan:
         refuse_failed(seen)
     if settings.phase == "restore" and not seen.snapshot and source:
         require_prepared(settings, seen, source)
-    refuse_taken_name(settings, seen, called, target)
+    of_cluster = isinstance(template, Cluster)
+    identifier = target_identifier(settings, called, source, target)
+    refuse_taken_name(settings, seen, identifier, target)
+    members = members_of(identifier, source, target) if of_cluster else ()
+    refuse_taken_members(seen, members, target)
+    refuse_new_subnets(settings, target)
     side = _source_side(settings, source, target)
     source_group, target_group = _groups(settings, seen, called, template)
     return Plan(
@@ -91,8 +112,13 @@ def decide(settings: Settings, seen: Seen) -> Plan:
         called=called,
         place=seen.place,
         source=side,
+        engine="aurora-postgresql" if of_cluster else "postgres",
         template=template,
         target=target,
+        identifier=identifier,
+        members=members,
+        # The Terraform provider does not pass it on when it restores a cluster, so that it takes a second `up`.
+        iam_authentication=(source or template).iam_authentication,
         earlier={n: i for n, i in sorted(seen.targets.items()) if n < settings.attempt},
         source_group=source_group,
         target_group=target_group,
@@ -109,9 +135,28 @@ def decide(settings: Settings, seen: Seen) -> Plan:
     )
 
 
-def _source_side(settings: Settings, source: Instance | None, target: Instance | None) -> Side:
+def target_identifier(settings: Settings, called: Names, source: Database | None, target: Database | None) -> str:
+    """What the target is called. A cluster keeps the name that it has: it has no other one in Pulumi's state."""
+    if settings.overrides.target_identifier:
+        return settings.overrides.target_identifier
+    if isinstance(target, Cluster):
+        return target.identifier
+    known = target.tags.get(names.SOURCE) if target else None
+    room = names.MEMBER_ROOM if isinstance(source, Cluster) else 0
+    return called.target(source.identifier if source else known or settings.source, room)
+
+
+def _source_side(settings: Settings, source: Database | None, target: Database | None) -> Side:
     if source:
-        return Side(source.identifier, source.resource_id, source.host, source.port, settings.source_secret)
+        return Side(
+            identifier=source.identifier,
+            resource_id=source.resource_id,
+            host=source.host,
+            port=source.port,
+            secret_arn=settings.source_secret,
+            reader_host=source.reader_host if isinstance(source, Cluster) else None,
+            members=tuple(m.identifier for m in source.members) if isinstance(source, Cluster) else None,
+        )
     known = target.tags if target else {}
     port = known.get(names.SOURCE_PORT, "")
     return Side(
@@ -123,7 +168,7 @@ def _source_side(settings: Settings, source: Instance | None, target: Instance |
     )
 
 
-def _groups(settings: Settings, seen: Seen, called: Names, template: Instance) -> tuple[Group | None, Group | None]:
+def _groups(settings: Settings, seen: Seen, called: Names, template: Database) -> tuple[Group | None, Group | None]:
     if settings.parameter_group == "existing":
         return None, None
     tags = {names.STACK: settings.stack}
@@ -140,14 +185,14 @@ def _groups(settings: Settings, seen: Seen, called: Names, template: Instance) -
         on_target = parameters.as_it_is(seen.own_target_group, back)
     if quieted:
         target_tags[names.QUIETED] = quieted
-    version = (seen.source or template).engine_version
+    families = [parameters.family(d.engine, d.engine_version) for d in (seen.source or template, template)]
     return (
-        Group(called.source_group, parameters.family(version), on_source, tags),
-        Group(called.target_group, parameters.family(template.engine_version), on_target, target_tags),
+        Group(called.source_group, families[0], on_source, tags),
+        Group(called.target_group, families[1], on_target, target_tags),
     )
 
 
-def _link(settings: Settings, seen: Seen, template: Instance) -> tuple[Link, ...]:
+def _link(settings: Settings, seen: Seen, template: Database) -> tuple[Link, ...]:
     """Ingress both ways. A group does not let its own members in, so one shared group needs a rule, too."""
     if settings.link == "existing" or settings.phase == "retire":
         return ()

@@ -6,7 +6,7 @@ operations to the resources; `pulumi refresh` then reads it like any other. Here
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stacks import names
@@ -101,10 +101,29 @@ def _pending(document: Document) -> list[dict[str, Any]]:
 
 
 def _instance(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
-    for instance in reads.instances():
+    instances, _ = reads.databases()
+    for instance in instances:
         if instance.identifier == inputs["identifier"]:
             return Found(instance.resource_id, instance.status, instance.tags)
     return None
+
+
+def _cluster(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
+    _, clusters = reads.databases()
+    for cluster in clusters:
+        if cluster.identifier == inputs["clusterIdentifier"]:
+            return Found(cluster.identifier, cluster.status, cluster.tags)
+    return None
+
+
+def _member(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
+    found = _instance(reads, inputs)
+    return found and replace(found, identity=inputs["identifier"])
+
+
+def _cluster_snapshot(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
+    snapshot = reads.cluster_snapshot(inputs["dbClusterSnapshotIdentifier"])
+    return Found(snapshot.identifier, snapshot.status, snapshot.tags) if snapshot else None
 
 
 def _snapshot(key: str) -> Callable[[Aws, Mapping[str, Any]], Found | None]:
@@ -115,10 +134,13 @@ def _snapshot(key: str) -> Callable[[Aws, Mapping[str, Any]], Found | None]:
     return find_one
 
 
-def _group(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
-    if reads.parameters(inputs["name"]) is None:
-        return None
-    return Found(inputs["name"], tags=reads.group_tags(inputs["name"]))
+def _group(of_cluster: bool) -> Callable[[Aws, Mapping[str, Any]], Found | None]:
+    def find_one(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
+        if reads.parameters(inputs["name"], of_cluster) is None:
+            return None
+        return Found(inputs["name"], tags=reads.group_tags(inputs["name"], of_cluster))
+
+    return find_one
 
 
 def _rule(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
@@ -131,6 +153,10 @@ _FINDERS: Mapping[str, Callable[[Aws, Mapping[str, Any]], Found | None]] = {
     "aws:rds/instance:Instance": _instance,
     "aws:rds/snapshot:Snapshot": _snapshot("dbSnapshotIdentifier"),
     "aws:rds/snapshotCopy:SnapshotCopy": _snapshot("targetDbSnapshotIdentifier"),
-    "aws:rds/parameterGroup:ParameterGroup": _group,
+    "aws:rds/parameterGroup:ParameterGroup": _group(of_cluster=False),
+    "aws:rds/cluster:Cluster": _cluster,
+    "aws:rds/clusterInstance:ClusterInstance": _member,
+    "aws:rds/clusterSnapshot:ClusterSnapshot": _cluster_snapshot,
+    "aws:rds/clusterParameterGroup:ClusterParameterGroup": _group(of_cluster=True),
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _rule,
 }

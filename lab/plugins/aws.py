@@ -124,7 +124,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
         def update() -> Properties:
             # Nothing differs where a creation that ended too early is taken up again: then it has to become ready.
-            handler.settle(self.calls, request.id, seconds)
+            handler.settle(self.calls, request.id, inputs, seconds)
             return handler.update(self.calls, request.id, inputs, changed, seconds)
 
         return provider_pb2.UpdateResponse(properties=to_struct(self._do(context, update)))

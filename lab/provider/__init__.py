@@ -5,16 +5,22 @@ only be had by replacing the resource, what a resource's id is.
 """
 
 from lab.provider.base import Handler
+from lab.provider.cluster import Cluster
+from lab.provider.cluster_instance import ClusterInstance
 from lab.provider.ingress import IngressRule
 from lab.provider.instance import Instance
-from lab.provider.parameter_group import ParameterGroup
-from lab.provider.snapshot import Snapshot, SnapshotCopy
+from lab.provider.parameter_group import ClusterParameterGroup, ParameterGroup
+from lab.provider.snapshot import ClusterSnapshot, Snapshot, SnapshotCopy
 
 HANDLERS: dict[str, Handler] = {
     "aws:rds/parameterGroup:ParameterGroup": ParameterGroup(),
     "aws:rds/snapshot:Snapshot": Snapshot(),
     "aws:rds/snapshotCopy:SnapshotCopy": SnapshotCopy(),
     "aws:rds/instance:Instance": Instance(),
+    "aws:rds/clusterParameterGroup:ClusterParameterGroup": ClusterParameterGroup(),
+    "aws:rds/clusterSnapshot:ClusterSnapshot": ClusterSnapshot(),
+    "aws:rds/cluster:Cluster": Cluster(),
+    "aws:rds/clusterInstance:ClusterInstance": ClusterInstance(),
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": IngressRule(),
 }
 """Every type the provider can make, by its Pulumi token."""

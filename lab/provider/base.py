@@ -24,7 +24,14 @@ TELL_SECONDS = 15.0
 
 
 class ProviderError(Exception):
-    """AWS refused, or something did not get where it should. The text is for the operator, and holds no secret."""
+    """AWS refused, or something did not get where it should. The text is for the operator, and holds no secret.
+
+    `code` is AWS's own, where it was AWS that refused.
+    """
+
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Interrupted(Exception):
@@ -66,9 +73,34 @@ class Calls:
         except ClientError as error:
             if error.response["Error"]["Code"] in absent:
                 return None
-            raise ProviderError(str(error)) from None
+            raise ProviderError(str(error), error.response["Error"]["Code"]) from None
         except (BotoCoreError, ResponseParserError) as error:
             raise ProviderError(f"AWS does not answer ({service} {operation}): {error}") from None
+        return answer
+
+    def insist(
+        self,
+        seconds: float,
+        passes: Callable[[ProviderError], bool],
+        service: str,
+        operation: str,
+        absent: Iterable[str] = (),
+        **arguments: Any,
+    ) -> dict[str, Any] | None:
+        """As `find`, and again while AWS refuses in a way that passes by itself. Raises as `find` and `wait` do."""
+        answer: dict[str, Any] | None = None
+
+        def probe() -> tuple[bool, str]:
+            nonlocal answer
+            try:
+                answer = self.find(service, operation, absent, **arguments)
+            except ProviderError as error:
+                if not passes(error):
+                    raise
+                return False, str(error)
+            return True, "accepted"
+
+        self.wait(f"AWS to accept {operation}", seconds, probe)
         return answer
 
     def wait(self, what: str, seconds: float, probe: Callable[[], tuple[bool, str]]) -> None:
@@ -131,8 +163,8 @@ class Handler(ABC):
     def find(self, calls: Calls, inputs: Properties) -> str | None:
         """The id of what a create with these inputs made, were it cut off, if its tags say that it is that."""
 
-    def settle(self, calls: Calls, identity: str, seconds: float) -> None:
-        """Wait until something that was found is ready, as `create` would have. Most things are ready at once."""
+    def settle(self, calls: Calls, identity: str, inputs: Properties, seconds: float) -> None:
+        """Bring something that was found to where `create` would have brought it. Most things are there at once."""
         return
 
     def identity(self, outputs: Properties, asked: str) -> str:

@@ -4,20 +4,9 @@ from types import MappingProxyType
 from typing import Any
 
 from lab.provider.base import Calls, Handler, Properties, ProviderError, as_tag_list, as_tags, retag_rds, same_tags
+from lab.provider.states import available, gone
 
 ABSENT = ("DBInstanceNotFound", "DBInstanceNotFoundFault")
-
-BROKEN = frozenset(
-    {
-        "failed",
-        "incompatible-restore",
-        "incompatible-network",
-        "incompatible-parameters",
-        "inaccessible-encryption-credentials",
-        "storage-full",
-    }
-)
-"""States that an instance does not leave by itself."""
 
 RESTORED_WITH = {
     "dbSubnetGroupName": "DBSubnetGroupName",
@@ -83,7 +72,7 @@ class Instance(Handler):
             **arguments,
         )
         identity = str(answer["DBInstance"]["DbiResourceId"])
-        self.settle(calls, identity, seconds)
+        self.settle(calls, identity, inputs, seconds)
         return identity, inputs | (self.read(calls, identity) or {})
 
     def read(self, calls: Calls, identity: str) -> Properties | None:
@@ -117,7 +106,7 @@ class Instance(Handler):
                 ApplyImmediately=bool(inputs.get("applyImmediately")),
                 **arguments,
             )
-            self.settle(calls, identity, seconds)
+            self.settle(calls, identity, inputs, seconds)
         if "tags" in changed:
             retag_rds(calls, found["DBInstanceArn"], inputs.get("tags") or {})
         return inputs | (self.read(calls, identity) or {})
@@ -130,7 +119,8 @@ class Instance(Handler):
         if not final["SkipFinalSnapshot"]:
             final["FinalDBSnapshotIdentifier"] = inputs["finalSnapshotIdentifier"]
         calls.call("rds", "delete_db_instance", DBInstanceIdentifier=found["DBInstanceIdentifier"], **final)
-        calls.wait(f"{found['DBInstanceIdentifier']} to be gone", seconds, lambda: _gone(describe(calls, identity)))
+        what = f"the instance {found['DBInstanceIdentifier']}"
+        calls.wait(f"{what} to be gone", seconds, lambda: gone(_status(describe(calls, identity))))
 
     def find(self, calls: Calls, inputs: Properties) -> str | None:
         found = calls.find("rds", "describe_db_instances", ABSENT, DBInstanceIdentifier=inputs["identifier"])
@@ -138,8 +128,9 @@ class Instance(Handler):
             return None
         return str(found["DBInstances"][0]["DbiResourceId"])
 
-    def settle(self, calls: Calls, identity: str, seconds: float) -> None:
-        calls.wait(f"the instance {identity} to be available", seconds, lambda: _available(calls, identity))
+    def settle(self, calls: Calls, identity: str, inputs: Properties, seconds: float) -> None:
+        what = f"the instance {inputs.get('identifier', identity)}"
+        calls.wait(f"{what} to be available", seconds, lambda: available(what, _status(describe(calls, identity))))
 
 
 def describe(calls: Calls, resource_id: str) -> dict[str, Any] | None:
@@ -157,20 +148,8 @@ def describe(calls: Calls, resource_id: str) -> dict[str, Any] | None:
     return None
 
 
-def _available(calls: Calls, resource_id: str) -> tuple[bool, str]:
-    found = describe(calls, resource_id)
-    if found is None:
-        raise ProviderError(f"the instance {resource_id} disappeared while it was being waited for")
-    status = found["DBInstanceStatus"]
-    if status in BROKEN:
-        raise ProviderError(
-            f"the instance {found['DBInstanceIdentifier']} is {status}; see its events (aws rds describe-events)"
-        )
-    return status == "available", status
-
-
-def _gone(found: dict[str, Any] | None) -> tuple[bool, str]:
-    return found is None, found["DBInstanceStatus"] if found else "gone"
+def _status(found: dict[str, Any] | None) -> str | None:
+    return found["DBInstanceStatus"] if found else None
 
 
 def _outputs(found: dict[str, Any]) -> Properties:

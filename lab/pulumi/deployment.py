@@ -122,7 +122,7 @@ class Deployment:
             found = self._do("looking for", goal.name, lambda: handler.find(self.calls, begun.inputs))
             if found:
                 self.calls.say(f"  {goal.name}: its creation was cut off; found, and taken over")
-                self._do("waiting for", goal.name, lambda: handler.settle(self.calls, found, limit))
+                self._do("waiting for", goal.name, lambda: handler.settle(self.calls, found, begun.inputs, limit))
                 return begun, found, begun.inputs | (handler.read(self.calls, found) or {})
         self.state.begin(Pending(goal.urn, goal.type, what.inputs))
         self.calls.say(f"  creating {goal.name}")

@@ -7,10 +7,10 @@ import pytest
 
 from lab.pulumi.engine import Program, run
 from lab.pulumi.monitor import Monitor
+from stacks.engines import declare as declare_plan
 from stacks.exports import export
 from stacks.observe import Seen
 from stacks.plan import decide
-from stacks.rds import EncryptedInstance
 from tests.infra.worlds import Declaration, Declare, Declared, settings
 
 
@@ -22,7 +22,7 @@ def declare(tmp_path: Path) -> Declare:
         chosen = settings(**config)
 
         def main() -> None:
-            export(EncryptedInstance(chosen.stack, decide(chosen, world)).outputs)
+            export(declare_plan(decide(chosen, world)).outputs)
 
         deployment = Declared(tmp_path / "state.json")
         monitor = Monitor(deployment, {})

@@ -100,11 +100,17 @@ def test_a_group_as_it_is_holds_what_somebody_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "name"),
-    [("15.7", "postgres15"), ("9.6.24", "postgres9.6"), ("18", "postgres18"), ("10.1", "postgres10")],
+    ("engine", "version", "name"),
+    [
+        ("postgres", "15.7", "postgres15"),
+        ("postgres", "9.6.24", "postgres9.6"),
+        ("postgres", "18", "postgres18"),
+        ("postgres", "10.1", "postgres10"),
+        ("aurora-postgresql", "15.4", "aurora-postgresql15"),
+    ],
 )
-def test_the_family_is_the_major_version(version: str, name: str) -> None:
-    assert family(version) == name
+def test_the_family_is_the_engine_and_its_major_version(engine: str, version: str, name: str) -> None:
+    assert family(engine, version) == name
 
 
 def test_an_attempt_meets_nothing_of_another() -> None:
