@@ -110,8 +110,8 @@ def _refuse_cluster(settings: Settings, source: Cluster) -> None:
         )
     if source.global_cluster or source.engine_mode == "global":
         raise refuse(
-            f"{source.identifier} belongs to a Global Database ({source.global_cluster or 'AWS does not name it'}): its "
-            "secondaries would stay behind, unencrypted.",
+            f"{source.identifier} belongs to a Global Database ({source.global_cluster or 'AWS does not name it'}): "
+            "its secondaries would stay behind, unencrypted.",
             "Take it out of the Global Database first (RemoveFromGlobalCluster), and build a new one from the target.",
         )
     if source.engine_mode != "provisioned":
