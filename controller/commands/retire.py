@@ -1,11 +1,12 @@
 """retire: take down every replication object after the cutover; delete the source on request; list plaintext."""
 
+from dataclasses import replace
 from typing import Any
 
 from controller import leftovers
-from controller.errors import NotYet, Refused, Usage
+from controller.errors import NotYet, Problem, Refused, Usage
 from controller.migration import Migration
-from controller.observe import observe
+from controller.observe import State, observe
 from controller.report import collect, write
 from controller.runner import advance, locked
 from controller.station import document, station
@@ -14,7 +15,7 @@ from controller.station import document, station
 def run(m: Migration) -> dict[str, Any]:
     """Running it ends the rollback window. Raises NotYet before the cutover has finished."""
     m.the_target  # noqa: B018  (raises NotYet, before anything else is asked)
-    state = observe(m)
+    m, state = _look(m)
     where = station(m, state)
     if where == "abandoned" or (state.target is not None and "abandoned" in (state.target.records or {})):
         raise Refused("This attempt was abandoned: there is nothing to retire.")
@@ -47,6 +48,19 @@ def run(m: Migration) -> dict[str, Any]:
     for item in left:
         m.say(f"may still hold plaintext: {item['kind']} {item['name']} ({item['remedy']})")
     return base | {"station": "retired"} | extra | {"leftovers": left}
+
+
+def _look(m: Migration) -> tuple[Migration, State]:
+    """Observe; where the source is silent because it was deleted, which AWS must say, look at the target alone."""
+    try:
+        return m, observe(m)
+    except Problem:
+        found = m.engine.find_by_resource_id(m.outputs.source.resource_id)
+        if found is not None and not found.deleting:
+            raise
+        gone = replace(m.outputs, source=replace(m.outputs.source, host=None))
+        alone = replace(m, outputs=gone, source=replace(m.source, host=""))
+        return alone, observe(alone)
 
 
 def advance_quietly(m: Migration, state: Any) -> None:

@@ -34,6 +34,8 @@ class Hands(Protocol):
 
     def stop(self, identifier: str) -> None: ...
 
+    def is_gone(self, identifier: str) -> bool: ...
+
     def take(self, identifier: str, snapshot: str) -> str:
         """A snapshot that is available."""
 
@@ -77,6 +79,9 @@ class OnRds:
 
     def stop(self, identifier: str) -> None:
         self.rds.stop_db_instance(DBInstanceIdentifier=identifier)
+
+    def is_gone(self, identifier: str) -> bool:
+        return all(i["DBInstanceIdentifier"] != identifier for i in self.rds.describe_db_instances()["DBInstances"])
 
     def take(self, identifier: str, snapshot: str) -> str:
         self.rds.create_db_snapshot(DBInstanceIdentifier=identifier, DBSnapshotIdentifier=snapshot)
@@ -158,6 +163,9 @@ class OnAurora:
 
     def stop(self, identifier: str) -> None:
         self.rds.stop_db_cluster(DBClusterIdentifier=identifier)
+
+    def is_gone(self, identifier: str) -> bool:
+        return all(c["DBClusterIdentifier"] != identifier for c in self.rds.describe_db_clusters()["DBClusters"])
 
     def take(self, identifier: str, snapshot: str) -> str:
         self.rds.create_db_cluster_snapshot(DBClusterIdentifier=identifier, DBClusterSnapshotIdentifier=snapshot)

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.acceptance.engines import hands
-from tests.acceptance.world import Ended, World, Writer, ledger
+from tests.acceptance.world import Ended, World, Writer, ledger, wait
 
 STATIONS = {"prepare": "prepared", "replicate": "caught-up", "cutover": "open", "retire": "retired"}
 
@@ -75,6 +75,15 @@ def test_an_unencrypted_server_becomes_an_encrypted_one_under_load(world: World)
         with world.connect(database, "target") as connection:
             connection.execute("INSERT INTO ledger (writer, n) VALUES (99, 1)")
         assert refuses_writes(world, database)
+
+    wrong = world.controller("retire", "--delete-source", world.outputs()["target"]["identifier"])
+    assert wrong.status == 2, wrong.told
+    deleted = world.controller("retire", "--delete-source", world.source["identifier"])
+    assert deleted.status == 0, deleted.told
+    assert deleted.document["deleted"] == world.source["identifier"]
+    wait(lambda: hands(world).is_gone(world.source["identifier"]))
+    ended = twice(world, "retire", "--delete-source", world.source["identifier"])
+    assert not any(item["kind"] == hands(world).leftover for item in ended.document["leftovers"])
     assert world.up(phase="retire").status == 0
     assert world.outputs()["target"]["host"]
     assert world.controller("retire").document["station"] == "retired"
