@@ -72,7 +72,8 @@ class Stored:
     def unpack(self, to: Path, keys: Keys, owner: Owner) -> None:
         """Put the content into the existing directory `to`, as `owner`'s. Raises LabError if it was tampered with."""
         if self.plain.is_dir():
-            _duplicate(self.plain, to)
+            # As the servers' user, as tar below: what root makes in an encrypted volume is root's underneath.
+            _duplicate(self.plain, to, owner)
             return
         argv = ["tar", "--extract", "--file=-", "--directory", str(to), "--touch", "--no-same-owner"]
         with (
@@ -170,6 +171,6 @@ class _Opener(io.RawIOBase):
         return count
 
 
-def _duplicate(source: Path, to: Path) -> None:
+def _duplicate(source: Path, to: Path, owner: Owner | None = None) -> None:
     argv = ["cp", "-a", "--reflink=auto", f"{source}/.", str(to)]
-    processes.run(argv, "copying a snapshot", timeout=3600)
+    processes.run(argv, "copying a snapshot", owner, timeout=3600)

@@ -11,7 +11,14 @@ from stacks.engines import declare as declare_plan
 from stacks.exports import export
 from stacks.observe import Seen
 from stacks.plan import decide
-from tests.infra.worlds import Declaration, Declare, Declared, settings
+from tests.infra.worlds import AURORA, RDS, Declaration, Declare, Declared, Kind, settings
+
+
+@pytest.fixture(params=[RDS, AURORA], ids=["rds", "aurora"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each of the two that can be migrated."""
+    found: Kind = request.param
+    return found
 
 
 @pytest.fixture

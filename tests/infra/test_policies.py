@@ -9,7 +9,7 @@ from stacks.facts import IngressRule
 from stacks.names import LINK, STACK
 from stacks.outputs import Outputs
 from stacks.settings import Overrides
-from tests.infra.worlds import KEY, SOURCE_INSTANCE, Declare, restored, seen, snapshot_of, target_of
+from tests.infra.worlds import KEY, SOURCE_INSTANCE, Declare, Kind, seen, snapshot_of
 
 FORCE_REPLACEMENT = {"dbName", "username", "engine", "availabilityZone", "kmsKeyId", "characterSetName"}
 MODIFY_AFTER_RESTORE = {
@@ -29,18 +29,18 @@ MODIFY_AFTER_RESTORE = {
 }
 
 
-def test_prepare_declares_nothing_that_holds_data(declare: Declare) -> None:
-    assert declare(seen()).names() == {"source-parameters", "target-parameters", "link-to-source"}
+def test_prepare_declares_nothing_that_holds_data(declare: Declare, kind: Kind) -> None:
+    assert declare(kind.seen()).names() == {"source-parameters", "target-parameters", "link-to-source"}
 
 
-def test_restore_adds_snapshot_copy_and_target(declare: Declare) -> None:
-    added = declare(seen(), phase="restore").names() - declare(seen()).names()
-    assert added == {"snapshot-1", "encrypted-snapshot-1", "target-1"}
+def test_restore_adds_snapshots_and_target(declare: Declare, kind: Kind) -> None:
+    added = declare(kind.seen(), phase="restore").names() - declare(kind.seen()).names()
+    assert added == kind.made
 
 
-def test_retire_keeps_the_target_and_drops_snapshots_and_link(declare: Declare) -> None:
-    left = declare(restored(source=None, mark=None, key=None), phase="retire").names()
-    assert left == {"source-parameters", "target-parameters", "target-1"}
+def test_retire_keeps_the_target_and_drops_snapshots_and_link(declare: Declare, kind: Kind) -> None:
+    left = declare(kind.gone(), phase="retire").names()
+    assert left - {"source-parameters", "target-parameters"} == {n for n in kind.made if n.startswith("target-")}
 
 
 def test_the_copy_is_encrypted_under_the_full_arn_of_the_key(declare: Declare) -> None:
@@ -69,12 +69,12 @@ def test_a_public_source_may_get_a_private_copy(declare: Declare) -> None:
 
 
 @pytest.mark.parametrize("phase", ["restore", "retire"])
-def test_the_target_is_protected_in_aws_and_in_the_stack(declare: Declare, phase: str) -> None:
-    world = seen() if phase == "restore" else restored(source=None, mark=None, key=None)
-    declared = declare(world, phase=phase)
+def test_the_target_is_protected_in_aws_and_in_the_stack(declare: Declare, kind: Kind, phase: str) -> None:
+    declared = declare(kind.seen() if phase == "restore" else kind.gone(), phase=phase)
     assert declared.inputs("target-1")["deletionProtection"] is True
     assert declared.inputs("target-1").get("skipFinalSnapshot") is False
-    assert declared.goals["target-1"].protect
+    assert declared.inputs("target-1")["finalSnapshotIdentifier"] == "encryptdb-orders-prod-1-final"
+    assert all(declared.goals[n].protect for n in kind.made if n.startswith("target-"))
 
 
 def test_the_target_has_what_the_source_has(declare: Declare) -> None:
@@ -92,9 +92,9 @@ def test_what_would_replace_the_target_or_restart_it_after_the_restore_is_left_o
     assert not given & (FORCE_REPLACEMENT | MODIFY_AFTER_RESTORE)
 
 
-@pytest.mark.parametrize("name", ["snapshot-1", "encrypted-snapshot-1", "target-1"])
-def test_large_databases_get_twelve_hours(declare: Declare, name: str) -> None:
-    assert declare(seen(), phase="restore").goals[name].timeouts["create"] == "12h"
+def test_large_databases_get_twelve_hours(declare: Declare, kind: Kind) -> None:
+    declared = declare(kind.seen(), phase="restore")
+    assert {declared.goals[name].timeouts["create"] for name in kind.made} == {"12h"}
 
 
 def test_explicit_config_wins_over_what_is_copied_and_goes_on_deciding(declare: Declare) -> None:
@@ -121,22 +121,23 @@ def test_explicit_config_wins_over_what_is_copied_and_goes_on_deciding(declare: 
     assert {"snapshotIdentifier", "port", "publiclyAccessible", "tags"} <= set(ignored)
 
 
-def test_earlier_targets_stay_declared_as_they_are_until_their_owner_deletes_them(declare: Declare) -> None:
-    declared = declare(seen(targets={1: target_of(1)}), attempt=2)
-    assert declared.goals["target-1"].protect
-    assert declared.goals["target-1"].ignore_changes == ("*",)
+def test_earlier_targets_stay_declared_as_they_are_until_their_owner_deletes_them(declare: Declare, kind: Kind) -> None:
+    declared = declare(kind.seen(targets={1: kind.target_of(1)}), attempt=2)
+    for name in (n for n in kind.made if n.startswith("target-")):
+        assert declared.goals[name].protect
+        assert declared.goals[name].ignore_changes == ("*",)
+        assert name not in declare(kind.seen(), attempt=2).names()
     assert "snapshot-1" not in declared.names()
-    assert "target-1" not in declare(seen(), attempt=2).names()
 
 
-def test_one_shared_security_group_lets_its_members_reach_each_other(declare: Declare) -> None:
-    rule = declare(seen()).inputs("link-to-source")
+def test_one_shared_security_group_lets_its_members_reach_each_other(declare: Declare, kind: Kind) -> None:
+    rule = declare(kind.seen()).inputs("link-to-source")
     assert (rule["securityGroupId"], rule["referencedSecurityGroupId"]) == ("sg-1", "sg-1")
     assert (rule["fromPort"], rule["toPort"], rule["ipProtocol"]) == (5433, 5433, "tcp")
 
 
-def test_two_security_groups_let_each_other_in(declare: Declare) -> None:
-    declared = declare(seen(), overrides=Overrides(security_groups=("sg-9",)))
+def test_two_security_groups_let_each_other_in(declare: Declare, kind: Kind) -> None:
+    declared = declare(kind.seen(), overrides=Overrides(security_groups=("sg-9",)))
     pairs = {
         (declared.inputs(n)["securityGroupId"], declared.inputs(n)["referencedSecurityGroupId"])
         for n in ("link-to-source", "link-to-target")
@@ -144,32 +145,34 @@ def test_two_security_groups_let_each_other_in(declare: Declare) -> None:
     assert pairs == {("sg-1", "sg-9"), ("sg-9", "sg-1")}
 
 
-def test_a_rule_that_the_owner_made_is_not_made_again(declare: Declare) -> None:
+def test_a_rule_that_the_owner_made_is_not_made_again(declare: Declare, kind: Kind) -> None:
     theirs = IngressRule("sgr-1", "sg-1", "sg-1", 5433, 5433, {})
-    assert "link-to-source" not in declare(seen(rules=(theirs,))).names()
+    assert "link-to-source" not in declare(kind.seen(rules=(theirs,))).names()
     ours = dataclasses.replace(theirs, tags={STACK: "orders-prod", LINK: "link-to-source"})
-    assert "link-to-source" in declare(seen(rules=(ours,))).names()
+    assert "link-to-source" in declare(kind.seen(rules=(ours,))).names()
 
 
-def test_the_link_stays_when_the_source_is_gone(declare: Declare) -> None:
+def test_the_link_stays_when_the_source_is_gone(declare: Declare, kind: Kind) -> None:
     ours = IngressRule("sgr-1", "sg-1", "sg-1", 5433, 5433, {STACK: "orders-prod", LINK: "link-to-source"})
-    declared = declare(restored(source=None, rules=(ours,)), phase="restore")
+    declared = declare(kind.restored(source=None, rules=(ours,)), phase="restore")
     assert declared.goals["link-to-source"].ignore_changes == ("*",)
 
 
-def test_a_target_that_is_still_being_made_changes_nothing(declare: Declare) -> None:
-    half_made = target_of(1, status="creating", host=None, port=5432, security_groups=(), multi_az=False)
-    before = declare(seen(snapshot=snapshot_of(1)), phase="restore")
-    after = declare(restored(targets={1: half_made}), phase="restore")
+def test_a_target_that_is_still_being_made_changes_nothing(declare: Declare, kind: Kind) -> None:
+    unknown: dict[str, Any] = {"members": ()} if kind.of_cluster else {"host": None}
+    half_made = kind.target_of(1, status="creating", port=5432, security_groups=(), log_exports=(), **unknown)
+    before = declare(kind.seen(snapshot=snapshot_of(1)), phase="restore")
+    after = declare(kind.restored(targets={1: half_made}, identifiers=frozenset()), phase="restore")
     assert after.names() == before.names()
-    assert after.inputs("link-to-source") == before.inputs("link-to-source")
-    assert after.inputs("target-1") == before.inputs("target-1")
+    for name in ("link-to-source", *(n for n in kind.made if n.startswith("target-"))):
+        assert after.inputs(name) == before.inputs(name)
 
 
-def test_existing_groups_and_links_are_left_to_their_owner(declare: Declare) -> None:
-    declared = declare(seen(), phase="restore", parameter_group="existing", link="existing")
-    assert declared.names() == {"snapshot-1", "encrypted-snapshot-1", "target-1"}
-    assert declared.inputs("target-1")["parameterGroupName"] == "orders-prod"
+def test_existing_groups_and_links_are_left_to_their_owner(declare: Declare, kind: Kind) -> None:
+    declared = declare(kind.seen(), phase="restore", parameter_group="existing", link="existing")
+    assert declared.names() == kind.made
+    group = "dbClusterParameterGroupName" if kind.of_cluster else "parameterGroupName"
+    assert declared.inputs("target-1")[group] == "orders-prod"
     assert Outputs.from_json(declared.outputs).source_parameter_group is None
 
 
@@ -186,9 +189,10 @@ def test_the_outputs_are_the_contract(declare: Declare) -> None:
     assert after.source_parameter_group == "encryptdb-orders-prod-source"
 
 
-def test_the_outputs_name_the_source_also_when_it_is_not_read_any_more(declare: Declare) -> None:
-    after = Outputs.from_json(declare(restored(source=None, mark=None, key=None), phase="retire").outputs)
-    assert (after.source.identifier, after.source.resource_id, after.source.host) == ("orders-prod", "db-SOURCE", None)
+def test_the_outputs_name_the_source_also_when_it_is_not_read_any_more(declare: Declare, kind: Kind) -> None:
+    after = Outputs.from_json(declare(kind.gone(), phase="retire").outputs)
+    assert (after.source.identifier, after.source.resource_id) == ("orders-prod", kind.source.resource_id)
+    assert after.source.host is None
     assert after.kms_key_arn == KEY
 
 
@@ -198,10 +202,10 @@ def test_an_encrypted_source_moves_to_another_key_the_same_way(declare: Declare)
     assert copy["kmsKeyId"] == KEY
 
 
-def test_no_input_is_a_secret_or_takes_one(declare: Declare) -> None:
-    declared = declare(seen(), phase="restore")
+def test_no_input_is_a_secret_or_takes_one(declare: Declare, kind: Kind) -> None:
+    declared = declare(kind.seen(), phase="restore")
     assert not [k for g in declared.goals.values() for k in g.inputs if "password" in k.lower()]
 
 
-def test_restore_goes_on_without_the_mark_once_the_snapshot_is_there(declare: Declare) -> None:
-    assert "target-1" in declare(seen(mark=None, snapshot=snapshot_of(1)), phase="restore").names()
+def test_restore_goes_on_without_the_mark_once_the_snapshot_is_there(declare: Declare, kind: Kind) -> None:
+    assert "target-1" in declare(kind.seen(mark=None, snapshot=snapshot_of(1)), phase="restore").names()

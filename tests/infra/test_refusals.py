@@ -12,18 +12,24 @@ from pulumi.runtime.settings import configure
 
 from controller.switches import _kinds
 from stacks.errors import ConfigError, NotYet, StackError, Unsafe
-from stacks.facts import Mark
+from stacks.facts import Cluster, Database, Mark
 from stacks.observe import Key, find_source
 from stacks.plan import decide
 from stacks.settings import SWITCH_KINDS, Overrides, Settings, read_settings
 from tests.infra.worlds import (
+    AURORA,
     KEY,
     OTHER_KEY,
+    RDS,
+    SOURCE_CLUSTER,
     SOURCE_INSTANCE,
+    Kind,
+    member_of,
     restored,
     seen,
     settings,
     snapshot_of,
+    target_cluster_of,
     target_of,
 )
 
@@ -40,13 +46,27 @@ GONE: dict[str, Any] = {"source": None, "key": None, "mark": None}
         ("attempt", {"phase": "restore"}, seen(targets={2: target_of(2)})),
         ("source", {}, seen(source=None)),
         ("source", {"phase": "restore"}, seen(source=None, snapshot=snapshot_of(1))),
-        ("source", {}, seen(source=dataclasses.replace(SOURCE_INSTANCE, engine="aurora-postgresql"))),
         ("source", {}, seen(source=dataclasses.replace(SOURCE_INSTANCE, engine="mysql"))),
         ("source", {"attempt": 2}, seen(source=target_of(1))),
         ("kmsKey", {}, seen(key=Key(KEY, False, "Disabled", "SYMMETRIC_DEFAULT"))),
         ("kmsKey", {}, seen(key=Key(KEY, True, "Enabled", "RSA_2048"))),
         ("kmsKey", {}, seen(source=dataclasses.replace(SOURCE_INSTANCE, encrypted=True, kms_key_arn=KEY))),
         ("kmsKey", {"phase": "restore"}, restored(key=Key(OTHER_KEY, True, "Enabled", "SYMMETRIC_DEFAULT"))),
+        ("phase", {"phase": "prepare"}, AURORA.restored()),
+        ("phase", {"phase": "restore"}, AURORA.restored(snapshot=None)),
+        ("phase", {"phase": "retire"}, AURORA.seen(**GONE)),
+        ("attempt", {"phase": "restore"}, AURORA.seen(targets={2: target_cluster_of(2)})),
+        ("source", {"attempt": 2}, AURORA.seen(source=target_cluster_of(1))),
+        (
+            "kmsKey",
+            {},
+            AURORA.seen(source=dataclasses.replace(SOURCE_CLUSTER, encrypted=True, kms_key_arn=KEY)),
+        ),
+        (
+            "kmsKey",
+            {"phase": "restore"},
+            AURORA.restored(key=Key(OTHER_KEY, True, "Enabled", "SYMMETRIC_DEFAULT")),
+        ),
         ("publiclyAccessible", {"overrides": Overrides(publicly_accessible=True)}, seen()),
         ("targetIdentifier", {"overrides": Overrides(target_identifier="orders-prod")}, seen()),
     ],
@@ -63,19 +83,129 @@ def test_wrong_config_is_an_error_that_names_the_key(key: str, config: dict[str,
 
 @pytest.mark.parametrize(
     "mark",
-    [None, Mark("db-ANOTHER", 1), Mark("db-SOURCE", 2)],
+    [None, ("ANOTHER", 1), ("SOURCE", 2)],
     ids=["not prepared", "another server", "another attempt"],
 )
-def test_no_snapshot_of_a_source_that_is_not_prepared(mark: Mark | None) -> None:
+def test_no_snapshot_of_a_source_that_is_not_prepared(kind: Kind, mark: tuple[str, int] | None) -> None:
+    prepared = Mark(kind.source.resource_id.replace("SOURCE", mark[0]), mark[1]) if mark else None
     with pytest.raises(NotYet) as refused:
-        decide(settings(phase="restore"), seen(mark=mark))
+        decide(settings(phase="restore"), kind.seen(mark=prepared))
     assert "python -m controller prepare --stack orders-prod" in refused.value.hint
     assert refused.value.status == 3
 
 
-def test_no_retirement_while_replication_still_needs_the_link() -> None:
+def cluster(**changes: Any) -> Cluster:
+    return dataclasses.replace(SOURCE_CLUSTER, **changes)
+
+
+RDS_ARN = "arn:aws:rds:eu-central-1:111122223333:db:orders-rds"
+CLUSTER_ARN = "arn:aws:rds:eu-west-1:111122223333:cluster:orders"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (cluster(global_cluster="orders-world"), "orders-world"),
+        (cluster(engine_mode="global"), "Global Database"),
+        (cluster(engine_mode="serverless"), "Serverless v1"),
+        (cluster(scalability="limitless"), "Limitless"),
+        (cluster(engine="postgres"), "Multi-AZ DB cluster"),
+        (cluster(engine="aurora-mysql"), "aurora-mysql"),
+        (cluster(engine="neptune"), "neptune"),
+        (cluster(members=()), "no instance"),
+        (cluster(replicates=RDS_ARN), "the LSNs of RDS and of Aurora have nothing in common"),
+        (cluster(replicates=CLUSTER_ARN), CLUSTER_ARN),
+        (member_of("orders-prod", 1), "an instance of the cluster orders-prod"),
+        (member_of("orders-prod", 2, engine="postgres"), "an instance of the cluster orders-prod"),
+    ],
+)
+def test_a_source_that_cannot_be_encrypted_here_is_refused_with_the_reason(source: Database, reason: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        decide(settings(), AURORA.seen(source=source))
+    assert refused.value.key == "encryptdb:source"
+    assert reason in refused.value.message
+    assert refused.value.hint
+
+
+def test_an_instance_of_a_cluster_is_refused_with_the_name_of_the_cluster_to_set() -> None:
+    with pytest.raises(ConfigError) as refused:
+        decide(settings(source="orders-prod-1"), AURORA.seen(source=member_of("orders-prod", 1)))
+    assert "Set source to orders-prod." in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("key", "config", "world"),
+    [
+        ("multiAz", Overrides(multi_az=True), AURORA.seen()),
+        ("multiAz", Overrides(multi_az=False), AURORA.seen()),
+        ("publiclyAccessible", Overrides(publicly_accessible=True), AURORA.seen()),
+        (
+            "publiclyAccessible",
+            Overrides(publicly_accessible=True),
+            AURORA.seen(
+                source=cluster(
+                    members=(member_of("orders-prod", 1, publicly_accessible=True), member_of("orders-prod", 2))
+                )
+            ),
+        ),
+        ("targetIdentifier", Overrides(target_identifier="orders-prod"), AURORA.seen()),
+        ("targetIdentifier", Overrides(target_identifier="o" * 62), AURORA.seen()),
+        (
+            "targetIdentifier",
+            Overrides(target_identifier="orders-new"),
+            AURORA.seen(identifiers=frozenset({"orders-new-2"})),
+        ),
+        ("targetIdentifier", Overrides(target_identifier="orders-new"), AURORA.restored()),
+        ("subnetGroup", Overrides(subnet_group="another"), AURORA.restored()),
+    ],
+)
+def test_config_that_a_cluster_cannot_follow_names_the_key(key: str, config: Overrides, world: Any) -> None:
+    with pytest.raises(ConfigError) as refused:
+        decide(settings(phase="restore", overrides=config), world)
+    assert refused.value.key == f"encryptdb:{key}"
+    assert refused.value.hint
+
+
+def test_rds_does_not_become_aurora_nor_the_reverse() -> None:
+    common = "have nothing in common"
+    chosen = Overrides(target_identifier="lake")
+    with pytest.raises(ConfigError, match=common) as refused:
+        decide(settings(overrides=chosen), RDS.seen(cluster_identifiers=frozenset({"lake"})))
+    assert refused.value.key == "encryptdb:targetIdentifier"
+    with pytest.raises(ConfigError, match=common) as refused:
+        decide(settings(overrides=chosen), AURORA.seen(identifiers=frozenset({"lake"})))
+    assert refused.value.key == "encryptdb:targetIdentifier"
+
+
+@pytest.mark.parametrize(("source", "made"), [(RDS, AURORA), (AURORA, RDS)], ids=["rds-aurora", "aurora-rds"])
+def test_a_stack_that_made_a_target_of_one_engine_takes_no_source_of_the_other(source: Kind, made: Kind) -> None:
+    with pytest.raises(ConfigError, match="have nothing in common") as refused:
+        decide(settings(attempt=2), source.seen(targets={1: made.target_of(1)}))
+    assert refused.value.key == "encryptdb:source"
+
+
+def test_a_target_cluster_without_instances_and_without_source_is_not_guessed_at() -> None:
+    bare = dataclasses.replace(target_cluster_of(1), members=())
+    with pytest.raises(Unsafe) as refused:
+        decide(settings(phase="retire"), AURORA.restored(targets={1: bare}, source=None, mark=None, key=None))
+    assert "no instance left" in refused.value.message
+
+
+def test_a_name_that_means_an_instance_and_a_cluster_is_not_guessed_at() -> None:
+    with pytest.raises(ConfigError) as refused:
+        find_source("orders-prod", (SOURCE_CLUSTER, SOURCE_INSTANCE), None, None)
+    assert refused.value.key == "encryptdb:source"
+
+
+def test_a_cluster_and_its_own_instance_of_one_name_mean_the_cluster() -> None:
+    writer = member_of("orders-prod", 1, identifier="orders-prod")
+    assert find_source("orders-prod", (SOURCE_CLUSTER, writer), None, None) is SOURCE_CLUSTER
+    assert find_source("orders-prod-2", (SOURCE_CLUSTER, member_of("orders-prod", 2)), None, None) is not None
+
+
+def test_no_retirement_while_replication_still_needs_the_link(kind: Kind) -> None:
     with pytest.raises(NotYet) as refused:
-        decide(settings(phase="retire"), restored(source=None, key=None))
+        decide(settings(phase="retire"), kind.restored(source=None, key=None))
     assert "controller retire" in refused.value.hint
 
 

@@ -10,8 +10,8 @@ from lab.provider.base import Calls, Handler, Properties, ProviderError
 from lab.pulumi.deployment import Deployment
 from lab.pulumi.state import State
 from lab.pulumi.step import Goal
-from stacks.facts import Instance, Mark, Parameter, Snapshot
-from stacks.names import ATTEMPT, SOURCE, SOURCE_RESOURCE_ID, STACK
+from stacks.facts import Cluster, Database, Instance, Mark, Parameter, Snapshot
+from stacks.names import ATTEMPT, MEMBER, MEMBERS, SOURCE, SOURCE_RESOURCE_ID, STACK
 from stacks.observe import Key, Place, Seen
 from stacks.settings import Settings
 
@@ -42,6 +42,46 @@ SOURCE_INSTANCE = Instance(
     tags={"team": "orders", "aws:created-by": "somebody"},
 )
 
+
+def member_of(cluster: str, number: int, **changes: Any) -> Instance:
+    """One instance of a cluster. The first is the writer; the second is smaller, and of an own parameter group."""
+    given: dict[str, Any] = {
+        "identifier": f"{cluster}-{number}",
+        "resource_id": f"db-{cluster}-{number}",
+        "engine": "aurora-postgresql",
+        "engine_version": "15.4",
+        "host": f"{cluster}-{number}.example",
+        "parameter_group": "default.aurora-postgresql15" if number == 1 else "reports",
+        "instance_class": "db.r6g.large" if number == 1 else "db.r6g.medium",
+        "multi_az": False,
+        "promotion_tier": number - 1,
+        "cluster": cluster,
+        "tags": {"role": "writer" if number == 1 else "reader"},
+    }
+    return dataclasses.replace(SOURCE_INSTANCE, **given | changes)
+
+
+SOURCE_CLUSTER = Cluster(
+    identifier="orders-prod",
+    resource_id="cluster-SOURCE",
+    engine="aurora-postgresql",
+    engine_version="15.4",
+    status="available",
+    host="orders-prod.cluster.example",
+    reader_host="orders-prod.cluster-ro.example",
+    port=5433,
+    encrypted=False,
+    kms_key_arn=None,
+    parameter_group="orders-prod",
+    subnet_group="private",
+    security_groups=("sg-1", "sg-2"),
+    log_exports=("postgresql",),
+    iam_authentication=True,
+    copy_tags_to_snapshot=True,
+    members=(member_of("orders-prod", 1), member_of("orders-prod", 2)),
+    tags={"team": "orders", "aws:created-by": "somebody"},
+)
+
 PARAMETERS = (
     Parameter("work_mem", "8192", static=False, user=True),
     Parameter("max_worker_processes", "64", static=True, user=True),
@@ -65,6 +105,24 @@ def target_of(attempt: int = 1, **changes: Any) -> Instance:
         },
     }
     return dataclasses.replace(SOURCE_INSTANCE, **given | changes)
+
+
+def target_cluster_of(attempt: int = 1, count: int = 2, **changes: Any) -> Cluster:
+    """The target cluster that an attempt made, with its instances."""
+    name = f"orders-prod-encrypted-{attempt}"
+    marks = {STACK: "orders-prod", ATTEMPT: str(attempt), SOURCE: "orders-prod", SOURCE_RESOURCE_ID: "cluster-SOURCE"}
+    given: dict[str, Any] = {
+        "identifier": name,
+        "resource_id": f"cluster-TARGET{attempt}",
+        "host": f"{name}.cluster.example",
+        "reader_host": f"{name}.cluster-ro.example",
+        "encrypted": True,
+        "kms_key_arn": KEY,
+        "parameter_group": "encryptdb-orders-prod-target",
+        "members": tuple(member_of(name, n, tags=marks | {MEMBER: str(n)}) for n in range(1, count + 1)),
+        "tags": marks | {MEMBERS: str(count)},
+    }
+    return dataclasses.replace(SOURCE_CLUSTER, **given | changes)
 
 
 def snapshot_of(attempt: int = 1, encrypted: bool = False) -> Snapshot:
@@ -106,6 +164,53 @@ def restored(**changes: Any) -> Seen:
     return seen(**made | changes)
 
 
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """One of the two that can be migrated, and the worlds around it. `made` is what `restore` adds, by logical name."""
+
+    source: Database
+    target_of: Callable[..., Database]
+    made: frozenset[str]
+
+    @property
+    def of_cluster(self) -> bool:
+        return isinstance(self.source, Cluster)
+
+    def seen(self, **changes: Any) -> Seen:
+        """A world with an unencrypted source that `controller prepare` has finished with."""
+        members = {m.identifier for m in self.source.members} if isinstance(self.source, Cluster) else {"orders-prod"}
+        given: dict[str, Any] = {
+            "source": self.source,
+            "mark": Mark(self.source.resource_id, 1),
+            "identifiers": frozenset(members),
+            "cluster_identifiers": frozenset({"orders-prod"} if self.of_cluster else ()),
+        }
+        return seen(**given | changes)
+
+    def restored(self, **changes: Any) -> Seen:
+        """The same world after `restore`."""
+        target = self.target_of(1)
+        before = self.seen()
+        members = {m.identifier for m in target.members} if isinstance(target, Cluster) else {target.identifier}
+        given: dict[str, Any] = {
+            "targets": {1: target},
+            "snapshot": snapshot_of(1),
+            "encrypted": None if self.of_cluster else snapshot_of(1, encrypted=True),
+            "identifiers": before.identifiers | members,
+            "cluster_identifiers": before.cluster_identifiers | ({target.identifier} if self.of_cluster else set()),
+            "own_target_group": (Parameter("work_mem", "8192", static=False, user=True),),
+        }
+        return self.seen(**given | changes)
+
+    def gone(self) -> Seen:
+        """The world in `retire`: the source is not read."""
+        return self.restored(source=None, mark=None, key=None)
+
+
+RDS = Kind(SOURCE_INSTANCE, target_of, frozenset({"snapshot-1", "encrypted-snapshot-1", "target-1"}))
+AURORA = Kind(SOURCE_CLUSTER, target_cluster_of, frozenset({"snapshot-1", "target-1", "target-1-1", "target-1-2"}))
+
+
 def silent(text: str) -> None:
     """Progress that nobody reads."""
 
@@ -113,7 +218,21 @@ def silent(text: str) -> None:
 class Remembered(Handler):
     """A resource type whose things are only remembered. Every call is written down; a name can be told to fail."""
 
-    replaced_by = frozenset({"kind", "snapshotIdentifier", "storageEncrypted", "dbInstanceIdentifier"})
+    # What the Terraform provider replaces for, of all types.
+    replaced_by = frozenset(
+        {
+            "kind",
+            "snapshotIdentifier",
+            "storageEncrypted",
+            "kmsKeyId",
+            "engine",
+            "dbInstanceIdentifier",
+            "sourceDbSnapshotIdentifier",
+            "clusterIdentifier",
+            "dbClusterIdentifier",
+            "dbClusterSnapshotIdentifier",
+        }
+    )
     unordered = frozenset({"parameters"})
 
     def __init__(self) -> None:
@@ -156,8 +275,12 @@ class Remembered(Handler):
         inputs = self.things[identity]
         made = {
             "dbSnapshotArn": f"arn:{inputs.get('dbSnapshotIdentifier', '')}",
+            "dbClusterSnapshotArn": f"arn:{inputs.get('dbClusterSnapshotIdentifier', '')}",
             "resourceId": identity,
+            "clusterResourceId": identity,
             "address": f"{identity}.example",
+            "endpoint": f"{identity}.cluster.example",
+            "readerEndpoint": f"{identity}.cluster-ro.example",
             "identifier": inputs.get("identifier", ""),
         }
         return made | inputs
