@@ -16,7 +16,7 @@ setup: ## the virtual environment, the pinned packages, pgbouncer and gocryptfs
 engine: setup ## the pulumi CLI and engine, where there is none on PATH; built once where only Go modules are reached
 	@./scripts/engine
 
-demo: setup ## from nothing to an encrypted database under load   [ENGINE=rds] [PG=15|18 or PG_BIN=directory]
+demo: setup ## from nothing to an encrypted database under load   [ENGINE=rds|aurora] [PG=15|18 or PG_BIN=directory]
 	@$(PY) -m demo --engine $(ENGINE) $(if $(PG),--pg $(PG)) $(if $(PG_BIN),--pg-bin $(PG_BIN))
 
 check: setup ## lint and types

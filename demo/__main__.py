@@ -73,8 +73,6 @@ def _arguments() -> argparse.Namespace:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    if arguments.engine == "aurora":
-        raise UsageError("Aurora is not covered yet; the demo runs with ENGINE=rds, which is the default")
     folder = arguments.pg_bin or (_of_version(arguments.pg) if arguments.pg else binaries.find(None))
     pgbench = folder / "pgbench"
     found = pgbench if pgbench.is_file() else shutil.which("pgbench")
