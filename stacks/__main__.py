@@ -18,10 +18,10 @@ EVERY_SECONDS = 5.0
 BROKEN = frozenset({"failed", "incompatible-restore", "incompatible-network", "inaccessible-encryption-credentials"})
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; its exit status."""
-    parser = argparse.ArgumentParser("python -m stacks", description="The Pulumi side's own commands.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser("python -m stacks", description="The Pulumi side's own commands.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("recover", help="take over what an update that was killed had begun")
     command.add_argument("--stack", required=True, metavar="NAME")
     command.add_argument(
@@ -30,7 +30,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument(
         "--cancel", action="store_true", help="take the killed update's lock away; only where no update is running"
     )
-    given = parser.parse_args(argv)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status."""
+    given = parser().parse_args(argv)
     try:
         recover(given.stack, given.wait, given.cancel)
     except StackError as error:

@@ -56,8 +56,16 @@ def lab_parser() -> Any:
     return __main__._parser()
 
 
+def stacks_parser() -> Any:
+    from stacks import __main__
+
+    return __main__.parser()
+
+
 @pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize(("module", "parser"), [("controller", controller_parser), ("lab", lab_parser)])
+@pytest.mark.parametrize(
+    ("module", "parser"), [("controller", controller_parser), ("lab", lab_parser), ("stacks", stacks_parser)]
+)
 def test_every_command_line_is_understood(page: str, module: str, parser: Any) -> None:
     for arguments in module_calls(page, module):
         if arguments:
@@ -67,6 +75,8 @@ def test_every_command_line_is_understood(page: str, module: str, parser: Any) -
                 filled += ["--stack", "NAME"]
             if module == "lab" and "--dir" not in arguments:
                 filled += ["--dir", "DIR"]
+            if module == "stacks" and "--stack" not in arguments:
+                filled += ["--stack", "NAME"]
             try:
                 parser().parse_args(filled)
             except SystemExit as ended:

@@ -110,8 +110,9 @@ class Real:
         return self.changing("up", "--yes", "--skip-preview")
 
     def configure(self, **config: Any) -> None:
-        for key, value in config.items():
-            self.pulumi("config", "set", f"encryptdb:{key}", str(value)).succeed()
+        words = [word for k, v in config.items() for word in ("--plaintext", f"encryptdb:{k}={v}")]
+        if words:
+            self.pulumi("config", "set-all", *words).succeed()
 
     def changing(self, *command: str) -> Result:
         """Run a command that brings resources about, and read what it did from the engine's own events."""

@@ -18,7 +18,7 @@ MADE = {
     "encrypted-snapshot-1": ["target-1"],
     "target-1": [],
 }
-"""What the next `up` still has to make on the real engine; what was cut off is in its state by then."""
+"""What the next `up` has to make besides. On Pulumi's engine what was cut off is in the state by then."""
 
 
 @pytest.mark.parametrize("cut_off", MADE)
@@ -34,7 +34,7 @@ def test_killed_while_it_made_something_it_goes_on_and_nothing_is_made_twice(
 
     one.recover().succeed()
     made = one.up().succeed()
-    assert made.created == MADE[cut_off] or cut_off in made.created
+    assert made.created == (MADE[cut_off] if isinstance(one, Real) else sorted([cut_off, *MADE[cut_off]]))
     assert made.replaced == made.deleted == []
     assert len(world.made_for(one.name)) == 3
     assert begun.items() <= ids(world, one).items()
