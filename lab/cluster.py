@@ -121,10 +121,9 @@ class Cluster:
         """
         self.configure(values)
         (self.data / "pg_hba.conf").write_text(self._hba())
-        for folder in (self.logs.parent, self.logs):
-            if not folder.is_dir():
-                folder.mkdir(mode=0o700)
-                self.owner.own(folder)
+        if not self.logs.is_dir():
+            argv = ["install", "-d", "-m", "700", str(self.logs.parent), str(self.logs)]
+            processes.run(argv, "making the log's directory", self.owner)
         before = self._log_sizes()
         self.process = processes.spawn(
             [self.binaries.folder / "postgres", "-D", self.data], self.startup_log, self.owner

@@ -18,6 +18,7 @@ import psutil
 
 from lab import processes
 from lab.errors import LabError
+from lab.processes import Owner
 
 # File times come from the kernel's tick (4 ms at 250 Hz): a file written twice within one tick looks untouched the
 # second time. What was modified this recently before the first pass is copied again.
@@ -53,23 +54,24 @@ def thaw(postmaster: int) -> None:
         return
 
 
-def copy(data: Path, to: Path, postmaster: int | None, two_passes: bool = True) -> float:
+def copy(data: Path, to: Path, postmaster: int | None, two_passes: bool = True, owner: Owner | None = None) -> float:
     """Copy the directory; returns the seconds for which the server was held. `to` must not exist.
 
     `postmaster` None says that nothing runs there. The first pass copies while the server runs; the second, frozen,
     copies only what was modified since, so that the freeze does not grow with the database. `two_passes` False copies
-    everything frozen: for filesystems whose times are not known to move with each write.
+    everything frozen: for filesystems whose times are not known to move with each write. `owner` copies, where it is
+    not us: what root makes in an encrypted volume is root's underneath.
     """
     if postmaster is None or not two_passes:
         with frozen(postmaster) if postmaster is not None else nullcontext():
             began = time.monotonic()
-            _copy_tree(data, to)
+            _copy_tree(data, to, owner)
             held = time.monotonic() - began
         (to / "postmaster.pid").unlink(missing_ok=True)
         return held if postmaster is not None else 0.0
     seen = _survey(data, time.time_ns() - RECENT_NS).files
     with suppress(LabError):  # files come and go under a running server, and cp says so; the second pass settles it
-        _copy_tree(data, to)
+        _copy_tree(data, to, owner)
     copied = _survey(to).files.keys()
     with frozen(postmaster):
         began = time.monotonic()
@@ -150,8 +152,9 @@ def _survey(top: Path, horizon: int | None = None) -> Survey:
     return found
 
 
-def _copy_tree(data: Path, to: Path) -> None:
-    processes.run(["cp", "-a", "--reflink=auto", str(data), str(to)], "copying the data directory", timeout=3600)
+def _copy_tree(data: Path, to: Path, owner: Owner | None = None) -> None:
+    argv = ["cp", "-a", "--reflink=auto", str(data), str(to)]
+    processes.run(argv, "copying the data directory", owner, timeout=3600)
 
 
 def _make_like(source: Path, target: Path) -> None:

@@ -189,11 +189,12 @@ class Plane:
             freeze.discard(staging)
         return held
 
-    def still_copy(self, host: Host, to: Path) -> float:
-        """Copy the data directory as it is at one instant; returns the seconds for which the server was held."""
+    def still_copy(self, host: Host, to: Path, owner: Owner | None = None) -> float:
+        """Copy the data directory as it is at one instant; returns the seconds for which the server was held. `owner`
+        is who copies, where it is not us."""
         with host.still:
             cluster = host.cluster
-            return freeze.copy(cluster.data, to, cluster.postmaster(), two_passes=not host.volume.encrypted)
+            return freeze.copy(cluster.data, to, cluster.postmaster(), not host.volume.encrypted, owner)
 
     def copy(self, source: Stored, target: Stored, key_arn: str | None) -> None:
         target.directory.mkdir()

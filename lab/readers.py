@@ -66,7 +66,7 @@ def seed(
 ) -> Host:
     """A reader of a running writer, started and following it. Raises LabError."""
     host = plane.prepare(resource, writer.volume.key_arn, address, known_as)
-    plane.still_copy(writer, host.cluster.data)
+    plane.still_copy(writer, host.cluster.data, plane.owner)
     forget_inherited_logs(host)
     # The writer's slots are not its own, and would keep WAL that nobody here asks for.
     for slot in (host.cluster.data / "pg_replslot").iterdir():
