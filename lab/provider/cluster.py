@@ -4,6 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab.provider.base import Calls, Handler, Properties, ProviderError, as_tag_list, as_tags, retag_rds, same_tags
+from lab.provider.cluster_schema import (
+    CAPACITY,
+    COMPUTED,
+    IMPORTED,
+    MODIFIED_AFTER,
+    MODIFIED_WITH,
+    READ_BACK,
+    REPLACED_BY,
+    RESTORED_WITH,
+)
 from lab.provider.states import available, gone
 
 ABSENT = ("DBClusterNotFound", "DBClusterNotFoundFault")
@@ -11,74 +21,11 @@ ABSENT = ("DBClusterNotFound", "DBClusterNotFoundFault")
 BUSY_SECONDS = 300.0
 """How long a cluster may be in a state that allows no modification, or no deletion."""
 
-RESTORED_WITH = {
-    "availabilityZones": "AvailabilityZones",
-    "backtrackWindow": "BacktrackWindow",
-    "databaseName": "DatabaseName",
-    "dbClusterParameterGroupName": "DBClusterParameterGroupName",
-    "dbSubnetGroupName": "DBSubnetGroupName",
-    "enabledCloudwatchLogsExports": "EnableCloudwatchLogsExports",
-    "engineMode": "EngineMode",
-    "engineVersion": "EngineVersion",
-    # The Terraform provider forgets this one until its next update (hashicorp/terraform-provider-aws#35189).
-    "iamDatabaseAuthenticationEnabled": "EnableIAMDatabaseAuthentication",
-    "kmsKeyId": "KmsKeyId",
-    "networkType": "NetworkType",
-    "port": "Port",
-    "storageType": "StorageType",
-    "vpcSecurityGroupIds": "VpcSecurityGroupIds",
-}
-"""Inputs that RestoreDBClusterFromSnapshot takes, as the Terraform provider passes them on.
-
-There is none for encryption but the key: `storageEncrypted` without one leaves a cluster unencrypted.
-"""
-
-MODIFIED_AFTER = {
-    "backupRetentionPeriod": "BackupRetentionPeriod",
-    "preferredBackupWindow": "PreferredBackupWindow",
-    "preferredMaintenanceWindow": "PreferredMaintenanceWindow",
-    "serverlessv2ScalingConfiguration": "ServerlessV2ScalingConfiguration",
-}
-"""Inputs that it does not take, or not reliably: a modification brings them once the cluster is there."""
-
-MODIFIED_WITH = {
-    "copyTagsToSnapshot": "CopyTagsToSnapshot",
-    "dbClusterParameterGroupName": "DBClusterParameterGroupName",
-    "deletionProtection": "DeletionProtection",
-    "engineVersion": "EngineVersion",
-    "iamDatabaseAuthenticationEnabled": "EnableIAMDatabaseAuthentication",
-    "networkType": "NetworkType",
-    "port": "Port",
-    "storageType": "StorageType",
-    "vpcSecurityGroupIds": "VpcSecurityGroupIds",
-    **MODIFIED_AFTER,
-}
-
-CAPACITY = {
-    "minCapacity": "MinCapacity",
-    "maxCapacity": "MaxCapacity",
-    "secondsUntilAutoPause": "SecondsUntilAutoPause",
-}
-
 
 class Cluster(Handler):
     """An Aurora cluster; its id is its identifier. Its instances are resources of their own."""
 
-    replaced_by = frozenset(
-        {
-            "availabilityZones",
-            "clusterIdentifier",
-            "clusterScalabilityType",
-            "databaseName",
-            "dbSubnetGroupName",
-            "engine",
-            "engineMode",
-            "kmsKeyId",
-            "masterUsername",
-            "snapshotIdentifier",
-            "storageEncrypted",
-        }
-    )
+    replaced_by, readable, computed, imported = REPLACED_BY, READ_BACK, COMPUTED, IMPORTED
     unordered = frozenset({"availabilityZones", "enabledCloudwatchLogsExports", "vpcSecurityGroupIds"})
     named_by = "clusterIdentifier"
 
@@ -181,7 +128,17 @@ def _arguments(inputs: Properties, names: Mapping[str, str], *, empty: bool = Fa
 
 def _capacity(block: Properties) -> dict[str, Any]:
     given = {aws: block[ours] for ours, aws in CAPACITY.items() if block.get(ours) is not None}
-    return given | {k: int(v) for k, v in given.items() if k == "SecondsUntilAutoPause"}
+    if "SecondsUntilAutoPause" in given:
+        seconds = int(given.pop("SecondsUntilAutoPause"))
+        # The Terraform provider tells when to pause only where the cluster may pause at all.
+        if seconds and not given.get("MinCapacity"):
+            given["SecondsUntilAutoPause"] = seconds
+    return given
+
+
+def _capacity_of(found: Mapping[str, Any]) -> Properties:
+    """The block as AWS tells it; empty for a cluster without one."""
+    return {ours: found[aws] for ours, aws in CAPACITY.items() if found.get(aws) is not None}
 
 
 def _modify(calls: Calls, identity: str, at_once: bool, arguments: dict[str, Any], seconds: float) -> None:
@@ -237,7 +194,11 @@ def _outputs(found: dict[str, Any]) -> Properties:
         "hostedZoneId": found.get("HostedZoneId", ""),
         "engine": found["Engine"],
         "engineMode": found.get("EngineMode", ""),
+        "engineVersion": found.get("EngineVersion", ""),
         "engineVersionActual": found.get("EngineVersion", ""),
+        "serverlessv2ScalingConfiguration": _capacity_of(found.get("ServerlessV2ScalingConfiguration") or {}),
+        "copyTagsToSnapshot": bool(found.get("CopyTagsToSnapshot")),
+        "enabledCloudwatchLogsExports": sorted(found.get("EnabledCloudwatchLogsExports") or ()),
         "storageEncrypted": bool(found.get("StorageEncrypted")),
         "kmsKeyId": found.get("KmsKeyId") or "",
         "dbClusterParameterGroupName": found.get("DBClusterParameterGroup", ""),

@@ -34,6 +34,33 @@ class ClusterInstance(Handler):
 
     replaced_by = frozenset({"availabilityZone", "clusterIdentifier", "dbSubnetGroupName", "engine", "identifier"})
     named_by = "identifier"
+    readable = frozenset(
+        {
+            "autoMinorVersionUpgrade",
+            "clusterIdentifier",
+            "copyTagsToSnapshot",
+            "dbParameterGroupName",
+            "engine",
+            "identifier",
+            "instanceClass",
+            "promotionTier",
+            "publiclyAccessible",
+            "tags",
+        }
+    )
+    computed = frozenset(
+        {
+            "applyImmediately",
+            "availabilityZone",
+            "caCertIdentifier",
+            "dbParameterGroupName",
+            "dbSubnetGroupName",
+            "engineVersion",
+            "identifier",
+            "preferredMaintenanceWindow",
+            "publiclyAccessible",
+        }
+    )
 
     def create(self, calls: Calls, inputs: Properties, seconds: float) -> tuple[str, Properties]:
         identity = str(inputs["identifier"])
@@ -139,6 +166,8 @@ def _outputs(found: dict[str, Any], *, writer: bool) -> Properties:
         "storageEncrypted": bool(found.get("StorageEncrypted")),
         "kmsKeyId": found.get("KmsKeyId") or "",
         "dbParameterGroupName": groups[0].get("DBParameterGroupName", ""),
+        "autoMinorVersionUpgrade": bool(found.get("AutoMinorVersionUpgrade")),
+        "copyTagsToSnapshot": bool(found.get("CopyTagsToSnapshot")),
         "promotionTier": found.get("PromotionTier"),
         "publiclyAccessible": bool(found.get("PubliclyAccessible")),
         "tags": tags,

@@ -28,10 +28,13 @@ class World:
     def instance(self, identifier: str) -> dict[str, Any]:
         return dict(boto3.client("rds").describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0])
 
+    def cluster(self, identifier: str) -> dict[str, Any]:
+        return dict(boto3.client("rds").describe_db_clusters(DBClusterIdentifier=identifier)["DBClusters"][0])
+
     def mark(self, stack: str) -> None:
         """What `controller prepare` writes when it has finished."""
         document = {
-            "source_resource_id": self.instance("orders-prod")["DbiResourceId"],
+            "source_resource_id": self.source["resource_id"],
             "attempt": 1,
             "slots": {},
             "time": "2024-05-01T12:00:00Z",
@@ -45,11 +48,14 @@ class World:
         boto3.client("ssm").delete_parameter(Name=f"/encryptdb/{stack}/prepared")
 
     def made_for(self, stack: str) -> list[str]:
-        """Every instance and snapshot that carries the stack's tag."""
+        """Every instance, cluster and snapshot that carries the stack's tag."""
         rds = boto3.client("rds")
         found = [(i["DBInstanceIdentifier"], i["TagList"]) for i in rds.describe_db_instances()["DBInstances"]]
         snapshots = rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
         found += [(s["DBSnapshotIdentifier"], s["TagList"]) for s in snapshots]
+        found += [(c["DBClusterIdentifier"], c["TagList"]) for c in rds.describe_db_clusters()["DBClusters"]]
+        of_clusters = rds.describe_db_cluster_snapshots(SnapshotType="manual")["DBClusterSnapshots"]
+        found += [(s["DBClusterSnapshotIdentifier"], s["TagList"]) for s in of_clusters]
         return sorted(name for name, tags in found if {"Key": "encryptdb:stack", "Value": stack} in tags)
 
     def up_to_restore(self, stack: Stack) -> None:
@@ -60,12 +66,13 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[World]:
-    """Its states in between last as many seconds as the module's DELAY says."""
+    """Its states in between last as many seconds as the module's DELAY says; its source is of the module's ENGINE."""
     delay = str(getattr(request.module, "DELAY", 0.1))
     directory = tmp_path_factory.mktemp("engine") / "lab"
     before = dict(os.environ)
-    command = [sys.executable, "-m", "lab", "start", "--dir", str(directory), "--delay", delay, "--json"]
-    started = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS)
+    engine = getattr(request.module, "ENGINE", "rds")
+    command = [sys.executable, "-m", "lab", "start", "--dir", str(directory), "--engine", engine, "--delay", delay]
+    started = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS)
     assert started.returncode == 0, started.stderr
     try:
         enter(directory)
