@@ -85,6 +85,12 @@ def taken(aurora: Lab, rds: Any) -> Iterator[Writer]:
     yield writer
     with aurora.connect() as connection:
         connection.execute("SELECT pg_drop_replication_slot('s')")
+        connection.execute("DROP TABLE written")
+    rds.modify_db_cluster(DBClusterIdentifier="orders-prod", DBClusterParameterGroupName="orders-prod")
+    aurora.cluster_settled("orders-prod")
+    for member in ("orders-prod-1", "orders-prod-2"):
+        rds.reboot_db_instance(DBInstanceIdentifier=member)
+        aurora.cluster_settled("orders-prod")
 
 
 @pytest.fixture(scope="module")
