@@ -102,7 +102,9 @@ class EncryptedCluster(Encrypted):
             # Should the owner ever take the protection off and delete it, its data still outlives it.
             skip_final_snapshot=False,
             final_snapshot_identifier=f"{plan.called.snapshot}-final",
-            tags=self.tags(template, {names.MEMBERS: str(len(plan.members))}),
+            tags=self.tags(
+                template, {names.MEMBERS: str(len(plan.members)), names.IAM: str(plan.iam_authentication).lower()}
+            ),
             opts=self.merged(
                 protect=True,
                 custom_timeouts=LONG,

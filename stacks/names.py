@@ -20,6 +20,9 @@ MEMBERS = "encryptdb:members"
 MEMBER = "encryptdb:member"
 """On each of them: which one it is, counted from 1."""
 
+IAM = "encryptdb:iam-authentication"
+"""On a target cluster: whether it is to have IAM authentication, as the source had when the target was made."""
+
 IDENTIFIER_LENGTH = 63
 """The longest DBInstanceIdentifier or DBClusterIdentifier, in characters (RDS API reference, CreateDBInstance)."""
 MEMBER_ROOM = len("-16")

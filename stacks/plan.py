@@ -117,8 +117,7 @@ def decide(settings: Settings, seen: Seen) -> Plan:
         target=target,
         identifier=identifier,
         members=members,
-        # The Terraform provider does not pass it on when it restores a cluster, so that it takes a second `up`.
-        iam_authentication=(source or template).iam_authentication,
+        iam_authentication=iam_authentication(source, target, template),
         earlier={n: i for n, i in sorted(seen.targets.items()) if n < settings.attempt},
         source_group=source_group,
         target_group=target_group,
@@ -144,6 +143,16 @@ def target_identifier(settings: Settings, called: Names, source: Database | None
     known = target.tags.get(names.SOURCE) if target else None
     room = names.MEMBER_ROOM if isinstance(source, Cluster) else 0
     return called.target(source.identifier if source else known or settings.source, room)
+
+
+def iam_authentication(source: Database | None, target: Database | None, template: Database) -> bool:
+    """Whether the target is to have IAM authentication: as its source had when the target was made.
+
+    The Terraform provider does not pass it on when it restores a cluster, but only with the next `up`
+    (hashicorp/terraform-provider-aws#35189). So a cluster that is there does not tell; its tag does.
+    """
+    told = target.tags.get(names.IAM) if target else None
+    return told == "true" if told else (source or template).iam_authentication
 
 
 def _source_side(settings: Settings, source: Database | None, target: Database | None) -> Side:

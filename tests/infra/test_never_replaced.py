@@ -70,6 +70,7 @@ LATER: dict[str, Callable[[Kind], Callable[[], Seen]]] = {
     "the source was renamed": lambda kind: other_source(kind, identifier="orders-old"),
     "the source was upgraded": lambda kind: other_source(kind, engine_version="15.9"),
     "the source got other groups and logs": lambda kind: other_source(kind, security_groups=("sg-7",), log_exports=()),
+    "the source gave up IAM authentication": lambda kind: other_source(kind, iam_authentication=False),
     "the source got other tags": lambda kind: other_source(kind, tags={"team": "billing"}),
     "the target was renamed": lambda kind: other_target(kind, identifier="orders-new"),
     "the target was upgraded": lambda kind: other_target(kind, engine_version="15.9"),

@@ -11,7 +11,7 @@ from lab.pulumi.deployment import Deployment
 from lab.pulumi.state import State
 from lab.pulumi.step import Goal
 from stacks.facts import Cluster, Database, Instance, Mark, Parameter, Snapshot
-from stacks.names import ATTEMPT, MEMBER, MEMBERS, SOURCE, SOURCE_RESOURCE_ID, STACK
+from stacks.names import ATTEMPT, IAM, MEMBER, MEMBERS, SOURCE, SOURCE_RESOURCE_ID, STACK
 from stacks.observe import Key, Place, Seen
 from stacks.settings import Settings
 
@@ -120,7 +120,7 @@ def target_cluster_of(attempt: int = 1, count: int = 2, **changes: Any) -> Clust
         "kms_key_arn": KEY,
         "parameter_group": "encryptdb-orders-prod-target",
         "members": tuple(member_of(name, n, tags=marks | {MEMBER: str(n)}) for n in range(1, count + 1)),
-        "tags": marks | {MEMBERS: str(count)},
+        "tags": marks | {MEMBERS: str(count), IAM: "true"},
     }
     return dataclasses.replace(SOURCE_CLUSTER, **given | changes)
 
