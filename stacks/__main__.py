@@ -15,6 +15,9 @@ from stacks.recovery import Begun, Document, Found, begun, find, taken_over
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERY_SECONDS = 5.0
+TOLD_EVERY_SECONDS = 60.0
+PULUMI_SECONDS = 1800.0
+"""For one command of the CLI. None of those below makes anything, so none of them takes long."""
 BROKEN = frozenset({"failed", "incompatible-restore", "incompatible-network", "inaccessible-encryption-credentials"})
 
 
@@ -77,6 +80,7 @@ def settled(
     Raises NotYet where that takes longer than `seconds`, Unsafe for what AWS has failed at.
     """
     end = now() + seconds
+    told = float("-inf")
     while True:
         found = {c.urn: find(reads, c) for c in creations}
         broken = [m for m in found.values() if m and m.status in BROKEN]
@@ -88,11 +92,13 @@ def settled(
         making = [m for m in found.values() if m and m.status != "available"]
         if not making:
             return found
-        if now() >= end:
-            raise NotYet(
-                f"AWS is still making {', '.join(f'{m.identity} ({m.status})' for m in making)}.",
-                "Run this again later, or give --wait SECONDS. Nothing was changed.",
-            )
+        waiting = f"AWS is still making {', '.join(f'{m.identity} ({m.status})' for m in making)}"
+        at = now()
+        if at >= end:
+            raise NotYet(f"{waiting}.", "Run this again later, or give --wait SECONDS. Nothing was changed.")
+        if at >= told + TOLD_EVERY_SECONDS:
+            told = at
+            _say(f"{waiting}; {end - at:.0f} s left to wait")
         pause(EVERY_SECONDS)
 
 
@@ -103,12 +109,25 @@ def _aws(stack: str) -> Aws:
 
 
 def _pulumi(*arguments: str, text: str | None = None, check: bool = True) -> str:
+    command = f"pulumi {' '.join(arguments[:2])}"
     try:
-        done = subprocess.run(["pulumi", *arguments], input=text or "", capture_output=True, text=True, cwd=ROOT)
+        done = subprocess.run(
+            ["pulumi", *arguments],
+            input=text or "",
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            timeout=PULUMI_SECONDS,
+        )
     except FileNotFoundError:
         raise Unreadable("The pulumi command is not on the PATH.", "Run this where `pulumi up` is run.") from None
+    except subprocess.TimeoutExpired:
+        raise Unreadable(
+            f"`{command}` did not end within {PULUMI_SECONDS:g} s, and was stopped.",
+            "Run `pulumi whoami` to see whether the backend answers, then run this again: it goes on from where it is.",
+        ) from None
     if check and done.returncode:
-        what = f"pulumi {' '.join(arguments[:2])} ended with status {done.returncode}:\n{done.stderr.strip()[-1200:]}"
+        what = f"`{command}` ended with status {done.returncode}:\n{done.stderr.strip()[-1200:]}"
         raise Unreadable(what, "Mend that. If an update was killed and none is running, give --cancel.")
     return done.stdout
 

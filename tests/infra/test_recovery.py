@@ -45,7 +45,9 @@ def reads(*statuses: str, tags: dict[str, str] | None = None) -> Aws:
     return cast(Aws, Account(*statuses, tags=tags))
 
 
-def test_what_is_still_being_made_is_waited_for_and_nothing_is_decided_before() -> None:
+def test_what_is_still_being_made_is_waited_for_and_nothing_is_decided_before(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     creations = begun(export("creating"))
     with pytest.raises(NotYet, match=r"encryptdb-orders-prod-1 \(creating\)"):
         settled(reads("creating"), creations, 0)
@@ -54,6 +56,7 @@ def test_what_is_still_being_made_is_waited_for_and_nothing_is_decided_before() 
         reads("creating", "creating", "available"), creations, 60, lambda: float(next(clock)), lambda _: None
     )
     assert found[URN] is not None
+    assert "AWS is still making encryptdb-orders-prod-1 (creating); 59 s left to wait" in capsys.readouterr().err
 
 
 def test_what_aws_has_failed_at_is_never_taken_over() -> None:
