@@ -23,19 +23,19 @@ check: setup ## lint and types
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 
-test: check ## lint, types and the whole test suite   [TESTS="-k fence"]
+test: check ## lint, types and the test suite, but for tests/engine   [TESTS="-k fence"]
 	@$(PY) -m pytest -n 2 --dist loadfile --ignore=tests/engine $(TESTS)
 
 test-engine: setup ## the program on the real Pulumi engine, or in-process with the same assertions where there is none
 	@./scripts/engine >/dev/null || echo "engine: the in-process run alone" >&2
-	@$(PY) -m pytest tests/engine $(TESTS)
+	@$(PY) -m pytest -n 2 --dist loadfile tests/engine $(TESTS)
 
 test-lsn: setup ## 312 random cuts of WAL on PostgreSQL 13 to 18, about ten minutes   [RUNS=4 SEED=20240427]
 	@$(PY) -m tests.postgres.versions
 	@$(if $(RUNS),ENCRYPTDB_RUNS=$(RUNS)) $(if $(SEED),ENCRYPTDB_SEED=$(SEED)) \
 		$(PY) -m pytest -o timeout=300 tests/postgres/lsn_everywhere.py
 
-test-cutover: setup ## every fault at every verb of the move, and 500,000 transactions back again, about half an hour
+test-cutover: setup ## every fault at every verb of the move, and 500,000 transactions back again, about ten minutes
 	@$(PY) -m pytest tests/cutover/aborts_everywhere.py
 	@$(PY) -m pytest -o timeout=3600 tests/cutover/long_way_back.py
 
