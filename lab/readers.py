@@ -9,9 +9,12 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import psycopg
+
 from lab.binaries import Binaries
 from lab.cluster import ADMIN, Cluster
 from lab.plane import Host, Plane
+from lab.processes import wait_until
 
 APPLICATION = "aurora reader (lab)"
 SQL = Path(__file__).with_name("aurora.sql")
@@ -19,6 +22,8 @@ SQL = Path(__file__).with_name("aurora.sql")
 
 KEPT_WAL = "1GB"
 """How far a reader may fall behind, or be away, before it cannot follow any more."""
+
+FOLLOWING_SECONDS = 60.0
 
 AT_LEAST_THE_WRITERS = (
     "max_connections",
@@ -96,7 +101,30 @@ def follow(reader: Cluster, writer: Cluster, identifier: str) -> None:
         f"application_name='{APPLICATION} {identifier}' {tls}",
         "hot_standby": "on",
         "hot_standby_feedback": "off",
+        # Five seconds by default: too long for a reader whose writer was just restarted.
+        "wal_retrieve_retry_interval": "200ms",
     }
+
+
+def await_following(reader: Cluster, writer: Cluster) -> None:
+    """Wait until a reader that stayed up has replayed what its writer, started again, has written. Raises LabError.
+
+    On a shared volume it would see that at once. Here it has to reconnect; and were it restarted before it has replayed
+    that its writer now runs with smaller values, it would not start with as small ones.
+    """
+    with writer.login.connect(ADMIN) as connection:
+        row = connection.execute("SELECT pg_current_wal_lsn()").fetchone()
+    assert row is not None
+
+    def there() -> bool:
+        try:
+            with reader.login.connect(ADMIN) as connection:
+                seen = connection.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [row[0]]).fetchone()
+        except psycopg.OperationalError:
+            return False
+        return bool(seen and seen[0])
+
+    wait_until(there, "a reader to follow its writer again", FOLLOWING_SECONDS, every=0.05)
 
 
 def raised(binaries: Binaries, values: Mapping[str, str], writer: Mapping[str, str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ class ClusterPower(Members):
         # the new ones would leave a replica too small for its primary, its server is restarted with it.
         values = self.values(database)
         along = self._restarted_along(database.lab_cluster, values)
+        staying = [m for m in database.lab_cluster.readers if m.status == "available" and m not in along]
         for member in (database, *along):
             member.status = "rebooting"
 
@@ -37,6 +38,8 @@ class ClusterPower(Members):
             self.plane.boot(host, values)
             with LOCK:
                 database.started()
+            for member in staying:
+                readers.await_following(self.host(member).cluster, host.cluster)
             self._settle(database, "available")
             for member, raised in along.items():
                 self.plane.boot(self.host(member), raised)

@@ -8,8 +8,7 @@ from typing import Any, Protocol
 
 from tests.acceptance.world import World, wait
 
-ENGINES = ("rds",)
-"""What whole migrations are run on. `aurora` joins when the program declares clusters, too."""
+ENGINES = ("rds", "aurora")
 
 
 class Hands(Protocol):
@@ -182,6 +181,7 @@ class OnAurora:
         self.rds.restore_db_cluster_from_snapshot(
             DBClusterIdentifier=identifier, SnapshotIdentifier=snapshot, Engine="aurora-postgresql", **given
         )
+        wait(lambda: str(self._found(identifier)["Status"]) == "available")
         self.rds.create_db_instance(
             DBInstanceIdentifier=f"{identifier}-1",
             DBClusterIdentifier=identifier,
