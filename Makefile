@@ -24,11 +24,11 @@ check: setup ## lint and types
 	@$(PY) -m mypy
 
 test: check ## lint, types and the test suite, but for tests/engine   [TESTS="-k fence"]
-	@$(PY) -m pytest -n 2 --dist loadfile --ignore=tests/engine $(TESTS)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/engine $(TESTS)
 
 test-engine: setup ## the program on the real Pulumi engine, or in-process with the same assertions where there is none
 	@./scripts/engine >/dev/null || echo "engine: the in-process run alone" >&2
-	@$(PY) -m pytest -n 2 --dist loadfile tests/engine $(TESTS)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/engine $(TESTS)
 
 test-lsn: setup ## 312 random cuts of WAL on PostgreSQL 13 to 18, about ten minutes   [RUNS=4 SEED=20240427]
 	@$(PY) -m tests.postgres.versions
