@@ -173,7 +173,7 @@ def _places(text: str, hosts: Collection[str]) -> Iterator[tuple[str | None, str
 
 
 def _inside(text: str, hosts: Collection[str]) -> list[str]:
-    """The hosts that a text has in it, each as a whole name: `db.x` is not in `old-db.x`, nor 127.0.0.1 in 127.0.0.12."""
+    """The hosts that a text has in it, each as a whole name: `db.x` is not in `old-db.x`."""
     return [h for h in hosts if re.search(rf"(?<![\w.-]){re.escape(h)}(?![\w-]|\.\w)", text, re.IGNORECASE)]
 
 
