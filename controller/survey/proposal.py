@@ -65,7 +65,7 @@ def propose(found: Found) -> Proposal:
     by_hand = tuple(_by_hand(found))
     login, groups, auth = _login(found.source), _groups(found), _auth(found.source)
     noted = [
-        *(() if key.value else key.why),
+        *(() if key.value else key.why[:2]),
         *(warning for switch in switches for warning in switch.warnings),
         *by_hand,
         *((login,) if found.source.master_secret else ()),
@@ -205,4 +205,5 @@ def _unseen(found: Found) -> tuple[tuple[str, str], ...]:
         "other regions",
         "They were not opened.",
     )
-    return (*UNSEEN, named, *((u.what, f"{u.why} It takes the permission {u.permission}.") for u in found.unread))
+    denied = ((u.what, f"{u.why.rstrip('.')}. It takes the permission {u.permission}.") for u in found.unread)
+    return (*UNSEEN, named, *denied)
