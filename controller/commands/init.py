@@ -96,7 +96,8 @@ def _tell(found: Found, proposal: Proposal, reporter: Reporter) -> None:
     for note in proposal.notes:
         reporter.say(note)
     for unread in found.unread:
-        reporter.say(f"could not see {unread.what}: it takes the permission {unread.permission}")
+        why = f"it takes the permission {unread.permission}" if unread.permission else unread.why
+        reporter.say(f"could not see {unread.what}: {why}")
 
 
 def _document(found: Found, proposal: Proposal, file: Path | None) -> dict[str, Any]:

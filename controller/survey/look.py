@@ -11,7 +11,7 @@ from controller.aws import Aws, NotFound
 from controller.errors import Problem, Refused
 from controller.survey import references
 from controller.survey.found import Alias, Found, Source, cluster, holder, instance, tags
-from controller.survey.references import Unread, words
+from controller.survey.references import Unread
 from controller.survey.refusals import not_found, refuse
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class _Look:
         try:
             return read()
         except Problem as problem:
-            self.unread.append(Unread(what, permission, words(problem)))
+            self.unread.append(Unread.of(what, permission, problem))
             return None
 
     def each(self, what: str, permission: str, read: Callable[[], Iterable[T | Unread]]) -> tuple[T, ...]:

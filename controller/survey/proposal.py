@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controller.survey.found import Found, Source
-from controller.survey.references import Record, SecretKey
+from controller.survey.references import Record, SecretKey, Unread
 
 LOW_TTL = 60
 """Seconds: what is above this is advised against."""
@@ -205,5 +205,9 @@ def _unseen(found: Found) -> tuple[tuple[str, str], ...]:
         "other regions",
         "They were not opened.",
     )
-    denied = ((u.what, f"{u.why.rstrip('.')}. It takes the permission {u.permission}.") for u in found.unread)
-    return (*UNSEEN, named, *denied)
+    return (*UNSEEN, named, *((u.what, _why(u)) for u in found.unread))
+
+
+def _why(unread: Unread) -> str:
+    said = f"{unread.why.rstrip('.')}."
+    return f"{said} It takes the permission {unread.permission}." if unread.permission else said

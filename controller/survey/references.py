@@ -12,17 +12,24 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controller.aws import Aws
+from controller.aws import Aws, NotFound
 from controller.errors import Problem
 
 
 @dataclass(frozen=True)
 class Unread:
-    """Something that could not be looked into, the permission that it needs, and AWS's words."""
+    """Something that could not be looked into, and why, in AWS's words. `permission` is the one that was missing, None
+    where that was not the reason."""
 
     what: str
-    permission: str
+    permission: str | None
     why: str
+
+    @classmethod
+    def of(cls, what: str, permission: str, problem: Problem) -> "Unread":
+        """From the Problem that `controller.aws` raised; its hint tells whether it was for want of a permission."""
+        denied = "permission" in (problem.hint or "")
+        return cls(what, permission if denied else None, problem.detail or problem.message)
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ def records(aws: Aws, hosts: Collection[str]) -> tuple[Record | Unread, ...]:
             found += _records_of(aws, zone, hosts)
         except Problem as problem:
             what = f"the records of the hosted zone {_plain(zone['Name'])} ({_zone_id(zone)})"
-            found.append(Unread(what, "route53:ListResourceRecordSets", words(problem)))
+            found.append(Unread.of(what, "route53:ListResourceRecordSets", problem))
     return tuple(found)
 
 
@@ -109,7 +116,8 @@ def proxies(aws: Aws, identifier: str, cluster: bool) -> tuple[Proxy | Unread, .
             # A proxy has one target group.
             targets = list(aws.pages("rds", "describe_db_proxy_targets", "Targets", DBProxyName=name))
         except Problem as problem:
-            found.append(Unread(f"the targets of the RDS Proxy {name}", "rds:DescribeDBProxyTargets", words(problem)))
+            what = f"the targets of the RDS Proxy {name}"
+            found.append(Unread.of(what, "rds:DescribeDBProxyTargets", problem))
             continue
         behind = {_target(target) for target in targets}
         if (identifier, cluster) in behind:
@@ -145,10 +153,13 @@ def _keys_of(aws: Aws, secret: Mapping[str, Any], hosts: Collection[str]) -> lis
     what = f"the secret {secret['Name']}"
     try:
         text = aws.call("secretsmanager", "get_secret_value", SecretId=secret["ARN"]).get("SecretString")
+    except NotFound:
+        # It has no value yet, or is gone meanwhile.
+        return []
     except Problem as problem:
-        return [Unread(what, "secretsmanager:GetSecretValue", words(problem))]
+        return [Unread.of(what, "secretsmanager:GetSecretValue", problem)]
     if text is None:
-        return [Unread(what, "secretsmanager:GetSecretValue", "its value is binary")]
+        return [Unread(what, None, "Its value is binary.")]
     rotated, owner = bool(secret.get("RotationEnabled")), secret.get("OwningService")
     return [
         SecretKey(secret["Name"], secret["ARN"], key, port_key, host, whole, owner, rotated)
@@ -182,11 +193,6 @@ def _port_key(value: Mapping[str, Any], host_key: str) -> str | None:
     numbers = [k for k, v in value.items() if str(v).isascii() and str(v).isdigit() and "port" in k.lower()]
     like = host_key.lower().replace("hostname", "port").replace("host", "port").replace("endpoint", "port")
     return next((k for k in numbers if k.lower() == like), numbers[0] if len(numbers) == 1 else None)
-
-
-def words(problem: Problem) -> str:
-    """A Problem in one line, as AWS said it where it did."""
-    return problem.detail or problem.message
 
 
 def _zone_id(zone: Mapping[str, Any]) -> str:

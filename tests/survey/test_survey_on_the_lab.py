@@ -69,11 +69,8 @@ def test_what_points_to_the_source_is_a_switch_and_what_does_not_is_none(
     assert "bills" not in text
     # Neither a switch nor left out.
     assert any("orders-prod-url" in note and "a switch `command`" in note for note in ended.document["notes"])
-    assert {"what": "the secret orders-prod-keystore", "why": UNREADABLE} in ended.document["unseen"]
+    assert {"what": "the secret orders-prod-keystore", "why": "Its value is binary."} in ended.document["unseen"]
     assert any("TTL of db.orders.internal 300 s" in note for note in ended.document["notes"])
-
-
-UNREADABLE = "its value is binary. It takes the permission secretsmanager:GetSecretValue."
 
 
 def test_the_cutover_finds_every_switch_as_it_wants_it(named: Lab, project: Path, capsys: Capture) -> None:
