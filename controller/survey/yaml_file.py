@@ -24,7 +24,7 @@ def _lines(found: Found, proposal: Proposal) -> Iterator[str]:
     source = found.source
     yield from _comment(
         f"The stack {found.stack}: encrypts {source.what} {source.identifier}. Written by `python -m controller init` "
-        "from what AWS says; what is commented out is the default. Read it, then: pulumi up",
+        "from what AWS says. Commented out: defaults, and what there is to choose from. Read it, then: pulumi up",
         "",
     )
     yield "config:"

@@ -11,7 +11,7 @@ import yaml
 from controller.aws import Aws
 from controller.switches import Endpoint, build
 from lab.pulumi.up import up
-from tests.lab_fixture import Lab
+from tests.lab_fixture import Lab, start_lab
 from tests.secret_search import Search
 from tests.survey.made import refusing
 from tests.survey.world import init, only, proxy, record, secret, written
@@ -23,8 +23,17 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
-def named(rds: Lab) -> Iterator[Lab]:
-    """A lab in which a record, a proxy and a secret name the source, and one of each names something else."""
+def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab of its own, in which a record, a proxy and a secret name the source, and others name something else."""
+    rds = start_lab(tmp_path_factory.mktemp("named") / "lab")
+    try:
+        furnish(rds)
+        yield rds
+    finally:
+        rds.stop()
+
+
+def furnish(rds: Lab) -> None:
     host, port = rds.address("orders-prod")
     record(rds, "orders.internal", "db.orders.internal", host)
     record(rds, "bills.internal", "db.bills.internal", "127.9.9.9")
@@ -34,7 +43,6 @@ def named(rds: Lab) -> Iterator[Lab]:
     secret(rds, "bills/db", {"host": "127.9.9.9", "password": OF_ANOTHER}, "not orders-prod")
     secret(rds, "orders-prod-url", f"postgres://app:{PASSWORD}@{host}:{port}/orders")
     rds.client("secretsmanager").create_secret(Name="orders-prod-keystore", SecretBinary=b"\x00\x01" + host.encode())
-    yield rds
 
 
 def test_the_file_is_taken_by_the_next_up_as_it_is(named: Lab, project: Path, capsys: Capture) -> None:
@@ -43,7 +51,7 @@ def test_the_file_is_taken_by_the_next_up_as_it_is(named: Lab, project: Path, ca
     before = file.read_bytes()
     ending = up(named.directory, "taken", {})
     assert ending.status == 0, ending
-    assert ending.changes.created == ["link-to-source", "source-parameters", "target-parameters"]
+    assert sorted(ending.changes.created) == ["link-to-source", "source-parameters", "target-parameters"]
     assert ending.outputs is not None
     assert ending.outputs["phase"] == "prepare"
     assert ending.outputs["source"]["identifier"] == "orders-prod"
