@@ -6,7 +6,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from controller.errors import Failed, Problem
+from controller.errors import Failed, Problem, Usage
 
 NOT_FOUND = frozenset(
     {
@@ -30,6 +30,18 @@ NOT_FOUND = frozenset(
     }
 )
 """Error codes that mean "there is no such thing", as against "I could not find out"."""
+
+
+def default_region() -> str | None:
+    """The region of AWS_REGION or the profile. Raises Usage where the profile cannot be read."""
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        region: str | None = boto3.session.Session().region_name
+    except BotoCoreError as error:
+        raise Usage("The AWS configuration cannot be read.", detail=str(error), hint="See AWS_PROFILE.") from None
+    return region
 
 
 class NotFound(Problem):

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
-from controller.errors import Interrupted, Problem, Status
+from controller.errors import Interrupted, Problem, Status, Usage
 
 COMMANDS = {
+    "init": "write the file of a new stack from what AWS says of the live source",
     "preflight": "every problem at once, before or between the steps: what was found, what is needed, the remedy",
     "prepare": "make the source ready for its snapshot",
     "replicate": "join the restored copy at the exact LSN, and follow until it has caught up",
@@ -28,6 +29,9 @@ COMMANDS = {
     "run": "do the next steps as far as they may go without approval",
     "report": "one self-contained HTML file of what was done and what proves it",
 }
+
+WITHOUT_STACK = ("init",)
+"""Commands that come before there is a stack with outputs."""
 
 EXIT_STATUSES = """\
 exit status:
@@ -54,15 +58,22 @@ def parser() -> argparse.ArgumentParser:
             name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=EXIT_STATUSES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
-        where = sub.add_mutually_exclusive_group(required=True)
-        where.add_argument("--stack", metavar="NAME", help="the Pulumi stack; its outputs are asked from pulumi")
-        where.add_argument("--outputs", metavar="FILE", help="a file with the stack's outputs as JSON")
+        if name not in WITHOUT_STACK:
+            where = sub.add_mutually_exclusive_group(required=True)
+            where.add_argument("--stack", metavar="NAME", help="the Pulumi stack; its outputs are asked from pulumi")
+            where.add_argument("--outputs", metavar="FILE", help="a file with the stack's outputs as JSON")
         sub.add_argument("--json", action="store_true", help="one JSON document on stdout")
         _add_own(sub, name)
     return top
 
 
 def _add_own(sub: argparse.ArgumentParser, name: str) -> None:
+    if name == "init":
+        sub.add_argument("source", metavar="SOURCE", help="its DBInstanceIdentifier or DBClusterIdentifier")
+        sub.add_argument("--stack", metavar="NAME", help="the new stack's name (default: the source's)")
+        sub.add_argument("--region", metavar="REGION", help="where the source is (default: as every AWS tool finds it)")
+        sub.add_argument("--output", metavar="FILE", help="default stacks/Pulumi.NAME.yaml; - is stdout")
+        sub.add_argument("--force", action="store_true", help="overwrite the file")
     if name in ("prepare", "abandon", "run"):
         sub.add_argument("--allow-reboot", action="store_true", help="the source may be rebooted now, if it must be")
     if name == "replicate":
@@ -97,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        document = _run(arguments)
+        document = _run_init(arguments) if arguments.command in WITHOUT_STACK else _run(arguments)
     except KeyboardInterrupt:
         return _end(Interrupted("Interrupted.", detail=_INTERRUPTED, hint="Run the command again."), arguments.json)
     except Problem as problem:
@@ -132,6 +143,19 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
         return _whole(m, document)
     finally:
         m.close()
+
+
+def _run_init(arguments: argparse.Namespace) -> dict[str, Any]:
+    from controller.commands import init
+    from controller.waiting import Reporter
+
+    if arguments.json and arguments.output == init.STDOUT:
+        raise Usage("--json and --output - both want stdout.", hint="Take one of them, or name a file with --output.")
+    wanted = init.Wanted(arguments.source, arguments.stack, arguments.region, arguments.output, arguments.force)
+    document, text = init.run(wanted, Reporter(sys.stderr))
+    if text is not None:
+        print(text, end="")
+    return document
 
 
 def _whole(m: Any, document: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,123 @@
+"""init: writes the file of a new stack from what AWS says of the live source. Needs no stack."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from controller.aws import Aws, default_region
+from controller.errors import Failed, Usage
+from controller.survey import refusals, yaml_file
+from controller.survey.found import Found
+from controller.survey.look import survey
+from controller.survey.proposal import Proposal, propose
+from controller.waiting import Reporter
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The command's arguments. Without `stack` it is called as its source; without `output` the file goes where Pulumi
+    looks for it, below the working directory."""
+
+    source: str
+    stack: str | None = None
+    region: str | None = None
+    output: str | None = None
+    force: bool = False
+
+
+def run(wanted: Wanted, reporter: Reporter) -> tuple[dict[str, Any], str | None]:
+    """The JSON document, and the file's text where it was asked for on stdout. Raises Usage for what is wrong with the
+    arguments, before AWS is asked; what `survey` raises; Failed where the file cannot be written."""
+    identifier = refusals.identifier(wanted.source)
+    stack = refusals.stack_name(wanted.stack or identifier)
+    file = None if wanted.output == STDOUT else Path(wanted.output or f"stacks/Pulumi.{stack}.yaml")
+    if file is not None:
+        _refuse_file(file, wanted.force)
+    region = wanted.region or default_region()
+    if not region:
+        raise Usage(
+            "No region is known.",
+            detail="Neither --region, AWS_REGION nor the profile names one.",
+            hint="Give the source's: --region eu-central-1.",
+        )
+    reporter.say(f"asking AWS in {region} about {identifier}")
+    found = survey(Aws(region), identifier, stack)
+    proposal = propose(found)
+    text = yaml_file.text(found, proposal)
+    _tell(found, proposal, reporter)
+    if file is not None:
+        _write(file, text, wanted.force)
+        reporter.say(f"written: {file}. Read it, then `pulumi stack init {stack}` and `pulumi up`")
+    return _document(found, proposal, file), text if file is None else None
+
+
+def _refuse_file(file: Path, force: bool) -> None:
+    if not file.parent.is_dir():
+        raise Usage(
+            f"There is no directory {file.parent}.",
+            hint="Run this in the directory with Pulumi.yaml, or say where the file goes with --output.",
+        )
+    if file.is_dir():
+        raise Usage(f"{file} is a directory.", hint="Name a file with --output.")
+    if os.path.lexists(file) and not force:
+        raise Usage(
+            f"{file} is there already.",
+            detail="It was left as it is, and AWS was not asked.",
+            hint="Give another --stack or --output; --force overwrites it; --output - only shows what would be in it.",
+        )
+
+
+def _write(file: Path, text: str, force: bool) -> None:
+    """Whole or not at all; without `force` never over a file that has come meanwhile."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        if force:
+            beside.replace(file)
+        else:
+            os.link(beside, file)
+    except FileExistsError:
+        raise Usage(f"{file} has come meanwhile.", detail="It was left as it is.", hint="See what is in it.") from None
+    except OSError as error:
+        raise Failed(f"{file} cannot be written: {error.strerror}.", hint="Name another with --output.") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _tell(found: Found, proposal: Proposal, reporter: Reporter) -> None:
+    source = found.source
+    state = "encrypted" if source.encrypted else "not encrypted"
+    reporter.say(f"{source.what} {source.identifier}: {source.engine} {source.version}, {state}, {source.host}")
+    for switch in proposal.switches:
+        reporter.say(f"switch {switch.document['kind']}: {switch.why}")
+    for note in proposal.notes:
+        reporter.say(note)
+    for unread in found.unread:
+        why = f"it takes the permission {unread.permission}" if unread.permission else unread.why
+        reporter.say(f"could not see {unread.what}: {why}")
+
+
+def _document(found: Found, proposal: Proposal, file: Path | None) -> dict[str, Any]:
+    source = found.source
+    return {
+        "stack": found.stack,
+        "file": None if file is None else str(file),
+        "source": {
+            "identifier": source.identifier,
+            "resource_id": source.resource_id,
+            "engine": source.engine,
+            "version": source.version,
+            "region": found.region,
+            "host": source.host,
+            "port": source.port,
+            "encrypted": source.encrypted,
+            "kms_key_arn": source.kms_key_arn,
+            "parameter_group": source.parameter_group,
+        },
+        "switches": [dict(switch.document) for switch in proposal.switches],
+        "unseen": [{"what": what, "why": why} for what, why in proposal.unseen],
+        "notes": list(proposal.notes),
+    }

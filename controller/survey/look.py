@@ -1,0 +1,136 @@
+"""Reads from AWS what a new stack's file is made of. Changes nothing.
+
+Without an answer about the source itself there is no survey. Anything else that cannot be read is noted as unread, with
+the permission that it takes, and never taken as absent.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from controller.aws import Aws, NotFound
+from controller.errors import Problem, Refused
+from controller.survey import references
+from controller.survey.found import Alias, Found, Source, cluster, holder, instance, tags
+from controller.survey.references import Unread
+from controller.survey.refusals import not_found, refuse
+
+T = TypeVar("T")
+
+
+def survey(aws: Aws, identifier: str, stack: str) -> Found:
+    """Everything about the source `identifier`. Raises Failed where AWS does not answer; Refused, Usage or NotYet where
+    the source is none that could be encrypted."""
+    source = _source(aws, identifier)
+    refuse(source, stack)
+    hosts = [h for h in (source.host, *source.reader_hosts) if h]
+    look = _Look()
+    return Found(
+        stack=stack,
+        region=aws.region,
+        source=source,
+        holder=holder(look.group_tags(aws, source), source.tags),
+        aliases=look.at("the KMS keys of the region", "kms:ListAliases", lambda: _aliases(aws)),
+        records=look.each(
+            "Route 53: records that name it", "route53:ListHostedZones", lambda: references.records(aws, hosts)
+        ),
+        proxies=look.each(
+            "RDS proxies in front of it",
+            "rds:DescribeDBProxies",
+            lambda: references.proxies(aws, source.identifier, source.cluster),
+        ),
+        secrets=look.each(
+            "Secrets Manager: secrets that name it",
+            "secretsmanager:ListSecrets",
+            lambda: references.secrets(aws, source.identifier, hosts),
+        ),
+        unread=tuple(look.unread),
+    )
+
+
+class _Look:
+    """Collects what could not be read."""
+
+    def __init__(self) -> None:
+        self.unread: list[Unread] = []
+
+    def at(self, what: str, permission: str, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except Problem as problem:
+            self.unread.append(Unread.of(what, permission, problem))
+            return None
+
+    def each(self, what: str, permission: str, read: Callable[[], Iterable[T | Unread]]) -> tuple[T, ...]:
+        found: list[T] = []
+        for one in self.at(what, permission, read) or ():
+            if isinstance(one, Unread):
+                self.unread.append(one)
+            else:
+                found.append(one)
+        return tuple(found)
+
+    def group_tags(self, aws: Aws, source: Source) -> dict[str, str]:
+        """The tags of the source's own parameter group. AWS's default groups have none."""
+        group = source.parameter_group
+        if not group or group.startswith("default."):
+            return {}
+        kind = "DBClusterParameterGroup" if source.cluster else "DBParameterGroup"
+        operation = "describe_db_cluster_parameter_groups" if source.cluster else "describe_db_parameter_groups"
+        about = f"the tags of the parameter group {group}"
+
+        def arn() -> str:
+            listed = aws.call("rds", operation, **{f"{kind}Name": group})
+            return str(listed[f"{kind}s"][0][f"{kind}Arn"])
+
+        known = self.at(about, f"rds:Describe{kind}s", arn)
+        if known is None:
+            return {}
+        answer = self.at(
+            about, "rds:ListTagsForResource", lambda: aws.call("rds", "list_tags_for_resource", ResourceName=known)
+        )
+        return tags((answer or {}).get("TagList"))
+
+
+def _source(aws: Aws, identifier: str) -> Source:
+    """The instance or cluster of this name. Raises Refused where it is the name of one of each."""
+    found: list[Source] = []
+    try:
+        answer = aws.call("rds", "describe_db_instances", DBInstanceIdentifier=identifier)
+        found += [instance(one) for one in answer["DBInstances"]]
+    except NotFound:
+        pass
+    try:
+        answer = aws.call("rds", "describe_db_clusters", DBClusterIdentifier=identifier)
+        of_it = [{"Name": "db-cluster-id", "Values": [identifier]}]
+        members = list(aws.pages("rds", "describe_db_instances", "DBInstances", Filters=of_it))
+        by_name = {m["DBInstanceIdentifier"]: m for m in members}
+        found += [cluster(one, by_name) for one in answer["DBClusters"]]
+    except NotFound:
+        pass
+    alone = [s for s in found if s.cluster or not s.member_of]
+    if len(alone) > 1:
+        raise Refused(
+            f"{identifier} is the name of an RDS instance and of a cluster.",
+            hint="Rename one of the two, so that it is plain which one is meant.",
+        )
+    if not found:
+        raise not_found(identifier, aws.region, _known(aws))
+    # An instance of a cluster is found, too, so that it can be said what it is.
+    return (alone or found)[0]
+
+
+def _known(aws: Aws) -> tuple[str, ...] | None:
+    """The names of all instances that are no cluster's, and of all clusters; None where they cannot be listed."""
+    try:
+        instances = list(aws.pages("rds", "describe_db_instances", "DBInstances"))
+        clusters = list(aws.pages("rds", "describe_db_clusters", "DBClusters"))
+    except Problem:
+        return None
+    alone = [i["DBInstanceIdentifier"] for i in instances if not i.get("DBClusterIdentifier")]
+    return (*alone, *(c["DBClusterIdentifier"] for c in clusters))
+
+
+def _aliases(aws: Aws) -> tuple[Alias, ...]:
+    """The aliases of the region that lead to a key. One of AWS's own leads to none before its first use."""
+    listed = aws.pages("kms", "list_aliases", "Aliases")
+    return tuple(Alias(a["AliasName"], a["TargetKeyId"]) for a in listed if a.get("TargetKeyId"))

@@ -1,0 +1,110 @@
+"""Things to survey: a source and what was found about it, as values, and an AWS that refuses or answers otherwise."""
+
+import dataclasses
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from controller.aws import Aws
+from controller.survey.found import Alias, Found, Source
+from controller.survey.references import Proxy, Record, SecretKey
+
+HOST = "orders-prod.abc.eu-central-1.rds.amazonaws.com"
+READER = "orders-prod.cluster-ro-abc.eu-central-1.rds.amazonaws.com"
+
+INSTANCE = Source(
+    identifier="orders-prod",
+    arn="arn:aws:rds:eu-central-1:111122223333:db:orders-prod",
+    resource_id="db-SOURCE",
+    cluster=False,
+    engine="postgres",
+    version="16.4",
+    status="available",
+    classes=("db.m6g.large",),
+    host=HOST,
+    port=5432,
+    reader_hosts=(),
+    encrypted=False,
+    kms_key_arn=None,
+    parameter_group="default.postgres16",
+    multi_az=True,
+    public=False,
+    log_exports=("postgresql", "upgrade"),
+    iam_authentication=False,
+    master_secret=None,
+)
+
+CLUSTER = dataclasses.replace(
+    INSTANCE,
+    cluster=True,
+    engine="aurora-postgresql",
+    classes=("db.r6g.large", "db.r6g.large"),
+    reader_hosts=(READER,),
+    parameter_group="default.aurora-postgresql16",
+    multi_az=False,
+)
+
+RECORD = Record("Z0123456789", "orders.internal", True, "db.orders.internal", "CNAME", 300, HOST, True)
+PROXY = Proxy("orders", "available", True)
+SECRET = SecretKey("orders/db", "arn:of:it", "host", "port", HOST, True, None, False)
+ALIASES = (Alias("alias/aws/rds", "aws-own"), Alias("alias/orders-data", "other"), Alias("alias/bills", "another"))
+
+
+def found(source: Source = INSTANCE, /, **changes: Any) -> Found:
+    given: dict[str, Any] = {
+        "stack": "orders",
+        "region": "eu-central-1",
+        "source": source,
+        "holder": None,
+        "aliases": ALIASES,
+    }
+    return Found(**given | changes)
+
+
+class Refusing(Aws):
+    """AWS, which denies some operations (`service.Operation`) as IAM does. The error is made by botocore."""
+
+    denied: tuple[str, ...] = ()
+
+    def client(self, service: str) -> Any:
+        new = service not in self._clients
+        client = super().client(service)
+        for operation in self.denied if new else ():
+            client.meta.events.register(f"before-call.{operation}", self._deny)
+        return client
+
+    @staticmethod
+    def _deny(model: Any, **_: Any) -> Any:
+        said = f"User: arn:aws:iam::111122223333:user/init is not authorized to perform: {model.name}"
+        return SimpleNamespace(status_code=403), {"Error": {"Code": "AccessDeniedException", "Message": said}}
+
+
+def refusing(*operations: str) -> type[Aws]:
+    return type("RefusingSome", (Refusing,), {"denied": operations})
+
+
+class Altered(Aws):
+    """AWS, whose answers of one operation have been altered, for what the lab cannot make."""
+
+    operation = ""
+    alter: Callable[[dict[str, Any]], None]
+
+    def client(self, service: str) -> Any:
+        new = service not in self._clients
+        client = super().client(service)
+        if new:
+            client.meta.events.register(f"after-call.{self.operation}", self._altered)
+        return client
+
+    def _altered(self, parsed: dict[str, Any], **_: Any) -> None:
+        type(self).alter(parsed)
+
+
+def altered(operation: str, key: str, **attributes: Any) -> type[Aws]:
+    """Every element under `key` gets these attributes besides, or instead."""
+
+    def alter(parsed: dict[str, Any]) -> None:
+        for element in parsed.get(key, ()):
+            element.update(attributes)
+
+    return type("AlteredSome", (Altered,), {"operation": operation, "alter": staticmethod(alter)})
