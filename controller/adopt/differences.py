@@ -117,9 +117,7 @@ def _tags(source: ServerSettings, target: ServerSettings) -> Iterator[Difference
             command = f"aws rds add-tags-to-resource --resource-name {target.arn} --tags {tag}"
         else:
             command = f"aws rds remove-tags-from-resource --resource-name {target.arn} --tag-keys {shlex.quote(key)}"
-        yield Difference(
-            target.identifier, f"tag {key}", words(mine.get(key)), words(theirs.get(key)), "tags", command
-        )
+        yield Difference(target.identifier, f"tag {key}", words(mine.get(key)), words(theirs.get(key)), "tags", command)
 
 
 def _count(source: tuple[ServerSettings, ...], target: tuple[ServerSettings, ...]) -> Iterator[Difference]:
@@ -138,9 +136,7 @@ def _replicas(source: ServerSettings, target: ServerSettings) -> Iterator[Differ
         if target.kind == "instance"
         else f"aws rds create-db-cluster --db-cluster-identifier NAME --replication-source-identifier {target.arn} …"
     )
-    yield Difference(
-        target.identifier, "read replicas", words(source.replicas), words(target.replicas), None, command
-    )
+    yield Difference(target.identifier, "read replicas", words(source.replicas), words(target.replicas), None, command)
 
 
 def _parameters(source: ParameterGroup, target: ParameterGroup) -> Iterator[Difference]:

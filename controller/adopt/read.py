@@ -1,4 +1,4 @@
-"""Reads everything that `adopt` tells of: both servers' descriptions, the groups, who refers to the old one. Reads only."""
+"""Reads everything that `adopt` tells of: both servers, their parameter groups, who refers to the old one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,7 +36,9 @@ def read(m: Migration) -> tuple[Found, dict[str, Any]]:
     earlier = _attempt(lambda: _earlier(m, target), "targets of earlier attempts", unseen)
     references: tuple[Reference, ...] = ()
     if target:
-        references, refused = find(m.aws, old_of(found, _log_groups(m, outputs.source.identifier), _log_groups(m, target[0].identifier)))
+        references, refused = find(
+            m.aws, old_of(found, _log_groups(m, outputs.source.identifier), _log_groups(m, target[0].identifier))
+        )
         unseen += refused
     whole = replace(found, earlier=earlier or (), references=references, unseen=tuple(unseen))
     return whole, base or {

@@ -116,7 +116,10 @@ def subscriptions(aws: Aws, old: Old) -> Seen:
         for name in sorted(set(one.get("SourceIdsList") or ()) & set(old.identifiers)):
             subscription = one["CustSubscriptionId"]
             yield Reference(
-                "event subscription", subscription, f"the source {name}", command.format("add", subscription, old.target)
+                "event subscription",
+                subscription,
+                f"the source {name}",
+                command.format("add", subscription, old.target),
             )
 
 

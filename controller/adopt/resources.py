@@ -48,9 +48,7 @@ def resources(found: Found) -> tuple[Resource, ...]:
     return tuple(made)
 
 
-def _server(
-    server: ServerSettings, name: str, more: "tuple[tuple[str, Value | Block | Ref], ...]"
-) -> Resource:
+def _server(server: ServerSettings, name: str, more: "tuple[tuple[str, Value | Block | Ref], ...]") -> Resource:
     known = tuple((s.argument, s.value) for s in server.settings if s.argument and s.value is not None)
     notes = () if server.kind == "member" else (PASSWORD, FINAL)
     return Resource(server.kind, name, server.identifier, known + more, tuple(server.tags.items()), notes=notes)

@@ -77,7 +77,8 @@ def _afterwards(found: Found, tool: str) -> str:
 
 
 def _marks(found: Found) -> str:
-    if not any(k.startswith("encryptdb:") for s in (*found.target, *found.groups) for k in s.tags):
+    tags = [key for one in found.target for key in one.tags] + [key for one in found.groups for key in one.tags]
+    if not any(key.startswith("encryptdb:") for key in tags):
         return ""
     return " The tags `encryptdb:…` are there because they are on the resources; take them away once the stack is gone."
 
@@ -116,9 +117,7 @@ def _difference(difference: Difference) -> Iterator[str]:
 
 
 def _references(found: Found) -> str:
-    lines = [
-        f"- **{r.kind}** {r.name}: {r.names}\n  - instead: {r.instead}" for r in found.references
-    ]
+    lines = [f"- **{r.kind}** {r.name}: {r.names}\n  - instead: {r.instead}" for r in found.references]
     if found.target and found.source:
         for arn in found.source[0].backups_elsewhere:
             command = (
@@ -164,6 +163,4 @@ def _letting_go(found: Found) -> str:
 
 
 def _unseen(found: Found) -> str:
-    return "\n".join(
-        f"- {u.what}: {u.why}" + (f"\n  - {u.remedy}" if u.remedy else "") for u in found.unseen
-    )
+    return "\n".join(f"- {u.what}: {u.why}" + (f"\n  - {u.remedy}" if u.remedy else "") for u in found.unseen)

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from controller.aws import Aws, NotFound
-from controller.engines.settings import CLUSTER, INSTANCE, MEMBER, Parameter, ParameterGroup, Server, settings, tags
+from controller.engines.settings import Parameter, ParameterGroup, Server
+from controller.engines.tables import CLUSTER, INSTANCE, MEMBER, settings, tags
 
 GP3_THRESHOLD = 400
 """GiB below which nobody chooses IOPS and throughput of gp3 for PostgreSQL (RDS User Guide, DB instance storage)."""

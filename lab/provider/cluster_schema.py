@@ -24,9 +24,23 @@ REPLACED_BY = frozenset(
 )
 """ForceNew."""
 
+TOLD = {
+    "backupRetentionPeriod": "BackupRetentionPeriod",
+    "databaseInsightsMode": "DatabaseInsightsMode",
+    "enableHttpEndpoint": "HttpEndpointEnabled",
+    "networkType": "NetworkType",
+    "preferredBackupWindow": "PreferredBackupWindow",
+    "preferredMaintenanceWindow": "PreferredMaintenanceWindow",
+}
+"""Inputs that are read back as AWS tells them. What is restored from a snapshot declares none; who adopts it may."""
+
+DEFAULTS = MappingProxyType({"enableHttpEndpoint": False})
+
 READ_BACK = frozenset(
     {
+        *TOLD,
         "clusterIdentifier",
+        "manageMasterUserPassword",
         "copyTagsToSnapshot",
         "dbClusterParameterGroupName",
         "dbSubnetGroupName",
@@ -53,6 +67,7 @@ COMPUTED = frozenset(
         "backupRetentionPeriod",
         "clusterIdentifier",
         "clusterScalabilityType",
+        "databaseInsightsMode",
         "databaseName",
         "dbClusterParameterGroupName",
         "dbSubnetGroupName",
