@@ -18,7 +18,13 @@ NEEDED = frozenset(
         "max_worker_processes",
     }
 )
-"""What the replication needed. It is in both groups, so that no comparison shows it."""
+"""What the replication needed, and the source's own group may never have had: told by itself, not compared."""
+
+
+RENAMING = (
+    "only if you want the old name, and once the source has given it up; it restarts the server, and its host, its log "
+    "groups and all that section 3 says have the new name then. Rename before the import"
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Difference:
     target: str
     argument: str | None
     command: str | None
+    note: str | None = None
 
 
 def differences(found: Found) -> tuple[Difference, ...]:
@@ -65,7 +72,13 @@ def _of(source: ServerSettings, target: ServerSettings) -> Iterator[Difference]:
         option = option_for(before, now)
         command = target.modify(*option, "--apply-immediately") if option else None
         yield Difference(
-            target.identifier, before.title, words(before.value), words(now.value), before.argument, command
+            target.identifier,
+            before.title,
+            words(before.value),
+            words(now.value),
+            before.argument,
+            command,
+            RENAMING if before.title == "identifier" else None,
         )
     yield from _tags(source, target)
 
@@ -141,7 +154,7 @@ def _replicas(source: ServerSettings, target: ServerSettings) -> Iterator[Differ
 
 def _parameters(source: ParameterGroup, target: ParameterGroup) -> Iterator[Difference]:
     before, now = ({p.name: p for p in group.parameters} for group in (source, target))
-    for name in sorted(before.keys() | now.keys()):
+    for name in sorted((before.keys() | now.keys()) - NEEDED):
         wanted, has = before.get(name), now.get(name)
         if (wanted.value if wanted else None) == (has.value if has else None):
             continue

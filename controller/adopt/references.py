@@ -98,7 +98,9 @@ def policies(aws: Aws, old: Old) -> Seen:
     for policy in aws.pages("iam", "get_account_authorization_details", "Policies", Filter=["LocalManagedPolicy"]):
         for version in policy.get("PolicyVersionList") or ():
             if version.get("IsDefaultVersion"):
-                yield from _policy(policy["PolicyName"], version.get("Document"), old)
+                yield from _policy(
+                    policy.get("PolicyName") or policy.get("Arn", "a managed policy"), version.get("Document"), old
+                )
 
 
 def _policy(name: str, document: Any, old: Old) -> Seen:

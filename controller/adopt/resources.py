@@ -50,14 +50,14 @@ def resources(found: Found) -> tuple[Resource, ...]:
 
 def _server(server: ServerSettings, name: str, more: "tuple[tuple[str, Value | Block | Ref], ...]") -> Resource:
     known = tuple((s.argument, s.value) for s in server.settings if s.argument and s.value is not None)
-    notes = () if server.kind == "member" else (PASSWORD, FINAL)
+    notes = () if server.kind == "member" else NOTES
     return Resource(server.kind, name, server.identifier, known + more, tuple(server.tags.items()), notes=notes)
 
 
-PASSWORD = "No password here, ever: it is the one of the snapshot, and stays. The import knows of none."
-FINAL = (
-    "skip_final_snapshot is what an import takes it to be. Afterwards turn it off, and name a final snapshot: "
-    "a later deletion then leaves the data."
+NOTES = (
+    "No password here, ever: it is the one of the snapshot, and stays. The import knows of none.",
+    "An import takes skip_final_snapshot to be true. Afterwards turn it off and name a final snapshot, so that",
+    "whoever deletes the database one day leaves its data.",
 )
 
 

@@ -103,8 +103,8 @@ def _differences(found: Found) -> str:
     raised = still_raised(found)
     if raised:
         lines.append(
-            f"Not a difference, as the source's group has them too: {', '.join(raised)} are set as the replication "
-            "needed them. What nothing else needs can go; it takes a reboot."
+            f"{', '.join(raised)} are as the replication needed them, whatever the source's own group had. "
+            "What nothing else needs can go; it takes a reboot."
         )
     return "\n\n".join(lines) or "There is no target yet."
 
@@ -114,6 +114,8 @@ def _difference(difference: Difference) -> Iterator[str]:
     if difference.argument:
         yield f"  - argument: `{difference.argument}`"
     yield f"  - command: `{difference.command}`" if difference.command else "  - there is no command that sets it"
+    if difference.note:
+        yield f"  - {difference.note}"
 
 
 def _references(found: Found) -> str:
@@ -163,4 +165,6 @@ def _letting_go(found: Found) -> str:
 
 
 def _unseen(found: Found) -> str:
-    return "\n".join(f"- {u.what}: {u.why}" + (f"\n  - {u.remedy}" if u.remedy else "") for u in found.unseen)
+    return "\n".join(
+        f"- {u.what}: {' '.join(u.why.split())[:300]}" + (f"\n  - {u.remedy}" if u.remedy else "") for u in found.unseen
+    )

@@ -135,7 +135,7 @@ _MINOR = Row(
     "--auto-minor-version-upgrade",
 )
 _PUBLIC = Row("publicly accessible", _flag("PubliclyAccessible"), "publicly_accessible", "--publicly-accessible")
-_PROTECTION = Row("deletion protection", _flag("DeletionProtection"), "deletion_protection", "--deletion-protection")
+_PROTECTION = Row("deletion protection", _flag("DeletionProtection"), "deletion_protection", compared=False)
 _CA = Row("certificate authority", "CACertificateIdentifier", "ca_cert_identifier", "--ca-certificate-identifier")
 _CLASS = Row("class", "DBInstanceClass", "instance_class", "--db-instance-class")
 _SECURITY = Row("security groups", _groups, "vpc_security_group_ids", "--vpc-security-group-ids")

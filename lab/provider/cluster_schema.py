@@ -34,7 +34,7 @@ TOLD = {
 }
 """Inputs that are read back as AWS tells them. What is restored from a snapshot declares none; who adopts it may."""
 
-DEFAULTS = MappingProxyType({"enableHttpEndpoint": False})
+DEFAULTS = MappingProxyType({"deleteAutomatedBackups": True, "enableHttpEndpoint": False})
 
 READ_BACK = frozenset(
     {
