@@ -191,7 +191,8 @@ def _known(old: Old) -> None:
 
 
 def _unseen(unread: Unread) -> Unseen:
-    return Unseen(unread.what, unread.why, f"The role this runs under needs the permission {unread.permission}.")
+    lacking = f"The role this runs under needs the permission {unread.permission}." if unread.permission else None
+    return Unseen(unread.what, unread.why, lacking)
 
 
 READERS: Iterable[tuple[str, Callable[[Aws, Old], Seen]]] = (
