@@ -36,8 +36,8 @@ def free_source_group(found: Found) -> tuple[str, str] | None:
         return None
     why = (
         f"The source {source.identifier} still uses the parameter group {group.name}, which goes with the stack: "
-        "AWS refuses to delete it while it is used. Give the source another one (it acts at its next reboot), or "
-        "delete the source first"
+        "AWS refuses to delete it while it is used. Give the source the one that your own code has for it (it "
+        "acts at the next reboot), or delete the source first"
     )
     delete = f"python -m controller retire --stack {outputs.stack} --delete-source {source.identifier}"
     return why, f"{words.attach(source.identifier, 'THE_GROUP_IT_HAD')}\n# or\n{delete}"

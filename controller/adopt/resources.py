@@ -50,10 +50,19 @@ def resources(found: Found) -> tuple[Resource, ...]:
 
 def _server(server: ServerSettings, name: str, more: "tuple[tuple[str, Value | Block | Ref], ...]") -> Resource:
     known = tuple((s.argument, s.value) for s in server.settings if s.argument and s.value is not None)
-    notes = () if server.kind == "member" else NOTES
+    managed = (MANAGED, True) in known
+    known = tuple(pair for pair in known if pair[0] != MANAGED)
+    notes = () if server.kind == "member" else (NOTES_MANAGED if managed else ()) + NOTES
     return Resource(server.kind, name, server.identifier, known + more, tuple(server.tags.items()), notes=notes)
 
 
+MANAGED = "manage_master_user_password"
+"""Neither tool reads it back, so that an import with it plans a change."""
+
+NOTES_MANAGED = (
+    f"Secrets Manager holds the password. An import does not read that: add {MANAGED} = true afterwards;",
+    "that update leaves the password and its secret as they are.",
+)
 NOTES = (
     "No password here, ever: it is the one of the snapshot, and stays. The import knows of none.",
     "An import takes skip_final_snapshot to be true. Afterwards turn it off and name a final snapshot, so that",

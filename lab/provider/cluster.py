@@ -210,6 +210,5 @@ def _outputs(found: dict[str, Any]) -> Properties:
         "vpcSecurityGroupIds": sorted(g["VpcSecurityGroupId"] for g in found.get("VpcSecurityGroups") or ()),
         "tags": tags,
         "tagsAll": tags,
-        **({"manageMasterUserPassword": True} if found.get("MasterUserSecret") else {}),
         **{ours: found[aws] for ours, aws in TOLD.items() if found.get(aws) is not None},
     }

@@ -40,7 +40,6 @@ READ_BACK = frozenset(
     {
         *TOLD,
         "clusterIdentifier",
-        "manageMasterUserPassword",
         "copyTagsToSnapshot",
         "dbClusterParameterGroupName",
         "dbSubnetGroupName",

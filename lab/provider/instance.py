@@ -89,7 +89,6 @@ class Instance(Handler):
             "identifier",
             "storageEncrypted",
             "kmsKeyId",
-            "manageMasterUserPassword",
             "optionGroupName",
             "tags",
             *RESTORED_WITH,
@@ -238,7 +237,5 @@ def _outputs(found: dict[str, Any]) -> Properties:
         "tags": tags,
         "tagsAll": tags,
         "optionGroupName": (found.get("OptionGroupMemberships") or [{}])[0].get("OptionGroupName", ""),
-        # Never read as off: then it is not in the state.
-        **({"manageMasterUserPassword": True} if found.get("MasterUserSecret") else {}),
         **{ours: found[aws] for ours, aws in TOLD.items() if found.get(aws) is not None},
     }

@@ -109,6 +109,13 @@ def test_nothing_in_it_could_replace_the_database_or_set_its_password(name: str,
     assert dangerous.isdisjoint(code)
 
 
+def test_a_managed_password_is_said_and_not_imported() -> None:
+    one = found(target=(instance(instance_answer("copy", MasterUserSecret={"SecretArn": "arn:s"})),))
+    assert "manage_master_user_password" not in calls(one)["orders"]
+    assert "# Secrets Manager holds the password." in program(one, "pulumi")
+    assert "Secrets Manager" not in program(found(), "pulumi")
+
+
 def test_a_group_that_is_the_owner_s_already_is_named_and_not_imported() -> None:
     one = calls(found())
     assert list(one) == ["orders"]
