@@ -7,7 +7,7 @@ from controller.adopt import letting_go, pulumi_code, terraform_code
 from controller.adopt.differences import Difference, differences, still_raised
 from controller.adopt.found import Found
 from controller.adopt.resources import Resource, resources
-from controller.errors import Problem
+from controller.errors import Problem, Refused
 
 Tool = Literal["pulumi", "terraform"]
 TOOLS: dict[str, tuple[str, Callable[[tuple[Resource, ...]], str]]] = {
@@ -23,14 +23,14 @@ def program(found: Found, tool: str) -> str:
 
 def compose(found: Found, tool: str, problem: Problem | None) -> str:
     """The whole page. `problem` is what comes before adopting, if anything does."""
-    outputs = found.outputs
-    sections = [
-        f"# The encrypted database of the stack {outputs.stack}, adopted",
-        _stand(found, problem),
+    sections = [f"# The encrypted database of the stack {found.outputs.stack}, adopted", _stand(found, problem)]
+    if isinstance(problem, Refused):
+        return "\n\n".join(sections) + "\n"
+    sections += [
         f"## 1. Import\n\n{_import(found, tool)}",
         f"## 2. Settings that differ from the source's\n\n{_differences(found)}",
         f"## 3. What refers to the old one\n\n{_references(found)}",
-        f"## 4. Letting the stack go\n\n{_letting_go(found)}",
+        f"## 4. Letting the stack go\n\n{_letting_go(found, problem)}",
     ]
     if found.unseen:
         sections.append(f"## Could not be seen\n\n{_unseen(found)}")
@@ -39,13 +39,20 @@ def compose(found: Found, tool: str, problem: Problem | None) -> str:
 
 def _stand(found: Found, problem: Problem | None) -> str:
     if problem is None:
+        where = "The migration is retired."
+        if found.station is None:
+            where = (
+                "The stack is in phase retire, but the servers did not tell whether the migration is retired: it may "
+                "have been abandoned, and then the copy is not to be adopted."
+            )
         return (
-            "The migration is retired. Nothing below has been done; do it in this order. Until section 4, the stack "
+            f"{where} Nothing below has been done; do it in this order. Until section 4, the stack "
             "goes on protecting the target."
         )
-    lines = [f"**Not yet: {problem.message}** {problem.detail or ''}".rstrip()]
+    refused = isinstance(problem, Refused)
+    lines = [f"**{'No' if refused else 'Not yet'}: {problem.message}** {problem.detail or ''}".rstrip()]
     if problem.hint:
-        lines.append(f"First: {problem.hint}")
+        lines.append(problem.hint if refused else f"First: {problem.hint}")
     return "\n\n".join(lines)
 
 
@@ -135,10 +142,10 @@ def _references(found: Found) -> str:
     )
 
 
-def _letting_go(found: Found) -> str:
+def _letting_go(found: Found, problem: Problem | None) -> str:
     stack = found.outputs.stack
-    if not found.target:
-        return "There is no target yet: python -m controller abandon takes back what there is."
+    if problem is not None:
+        return "Not now: its commands are printed when it is their turn."
     parts = [
         "Only when your own code has imported the target, and its next run changed nothing. In the directory of the "
         "stack's project.",

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from controller import adopt
-from controller.errors import Usage
+from controller.errors import Refused, Usage
 from controller.migration import Migration
 
 
@@ -15,7 +15,8 @@ def run(m: Migration) -> dict[str, Any]:
     problem = adopt.not_yet(found)
     tool = m.options.tool
     text = adopt.compose(found, tool, problem)
-    document = base | found.as_json() | {"tool": tool, "program": adopt.program(found, tool), "text": text}
+    program = "" if isinstance(problem, Refused) else adopt.program(found, tool)
+    document = base | found.as_json() | {"tool": tool, "program": program, "text": text}
     if m.options.output is not None:
         _write(Path(m.options.output), text)
         m.say(f"it is in {m.options.output}")

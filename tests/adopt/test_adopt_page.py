@@ -57,6 +57,25 @@ def test_what_is_known_is_shown_before_its_turn_too() -> None:
     assert 'import_="copy"' in text
 
 
+@pytest.mark.parametrize("changed", [{"station": "open"}, {"marked": True}, {"outputs": outputs(phase="restore")}])
+def test_no_command_that_lets_the_stack_go_is_shown_before_its_turn(changed: dict[str, Any]) -> None:
+    assert "pulumi destroy" in page(found())
+    assert "pulumi state delete" not in page(found(**changed))
+    assert "pulumi destroy" not in page(found(**changed))
+
+
+def test_of_an_abandoned_copy_nothing_is_shown() -> None:
+    text = page(found(station="abandoned"))
+    assert "No: This attempt was abandoned" in text
+    assert "import" not in text
+
+
+def test_where_the_servers_do_not_tell_it_does_not_claim_to_know() -> None:
+    assert "The migration is retired." in page(found())
+    assert "The migration is retired." not in page(found(station=None))
+    assert "may have been abandoned" in page(found(station=None))
+
+
 def test_without_a_target_there_is_nothing_to_import_and_nothing_to_let_go() -> None:
     text = page(found(outputs=outputs(target=None), target=()))
     assert "nothing to import" in text
