@@ -8,7 +8,7 @@ import importlib
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -28,6 +28,7 @@ COMMANDS = {
     "plan": "the steps, which are done, what comes next; changes nothing",
     "run": "do the next steps as far as they may go without approval",
     "report": "one self-contained HTML file of what was done and what proves it",
+    "adopt": "print what your own infrastructure code needs to take the target over, and how this stack goes",
 }
 
 WITHOUT_STACK = ("init",)
@@ -92,6 +93,9 @@ def _add_own(sub: argparse.ArgumentParser, name: str) -> None:
         sub.add_argument(
             "--delete-source", metavar="IDENTIFIER", help="also delete the source instance, without a final snapshot"
         )
+    if name == "adopt":
+        sub.add_argument("--tool", choices=("pulumi", "terraform"), default="pulumi", help="what the code is for")
+        sub.add_argument("--output", metavar="FILE", help="write it there instead of on stdout")
     if name in ("report", "retire"):
         sub.add_argument("--output", metavar="FILE", help="where the report goes (default encryptdb-<stack>.html)")
 
@@ -113,8 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(Interrupted("Interrupted.", detail=_INTERRUPTED, hint="Run the command again."), arguments.json)
     except Problem as problem:
         return _end(problem, arguments.json)
-    if arguments.json:
-        print(json.dumps(document, indent=2, default=str))
+    _show(document, arguments.json)
     return Status.OK
 
 
@@ -177,8 +180,18 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _show(document: Mapping[str, Any], as_json: bool) -> None:
+    """The document, where it was asked for; else the text of a command whose product is text, and is in no file."""
+    if as_json:
+        print(json.dumps(document, indent=2, default=str))
+    elif "text" in document and "output" not in document:
+        print(document["text"], end="")
+
+
 def _end(problem: Problem, as_json: bool) -> int:
     """Say what happened, what it means, what to do."""
+    if not as_json:
+        _show(problem.document or {}, as_json)
     print(f"\n{problem.message}", file=sys.stderr)
     if problem.detail:
         print(f"  what it means: {problem.detail}", file=sys.stderr)

@@ -26,6 +26,7 @@ class Options:
     delete_source: str | None = None
     watch: bool = False
     output: str | None = None
+    tool: str = "pulumi"
 
 
 @dataclass(frozen=True)

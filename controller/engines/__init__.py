@@ -5,10 +5,28 @@ from controller.engines.aurora import Aurora
 from controller.engines.description import Description, Leftover, Log, Member
 from controller.engines.engine import Engine, the
 from controller.engines.rds import Rds
+from controller.engines.settings import Block, Parameter, ParameterGroup, Setting, Value
+from controller.engines.settings import Server as ServerSettings
 from controller.engines.words import Words
 from stacks.outputs import Engine as EngineName
 
-__all__ = ["Description", "Engine", "Leftover", "Log", "Member", "Words", "engine_of", "the", "words_of"]
+__all__ = [
+    "Block",
+    "Description",
+    "Engine",
+    "Leftover",
+    "Log",
+    "Member",
+    "Parameter",
+    "ParameterGroup",
+    "ServerSettings",
+    "Setting",
+    "Value",
+    "Words",
+    "engine_of",
+    "the",
+    "words_of",
+]
 
 ENGINES: dict[EngineName, type[Rds] | type[Aurora]] = {"postgres": Rds, "aurora-postgresql": Aurora}
 

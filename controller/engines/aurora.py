@@ -1,11 +1,12 @@
 """Aurora PostgreSQL: a cluster with one encrypted or unencrypted volume, a writer and readers on it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from controller.aws import Aws, NotFound
-from controller.engines import engine
+from controller.engines import engine, servers
 from controller.engines.description import Description, Leftover, Log, Member, common, plain
+from controller.engines.settings import ParameterGroup, Server
 from controller.engines.words import CLUSTER
 from controller.waiting import Clock, Reporter
 from stacks.outputs import Side
@@ -36,8 +37,7 @@ class Aurora:
         return None
 
     def _whole(self, cluster: Mapping[str, Any]) -> Description:
-        of_it = [{"Name": "db-cluster-id", "Values": [cluster["DBClusterIdentifier"]]}]
-        return describe(cluster, list(self.aws.pages("rds", "describe_db_instances", "DBInstances", Filters=of_it)))
+        return describe(cluster, self._instances(cluster))
 
     def readers(self, side: Side) -> tuple[Member, ...]:
         return self._the(side.identifier).readers
@@ -129,6 +129,25 @@ class Aurora:
                 self.aws.call("rds", "delete_db_instance", DBInstanceIdentifier=member.identifier)
         given = {"SkipFinalSnapshot": True, "DeleteAutomatedBackups": True}
         self.aws.call("rds", "delete_db_cluster", DBClusterIdentifier=found.identifier, **given)
+
+    def servers(self, resource_id: str) -> tuple[Server, ...]:
+        return self._servers(lambda answer: answer.get("DbClusterResourceId") == resource_id)
+
+    def tagged(self, stack: str) -> tuple[Server, ...]:
+        of_it = {"Key": "encryptdb:stack", "Value": stack}
+        return self._servers(lambda answer: of_it in (answer.get("TagList") or ()))
+
+    def _servers(self, wanted: Callable[[Mapping[str, Any]], bool]) -> tuple[Server, ...]:
+        listed = self.aws.pages("rds", "describe_db_clusters", "DBClusters")
+        clusters = [c for c in listed if wanted(c) and c["Status"] != "deleting"]
+        return tuple(s for c in clusters for s in servers.cluster(c, self._instances(c)))
+
+    def _instances(self, cluster: Mapping[str, Any]) -> list[dict[str, Any]]:
+        of_it = [{"Name": "db-cluster-id", "Values": [cluster["DBClusterIdentifier"]]}]
+        return list(self.aws.pages("rds", "describe_db_instances", "DBInstances", Filters=of_it))
+
+    def parameter_group(self, name: str) -> ParameterGroup | None:
+        return servers.parameter_group(self.aws, "cluster-parameter-group", name)
 
 
 def describe(cluster: Mapping[str, Any], instances: list[dict[str, Any]]) -> Description:

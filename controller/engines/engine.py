@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from controller.aws import Aws, NotFound
 from controller.engines.description import Description, Leftover, Log, Member
+from controller.engines.settings import ParameterGroup, Server
 from controller.engines.words import Words
 from controller.errors import Failed
 from controller.waiting import Clock, Reporter, wait_until
@@ -60,6 +61,16 @@ class Engine(Protocol):
 
     def delete(self, found: Description) -> None:
         """Delete it for good, without a final snapshot, with its automated backups."""
+
+    def servers(self, resource_id: str) -> tuple[Server, ...]:
+        """Every setting of the server, whatever it is called now, and after it of its members, the writer first.
+        None of them where it is gone, or going."""
+
+    def tagged(self, stack: str) -> tuple[Server, ...]:
+        """The same of every server that carries the stack's tag, one after the other."""
+
+    def parameter_group(self, name: str) -> ParameterGroup | None:
+        """A parameter group as the server takes one, or None where there is none of that name."""
 
 
 def the(engine: Engine, identifier: str, region: str) -> Description:

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from controller.aws import Aws, NotFound
-from controller.engines import engine
+from controller.engines import engine, servers
 from controller.engines.description import Description, Leftover, Log, Member, common, plain
+from controller.engines.settings import ParameterGroup, Server
 from controller.engines.words import INSTANCE
 from controller.errors import Problem
 from controller.waiting import Clock, Reporter
@@ -114,6 +115,20 @@ class Rds:
     def delete(self, found: Description) -> None:
         given = {"SkipFinalSnapshot": True, "DeleteAutomatedBackups": True}
         self.aws.call("rds", "delete_db_instance", DBInstanceIdentifier=found.identifier, **given)
+
+    def servers(self, resource_id: str) -> tuple[Server, ...]:
+        return tuple(s for s in self._all() if s.resource_id == resource_id)
+
+    def tagged(self, stack: str) -> tuple[Server, ...]:
+        return tuple(s for s in self._all() if s.tags.get("encryptdb:stack") == stack)
+
+    def _all(self) -> Iterator[Server]:
+        listed = self.aws.pages("rds", "describe_db_instances", "DBInstances")
+        ours = (a for a in listed if not a.get("DBClusterIdentifier") and a["DBInstanceStatus"] != "deleting")
+        return (servers.instance(answer) for answer in ours)
+
+    def parameter_group(self, name: str) -> ParameterGroup | None:
+        return servers.parameter_group(self.aws, "parameter-group", name)
 
 
 def describe(answer: Mapping[str, Any]) -> Description:

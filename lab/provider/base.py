@@ -138,6 +138,9 @@ class Handler(ABC):
     computed: frozenset[str] = frozenset()
     """Inputs that AWS decides where the program says nothing: to leave one out is no difference."""
 
+    defaults: Mapping[str, Any] = {}
+    """What an input is where the program says nothing (Default in the Terraform provider)."""
+
     imported: Mapping[str, Any] = {}
     """Inputs that nothing can be read of, and what an import takes them to be (the Terraform provider's importer)."""
 
@@ -186,6 +189,8 @@ class Handler(ABC):
 
     def _norm(self, key: str, inputs: Properties) -> Any:
         value = inputs.get(key)
+        if value is None:
+            value = self.defaults.get(key)
         if key in self.unordered and isinstance(value, list):
             return sorted(value, key=lambda v: json.dumps(v, sort_keys=True))
         # The Terraform bridge sees no difference between what is empty and what is not there.

@@ -7,12 +7,14 @@ from lab.provider.base import Calls, Handler, Properties, ProviderError, as_tag_
 from lab.provider.cluster_schema import (
     CAPACITY,
     COMPUTED,
+    DEFAULTS,
     IMPORTED,
     MODIFIED_AFTER,
     MODIFIED_WITH,
     READ_BACK,
     REPLACED_BY,
     RESTORED_WITH,
+    TOLD,
 )
 from lab.provider.states import available, gone
 
@@ -25,7 +27,7 @@ BUSY_SECONDS = 300.0
 class Cluster(Handler):
     """An Aurora cluster; its id is its identifier. Its instances are resources of their own."""
 
-    replaced_by, readable, computed, imported = REPLACED_BY, READ_BACK, COMPUTED, IMPORTED
+    replaced_by, readable, computed, defaults, imported = REPLACED_BY, READ_BACK, COMPUTED, DEFAULTS, IMPORTED
     unordered = frozenset({"availabilityZones", "enabledCloudwatchLogsExports", "vpcSecurityGroupIds"})
     named_by = "clusterIdentifier"
 
@@ -208,4 +210,5 @@ def _outputs(found: dict[str, Any]) -> Properties:
         "vpcSecurityGroupIds": sorted(g["VpcSecurityGroupId"] for g in found.get("VpcSecurityGroups") or ()),
         "tags": tags,
         "tagsAll": tags,
+        **{ours: found[aws] for ours, aws in TOLD.items() if found.get(aws) is not None},
     }

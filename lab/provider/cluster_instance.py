@@ -1,5 +1,6 @@
 """aws:rds/clusterInstance:ClusterInstance"""
 
+from types import MappingProxyType
 from typing import Any
 
 from lab.provider.base import Calls, Handler, Properties, ProviderError, as_tag_list, as_tags, retag_rds, same_tags
@@ -16,6 +17,17 @@ CREATED_WITH = {
     "preferredMaintenanceWindow": "PreferredMaintenanceWindow",
 }
 """Inputs that CreateDBInstance takes where they are given."""
+
+TOLD = {
+    "caCertIdentifier": "CACertificateIdentifier",
+    "monitoringInterval": "MonitoringInterval",
+    "monitoringRoleArn": "MonitoringRoleArn",
+    "performanceInsightsEnabled": "PerformanceInsightsEnabled",
+    "performanceInsightsKmsKeyId": "PerformanceInsightsKMSKeyId",
+    "performanceInsightsRetentionPeriod": "PerformanceInsightsRetentionPeriod",
+    "preferredMaintenanceWindow": "PreferredMaintenanceWindow",
+}
+"""Inputs that are read back as AWS tells them. The stack declares none of its members'; who adopts them may."""
 
 MODIFIED_WITH = {
     "autoMinorVersionUpgrade": "AutoMinorVersionUpgrade",
@@ -46,8 +58,10 @@ class ClusterInstance(Handler):
             "promotionTier",
             "publiclyAccessible",
             "tags",
+            *TOLD,
         }
     )
+    defaults = MappingProxyType({"monitoringInterval": 0})
     computed = frozenset(
         {
             "applyImmediately",
@@ -59,6 +73,7 @@ class ClusterInstance(Handler):
             "identifier",
             "preferredMaintenanceWindow",
             "publiclyAccessible",
+            *(TOLD.keys() - {"monitoringInterval"}),
         }
     )
 
@@ -172,4 +187,5 @@ def _outputs(found: dict[str, Any], *, writer: bool) -> Properties:
         "publiclyAccessible": bool(found.get("PubliclyAccessible")),
         "tags": tags,
         "tagsAll": tags,
+        **{ours: found[aws] for ours, aws in TOLD.items() if found.get(aws) is not None},
     }

@@ -24,8 +24,21 @@ REPLACED_BY = frozenset(
 )
 """ForceNew."""
 
+TOLD = {
+    "backupRetentionPeriod": "BackupRetentionPeriod",
+    "databaseInsightsMode": "DatabaseInsightsMode",
+    "enableHttpEndpoint": "HttpEndpointEnabled",
+    "networkType": "NetworkType",
+    "preferredBackupWindow": "PreferredBackupWindow",
+    "preferredMaintenanceWindow": "PreferredMaintenanceWindow",
+}
+"""Inputs that are read back as AWS tells them. What is restored from a snapshot declares none; who adopts it may."""
+
+DEFAULTS = MappingProxyType({"deleteAutomatedBackups": True, "enableHttpEndpoint": False})
+
 READ_BACK = frozenset(
     {
+        *TOLD,
         "clusterIdentifier",
         "copyTagsToSnapshot",
         "dbClusterParameterGroupName",
@@ -53,6 +66,7 @@ COMPUTED = frozenset(
         "backupRetentionPeriod",
         "clusterIdentifier",
         "clusterScalabilityType",
+        "databaseInsightsMode",
         "databaseName",
         "dbClusterParameterGroupName",
         "dbSubnetGroupName",

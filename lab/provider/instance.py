@@ -23,12 +23,53 @@ RESTORED_WITH = {
 }
 """Inputs that RestoreDBInstanceFromDBSnapshot takes, as the Terraform provider passes them on."""
 
+TOLD = {
+    "engine": "Engine",
+    "engineVersion": "EngineVersion",
+    "allocatedStorage": "AllocatedStorage",
+    "maxAllocatedStorage": "MaxAllocatedStorage",
+    "storageType": "StorageType",
+    "iops": "Iops",
+    "storageThroughput": "StorageThroughput",
+    "dedicatedLogVolume": "DedicatedLogVolume",
+    "networkType": "NetworkType",
+    "caCertIdentifier": "CACertificateIdentifier",
+    "backupRetentionPeriod": "BackupRetentionPeriod",
+    "backupWindow": "PreferredBackupWindow",
+    "maintenanceWindow": "PreferredMaintenanceWindow",
+    "monitoringInterval": "MonitoringInterval",
+    "monitoringRoleArn": "MonitoringRoleArn",
+    "performanceInsightsEnabled": "PerformanceInsightsEnabled",
+    "performanceInsightsKmsKeyId": "PerformanceInsightsKMSKeyId",
+    "performanceInsightsRetentionPeriod": "PerformanceInsightsRetentionPeriod",
+    "databaseInsightsMode": "DatabaseInsightsMode",
+}
+"""Inputs that are read back as AWS tells them. What is restored from a snapshot declares none; who adopts it may."""
+
+NUMBERS = frozenset(
+    {
+        "AllocatedStorage",
+        "BackupRetentionPeriod",
+        "DBPortNumber",
+        "Iops",
+        "MaxAllocatedStorage",
+        "MonitoringInterval",
+        "StorageThroughput",
+    }
+)
+"""Arguments that travel to a provider as floating-point numbers."""
+
 MODIFIED_WITH = {
+    **{k: v for k, v in TOLD.items() if k not in ("engine", "performanceInsightsEnabled")},
+    "performanceInsightsEnabled": "EnablePerformanceInsights",
+    "optionGroupName": "OptionGroupName",
     "instanceClass": "DBInstanceClass",
     "identifier": "NewDBInstanceIdentifier",
     "port": "DBPortNumber",
     **{k: v for k, v in RESTORED_WITH.items() if k not in ("enabledCloudwatchLogsExports", "port")},
 }
+
+DEFAULTS = MappingProxyType({"dedicatedLogVolume": False, "monitoringInterval": 0, "performanceInsightsEnabled": False})
 
 NOT_IN_AWS = frozenset({"applyImmediately", "skipFinalSnapshot", "finalSnapshotIdentifier", "tags"})
 """Inputs that a change of does not ask for a modification."""
@@ -42,7 +83,18 @@ class Instance(Handler):
     )
     unordered = frozenset({"vpcSecurityGroupIds", "enabledCloudwatchLogsExports"})
     named_by = "identifier"
-    readable = frozenset({"instanceClass", "identifier", "storageEncrypted", "kmsKeyId", "tags", *RESTORED_WITH})
+    readable = frozenset(
+        {
+            "instanceClass",
+            "identifier",
+            "storageEncrypted",
+            "kmsKeyId",
+            "optionGroupName",
+            "tags",
+            *RESTORED_WITH,
+            *TOLD,
+        }
+    )
     computed = frozenset(
         {
             "identifier",
@@ -52,8 +104,11 @@ class Instance(Handler):
             "parameterGroupName",
             "vpcSecurityGroupIds",
             "port",
+            "optionGroupName",
+            *(TOLD.keys() - DEFAULTS.keys() - {"maxAllocatedStorage"}),
         }
     )
+    defaults = DEFAULTS
     imported = MappingProxyType({"skipFinalSnapshot": True})
 
     def create(self, calls: Calls, inputs: Properties, seconds: float) -> tuple[str, Properties]:
@@ -96,8 +151,8 @@ class Instance(Handler):
                 "EnableLogTypes": sorted(wanted - standing),
                 "DisableLogTypes": sorted(standing - wanted),
             }
-        if "DBPortNumber" in arguments:
-            arguments["DBPortNumber"] = int(arguments["DBPortNumber"])
+        for number in NUMBERS & arguments.keys():
+            arguments[number] = int(arguments[number])
         if arguments:
             calls.call(
                 "rds",
@@ -181,4 +236,6 @@ def _outputs(found: dict[str, Any]) -> Properties:
         "autoMinorVersionUpgrade": bool(found.get("AutoMinorVersionUpgrade")),
         "tags": tags,
         "tagsAll": tags,
+        "optionGroupName": (found.get("OptionGroupMemberships") or [{}])[0].get("OptionGroupName", ""),
+        **{ours: found[aws] for ours, aws in TOLD.items() if found.get(aws) is not None},
     }

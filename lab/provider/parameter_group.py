@@ -65,7 +65,15 @@ class _AnyGroup(Handler):
             "arn": arn,
             "tags": tags,
             "tagsAll": tags,
+            "parameters": [
+                {"name": p["ParameterName"], "value": p["ParameterValue"], "applyMethod": p["ApplyMethod"]}
+                for p in self._user_set(calls, identity)
+            ],
         }
+
+    def inputs(self, outputs: Properties, known: Properties) -> Properties:
+        """An import finds the parameters, too. What a refresh finds of them is left alone."""
+        return super().inputs(outputs, known) | ({} if known else {"parameters": outputs["parameters"]})
 
     def update(
         self, calls: Calls, identity: str, inputs: Properties, changed: frozenset[str], seconds: float

@@ -63,6 +63,9 @@ def test_an_unencrypted_server_becomes_an_encrypted_one_under_load(world: World)
         assert ledger(world, writer.database, "target") == {writer.number: writer.acknowledged}
         assert refuses_writes(world, writer.database)
 
+    early = world.controller("adopt")
+    assert early.status == 3, early.told
+    assert "retire" in early.document["error"]["hint"]
     ended = twice(world, "retire")
     assert any(item["kind"] == hands(world).leftover for item in ended.document["leftovers"])
     for side in ("source", "target"):
@@ -88,6 +91,10 @@ def test_an_unencrypted_server_becomes_an_encrypted_one_under_load(world: World)
     assert world.outputs()["target"]["host"]
     assert world.controller("retire").document["station"] == "retired"
     assert world.controller("status").document["station"] == "retired"
+    adopted = twice(world, "adopt")
+    assert adopted.document["source_gone"] is True
+    assert adopted.document["target"][0] == world.outputs()["target"]["identifier"]
+    assert f'import_="{adopted.document["target"][0]}"' in adopted.document["program"]
 
 
 def refuses_writes(world: World, database: str) -> bool:
@@ -138,7 +145,7 @@ def test_abandon_leaves_the_source_as_it_was_and_a_second_attempt_goes_to_the_en
     twice(world, "abandon", "--allow-reboot")
     assert as_it_is(world) == before
     assert world.controller("status").document["station"] == "abandoned"
-    for command in ("replicate", "cutover", "retire", "prepare"):
+    for command in ("replicate", "cutover", "retire", "prepare", "adopt"):
         assert world.controller(command).status in (3, 4)
     assert as_it_is(world) == before
 

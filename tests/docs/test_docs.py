@@ -162,7 +162,9 @@ def test_every_variable_of_the_controller_is_told() -> None:
     assert {name for name in environment_variables("controller") if f"`{name}`" not in page} == set()
 
 
-SERVICES = ("rds", "ssm", "secretsmanager", "logs", "kms", "ec2", "sts", "cloudwatch", "route53")
+SERVICES = (
+    "backup", "cloudwatch", "dms", "ec2", "iam", "kms", "logs", "rds", "route53", "secretsmanager", "ssm", "sts",
+)  # fmt: skip
 
 
 def aws_operations() -> set[str]:

@@ -1,0 +1,49 @@
+"""The commands that let the stack go without touching what the target uses. Pure."""
+
+from controller.adopt.found import Found
+from controller.engines import words_of
+
+FORGET = """\
+pulumi stack export --stack {stack} |
+  python3 -c '
+import json, sys
+for resource in reversed(json.load(sys.stdin)["deployment"]["resources"]):
+    name = resource["urn"].split("::")[-1]
+    if {condition}:
+        print(resource["urn"])' |
+  while read -r urn; do
+    pulumi state delete "$urn" --stack {stack} --force --yes </dev/null || exit
+  done"""
+"""Takes the adopted resources out of the stack's state, what depends on others first. AWS is not asked anything."""
+
+
+def forget(found: Found) -> str:
+    """The command that makes the stack forget the target, its members and, where it uses it, its group; and the
+    targets of earlier attempts, which are protected as well."""
+    condition = 'name.startswith("target-")'
+    if not found.groups:
+        condition += ' and name != "target-parameters"'
+    return FORGET.format(stack=found.outputs.stack, condition=condition)
+
+
+def free_source_group(found: Found) -> tuple[str, str] | None:
+    """Why the source's group cannot be deleted yet, and the commands that change it; None where nothing uses it."""
+    outputs, group = found.outputs, found.source_group
+    if group is None or not found.source or group.tags.get("encryptdb:stack") != outputs.stack:
+        return None
+    source, words = found.source[0], words_of(outputs.engine)
+    if source.group != group.name:
+        return None
+    why = (
+        f"The source {source.identifier} still uses the parameter group {group.name}, which goes with the stack: "
+        "AWS refuses to delete it while it is used. Give the source the one that your own code has for it (it "
+        "acts at the next reboot), or delete the source first"
+    )
+    delete = f"python -m controller retire --stack {outputs.stack} --delete-source {source.identifier}"
+    return why, f"{words.attach(source.identifier, 'THE_GROUP_IT_HAD')}\n# or\n{delete}"
+
+
+def remove(found: Found) -> str:
+    """The rest: what the stack still has, the stack itself, and its file."""
+    stack = found.outputs.stack
+    return f"pulumi destroy --yes --stack {stack}\npulumi stack rm {stack} --yes\ngit rm stacks/Pulumi.{stack}.yaml"

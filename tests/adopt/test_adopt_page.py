@@ -1,0 +1,140 @@
+"""The page: when it is adopt's turn, what it says of what is gone or could not be seen, how the stack goes."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.adopt import compose, not_yet
+from controller.adopt.found import Found, Reference, Unseen
+from controller.adopt.read import old_of
+from controller.engines.servers import instance
+from controller.errors import Status
+from tests.adopt.answers import REGION, found, found_cluster, group, instance_answer, outputs
+
+HEADINGS = ["## 1. Import", "## 2. Settings", "## 3. What refers", "## 4. Letting", "## Could not be seen"]
+
+
+def page(one: Found) -> str:
+    return compose(one, "pulumi", not_yet(one))
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "said"),
+    [
+        ({"outputs": outputs(target=None)}, Status.NOT_YET, "no target"),
+        ({"station": "open"}, Status.NOT_YET, "controller retire"),
+        ({"station": "caught-up"}, Status.NOT_YET, "controller retire"),
+        ({"marked": True}, Status.NOT_YET, "controller retire"),
+        ({"station": None, "marked": True}, Status.NOT_YET, "controller retire"),
+        ({"outputs": outputs(phase="restore")}, Status.NOT_YET, "encryptdb:phase retire"),
+        ({"station": "abandoned"}, Status.REFUSED, "abandoned"),
+        ({"station": "rolled-back"}, Status.REFUSED, "rolled back"),
+    ],
+)
+def test_before_its_turn_it_says_what_comes_first(changed: dict[str, Any], status: Status, said: str) -> None:
+    problem = not_yet(found(**changed))
+    assert problem is not None
+    assert problem.status == status
+    assert said in f"{problem.message} {problem.detail} {problem.hint}"
+
+
+@pytest.mark.parametrize("station", ["retired", None])
+def test_after_retire_it_is_its_turn_also_where_the_servers_do_not_tell(station: str | None) -> None:
+    assert not_yet(found(station=station)) is None
+    assert not_yet(found(station=station, marked=None)) is None
+
+
+def test_the_sections_come_in_the_order_of_the_work() -> None:
+    text = page(found(unseen=(Unseen("alarms", "AccessDenied", "the permission cloudwatch:DescribeAlarms"),)))
+    assert [text.index(h) for h in HEADINGS] == sorted(text.index(h) for h in HEADINGS)
+    assert "the permission cloudwatch:DescribeAlarms" in text
+
+
+def test_what_is_known_is_shown_before_its_turn_too() -> None:
+    text = page(found(station="open"))
+    assert "Not yet" in text
+    assert 'import_="copy"' in text
+
+
+@pytest.mark.parametrize("changed", [{"station": "open"}, {"marked": True}, {"outputs": outputs(phase="restore")}])
+def test_no_command_that_lets_the_stack_go_is_shown_before_its_turn(changed: dict[str, Any]) -> None:
+    assert "pulumi destroy" in page(found())
+    assert "pulumi state delete" not in page(found(**changed))
+    assert "pulumi destroy" not in page(found(**changed))
+
+
+def test_of_an_abandoned_copy_nothing_is_shown() -> None:
+    text = page(found(station="abandoned"))
+    assert "No: This attempt was abandoned" in text
+    assert "import" not in text
+
+
+def test_where_the_servers_do_not_tell_it_does_not_claim_to_know() -> None:
+    assert "The migration is retired." in page(found())
+    assert "The migration is retired." not in page(found(station=None))
+    assert "may have been abandoned" in page(found(station=None))
+
+
+def test_without_a_target_there_is_nothing_to_import_and_nothing_to_let_go() -> None:
+    text = page(found(outputs=outputs(target=None), target=()))
+    assert "nothing to import" in text
+    assert "pulumi destroy" not in text
+
+
+def test_a_source_that_is_gone_is_said_to_be_gone_and_one_that_was_not_seen_is_not() -> None:
+    gone = page(found(source=()))
+    assert "The source is gone" in gone
+    unseen = page(found(source=(), source_seen=False))
+    assert "The source is gone" not in unseen
+    assert "could not be seen" in unseen
+
+
+def test_a_reference_says_what_where_and_what_instead() -> None:
+    text = page(found(references=(Reference("alarm", "cpu", "the dimension orders", "the dimension copy"),)))
+    assert "- **alarm** cpu: the dimension orders\n  - instead: the dimension copy" in text
+    assert "Nothing was found." not in text
+    assert "Nothing was found." in page(found())
+
+
+def test_a_group_that_the_target_does_not_use_goes_with_the_stack() -> None:
+    assert 'name != "target-parameters"' in page(found())
+    adopted = found(groups=(group("copy-group"),))
+    assert "target-parameters" not in page(adopted).split("## 4.")[1]
+
+
+def test_a_source_on_the_stack_s_group_has_to_leave_it_first() -> None:
+    mine = group("orders-group")
+    text = page(found(source_group=mine))
+    assert text.index("--db-parameter-group-name THE_GROUP_IT_HAD") < text.index("pulumi destroy")
+    assert "THE_GROUP_IT_HAD" not in page(found(source_group=replace(mine, tags={})))
+    assert "THE_GROUP_IT_HAD" not in page(found(source_group=mine, source=()))
+
+
+def test_copies_of_earlier_attempts_are_named() -> None:
+    assert "orders-encrypted-1 of earlier attempts" in page(found(earlier=("orders-encrypted-1",)))
+
+
+def test_backups_that_are_copied_to_another_region_begin_anew() -> None:
+    copies = [{"DBInstanceAutomatedBackupsArn": "arn:aws:rds:eu-west-1:1:auto-backup:ab-1"}]
+    source = instance(instance_answer(DBInstanceAutomatedBackupsReplications=copies))
+    text = page(found(source=(source,)))
+    assert "start-db-instance-automated-backups-replication" in text
+    assert "arn:aws:rds:eu-west-1:1:auto-backup:ab-1" in text
+
+
+def test_the_old_hosts_are_the_source_s_or_else_what_the_target_s_name_tells() -> None:
+    assert old_of(found(), "l/", "m/").hosts == (f"orders.abc123.{REGION}.rds.amazonaws.com",)
+    gone = old_of(found(source=()), "l/", "m/")
+    assert gone.hosts == (f"orders.abc123.{REGION}.rds.amazonaws.com",)
+    assert gone.arn == "arn:aws:rds:eu-central-1:123456789012:db:orders"
+    cluster = old_of(found_cluster(), "l/", "m/")
+    assert cluster.hosts[1] == f"orders.cluster-ro-abc123.{REGION}.rds.amazonaws.com"
+    assert cluster.successor(cluster.hosts[1]) == f"copy.cluster-ro-abc123.{REGION}.rds.amazonaws.com"
+
+
+def test_a_host_that_nobody_can_know_is_not_invented() -> None:
+    renamed = found(source=(), outputs=outputs())
+    target = replace(renamed.outputs.target, host="127.0.0.9")  # type: ignore[type-var]
+    one = replace(renamed, outputs=replace(renamed.outputs, target=target))
+    assert old_of(one, "l/", "m/").hosts == ()

@@ -1,0 +1,45 @@
+"""The same for an Aurora cluster and its instances."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+
+from stacks.outputs import Outputs
+from tests.engine import adoption
+from tests.engine.conftest import World
+from tests.engine.engines import Real
+
+ENGINE = "aurora"
+
+ADOPTED = ["orders-prod", "orders-prod-1", "orders-prod-2", "orders-prod-parameters"]
+
+
+def test_the_printed_program_adopts_and_the_printed_commands_let_the_stack_go(
+    world: World, real: Callable[[str], Real], tmp_path: Path
+) -> None:
+    one = real("adopted")
+    world.up_to_restore(one)
+    world.unmark(one.name)
+    outputs = Outputs.from_json(one.up(phase="retire").succeed().outputs)
+    adoption.write_row(world, outputs)
+    before = world.made_for(one.name)
+    assert before == ["adopted-1", "adopted-1-1", "adopted-1-2"]
+    page = adoption.adopt(world, one)
+    assert page.status == 0, page.told
+
+    owner = adoption.owner_of(page, one, tmp_path)
+    assert adoption.up(owner) == {"import": ADOPTED}
+    adoption.take_import_lines_out(owner)
+    assert adoption.up(owner) == {"same": ADOPTED}
+    owner.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes").succeed()
+
+    adoption.let_go(page, one)
+    assert not adoption.exists(one)
+    assert world.made_for(one.name) == before
+    cluster = world.cluster("adopted-1")
+    assert cluster["DBClusterParameterGroup"] == outputs.target_parameter_group
+    rds = boto3.client("rds")
+    assert rds.describe_db_cluster_parameter_groups(DBClusterParameterGroupName=str(outputs.target_parameter_group))
+    assert adoption.row(world, outputs) == 42
+    assert adoption.up(owner) == {"same": ADOPTED}
