@@ -59,7 +59,7 @@ left() {
     echo "$seconds"
 }
 
-cut_off() { waits "the next job: this one's $ENCRYPTDB_JOB_SECONDS s were over. What was done stays done."; }
+cut_off() { waits "the next job: this one was cut off (ENCRYPTDB_JOB_SECONDS is $ENCRYPTDB_JOB_SECONDS). What was done stays done."; }
 
 # try COMMAND [OPTION]...: one command of the controller. Its document is in $work/COMMAND.json, its status in $ended.
 try() {

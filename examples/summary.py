@@ -150,7 +150,8 @@ def status(path: str) -> Answer:
     if lag is not None:
         lines.append(f"{lag:,} bytes behind.")
     if back.get("until"):
-        lines.append(f"The way back is {'open' if back['open'] else 'closed'} (rollbackWindow: until {back['until']}).")
+        is_open = "open" if back.get("open") else "closed"
+        lines.append(f"The way back is {is_open} (rollbackWindow: until {back['until']}).")
     reasons = needs_a_person(found)
     lines += ["", *(f"- **Somebody has to look:** {plain(reason)}" for reason in reasons), ""]
     return "\n".join(lines), 1 if reasons else 0
