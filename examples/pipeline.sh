@@ -97,23 +97,24 @@ select_stack() {
     pulumi stack select --create --non-interactive ${ENCRYPTDB_SECRETS_PROVIDER:+--secrets-provider "$ENCRYPTDB_SECRETS_PROVIDER"} --stack "$stack" >&2
 }
 
-# yaml_in PHASE: the stack's configuration with that phase, as options of the CLI. `--config` writes into the file that it
-# is used with, so that is a copy: the checkout's says what is wanted.
-yaml_in() {
-    cp "stacks/Pulumi.$stack.yaml" "$work/Pulumi.$stack.yaml"
-    echo "--config-file $work/Pulumi.$stack.yaml --config encryptdb:phase=$1"
+# The stack's configuration, to be used with another phase: `--config` writes into the file that it is used with, and the
+# checkout's has to go on saying what is wanted.
+yaml=
+copy_yaml() {
+    yaml=$work/Pulumi.$stack.yaml
+    cp "stacks/Pulumi.$stack.yaml" "$yaml"
 }
 
 # up PHASE
 up() {
     say "pulumi up in phase $1"
-    options=$(yaml_in "$1")
+    copy_yaml
     seconds=$(left)
     {
         ended=0
         # The CLI alone is interrupted, and once: a second SIGINT would be an order not to tidy up.
-        # shellcheck disable=SC2086  # several words
-        timeout --foreground -s INT -k 60 "$seconds" pulumi up --yes --non-interactive --stack "$stack" $options 2>&1 || ended=$?
+        timeout --foreground -s INT -k 60 "$seconds" pulumi up --yes --non-interactive --stack "$stack" \
+            --config-file "$yaml" --config "encryptdb:phase=$1" 2>&1 || ended=$?
         echo "$ended" >"$work/ended"
     } | tee "$work/up.txt" >&2
     ended=$(cat "$work/ended")
@@ -145,7 +146,10 @@ prepare_source() {
 # Refuses while the way back is open; ends it, and leaves the report, once it is not.
 retire_when_due() {
     ask status
-    if [ "$(of status station)" != retired ] && ! until=$(summary due "$work/status.json"); then
+    station=$(of status station)
+    # Of an abandoned attempt nothing is left to take down.
+    if [ "$station" = abandoned ]; then return; fi
+    if [ "$station" != retired ] && ! until=$(summary due "$work/status.json"); then
         waits "the end of the rollback window, $until (rollbackWindow). Until then \`rollback\` loses nothing."
     fi
     ask retire --output "encryptdb-$stack.html"
@@ -210,10 +214,10 @@ check() {
     attempt=$(of outputs attempt)
     if [ -n "$attempt" ]; then ask status; fi
     phase=$(next_phase)
-    options=$(yaml_in "$phase")
+    copy_yaml
     failed=0
-    # shellcheck disable=SC2086  # several words
-    pulumi preview --json --non-interactive --stack "$stack" $options >"$work/preview.json" || failed=1
+    pulumi preview --json --non-interactive --stack "$stack" --config-file "$yaml" \
+        --config "encryptdb:phase=$phase" >"$work/preview.json" || failed=1
     summary preview "$phase" "$(setting phase)" "$work/preview.json" | note
     case $attempt,$(of status station) in
         ,*)
@@ -265,11 +269,12 @@ rollback() {
 
 stacks() {
     if [ -n "${1:-}" ] && git -C "$yamls" cat-file -e "$1^{commit}" 2>/dev/null; then
-        git -C "$yamls" diff --name-only --diff-filter=d --relative "$1...HEAD" -- 'Pulumi.*.yaml'
+        found=$(git -C "$yamls" diff --name-only --diff-filter=d --relative "$1...HEAD" -- 'Pulumi.*.yaml')
     else
         # Without a commit to compare with nothing is known to be unchanged.
-        (cd "$yamls" && ls -1 Pulumi.*.yaml 2>/dev/null) || true
-    fi | summary names
+        found=$(cd "$yamls" && ls -1 Pulumi.*.yaml 2>/dev/null || true)
+    fi
+    printf '%s\n' "$found" | summary names
 }
 
 setup() {

@@ -4,6 +4,7 @@ stranger or shows a secret. That the commands do what they say is shown by tests
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -224,6 +225,37 @@ def test_a_removed_stack_is_no_job(repository: Path) -> None:
     (repository / "Pulumi.users.yaml").unlink()
     commit(repository)
     assert json.loads(run("stacks", "HEAD~1", ENCRYPTDB_STACKS=str(repository)).stdout) == []
+
+
+def test_a_base_that_cannot_be_compared_with_ends_in_a_failure(repository: Path) -> None:
+    git(repository, "checkout", "-q", "--orphan", "elsewhere")
+    commit(repository)
+    done = run("stacks", "HEAD@{1}", ENCRYPTDB_STACKS=str(repository))
+    assert done.returncode != 0
+    assert done.stdout == ""
+
+
+def test_setup_brings_what_a_fresh_checkout_lacks(tmp_path: Path) -> None:
+    checkout, programs = tmp_path / "checkout", tmp_path / "programs"
+    shutil.copytree(EXAMPLES, checkout / "examples")
+    (checkout / "stacks").mkdir()
+    shutil.copy(ROOT / "requirements.txt", checkout)
+    (checkout / ".venv").symlink_to(sys.prefix)
+    programs.mkdir()
+    # Of what is fetched from the internet, only that it is asked for.
+    for name in ("curl", "pulumi"):
+        (programs / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/called\n')
+        (programs / name).chmod(0o755)
+    environment = {k: v for k, v in os.environ.items() if k != "PGSSLROOTCERT"}
+    environment["PATH"] = f"{programs}:{environment['PATH']}"
+    command = ["sh", "examples/pipeline.sh", "setup"]
+    done = subprocess.run(
+        command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    called = (tmp_path / "called").read_text()
+    assert called == "curl -fsSo rds-bundle.pem https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem\n"
+    assert called.strip() in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
