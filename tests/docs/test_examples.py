@@ -235,6 +235,11 @@ def test_a_base_that_cannot_be_compared_with_ends_in_a_failure(repository: Path)
     assert done.stdout == ""
 
 
+def test_setup_installs_the_release_that_is_tested() -> None:
+    tested = re.findall(r"pulumi/pkg/v3 v([\d.]+)", (ROOT / "engine" / "go.mod").read_text())
+    assert re.findall(r"PULUMI_VERSION:=([\d.]+)", SCRIPT.read_text()) == tested
+
+
 def test_setup_brings_what_a_fresh_checkout_lacks(tmp_path: Path) -> None:
     checkout, programs = tmp_path / "checkout", tmp_path / "programs"
     shutil.copytree(EXAMPLES, checkout / "examples")

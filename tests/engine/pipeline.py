@@ -94,10 +94,12 @@ class Pipeline:
             assert [line for line in left if not line.startswith("encryptionsalt")] == path.read_text().splitlines()
         return ended
 
+    def states(self) -> dict[str, str]:
+        """Every stack's state as it lies in the backend."""
+        return {path.stem: path.read_text() for path in self.cli.backend.rglob("stacks/*/*.json")}
+
     def state(self, stack: str) -> str:
-        """The stack's state as it lies in the backend."""
-        (path,) = self.cli.backend.rglob(f"stacks/*/{stack}.json")
-        return path.read_text()
+        return self.states()[stack]
 
     def outputs(self, stack: str) -> dict[str, Any]:
         resources = json.loads(self.state(stack))["checkpoint"]["latest"]["resources"]

@@ -17,6 +17,8 @@ DELAY = 0.05
 ONE_AFTER_ANOTHER = ["billing", "events", "orders", "stock", "users"]
 AT_THE_SAME_TIME = ["left", "right"]
 RETIRED = ("billing", "events")
+BY_APPROVAL = "events"
+ROLLED_BACK = "stock"
 
 
 @pytest.fixture(scope="module")
@@ -73,21 +75,31 @@ def migrate(pipeline: Pipeline, database: Database) -> None:
 def test_one_after_another(
     pipeline: Pipeline, databases: dict[str, Database], committed: Callable[..., Database], stack: str
 ) -> None:
-    others = [s for s in ONE_AFTER_ANOTHER if s != stack and s < stack]
-    states, before = {s: pipeline.state(s) for s in others}, account()
+    states, before = pipeline.states(), account()
+    assert stack not in states
 
     migrate(pipeline, committed(stack))
     pipeline.run("status", stack).ended(0, "Station: open.")
     pipeline.run("advance", stack).ended(0, "8 unchanged", "`phase: retire`")
     if stack in RETIRED:
+        if stack == BY_APPROVAL:
+            pipeline.run("retire", stack).ended(0, "Replication is taken down.", "The report is")
+            pipeline.run("advance", stack).ended(0, "replication has been taken down")
         pipeline.configure(stack, phase="retire")
         pipeline.run("advance", stack).ended(0, "Replication is taken down.", f"instance {stack}", "- 3 deleted")
         pipeline.run("status", stack).ended(0, "Station: retired.")
         assert databases[stack].rows() == databases[stack].written
     else:
         pipeline.run("retire", stack).ended(3, "the end of the rollback window")
+    if stack == ROLLED_BACK:
+        source = pipeline.outputs(stack)["source"]
+        pipeline.run("rollback", stack).ended(0, "Station: rolled-back.")
+        databases[stack].side = source
+        databases[stack].write(5)
+        assert databases[stack].rows() == databases[stack].written
+        pipeline.run("advance", stack).ended(0, "8 unchanged", "it was rolled back")
 
-    assert {s: pipeline.state(s) for s in others} == states
+    assert {s: state for s, state in pipeline.states().items() if s != stack} == states
     after = account()
     assert of_stack(stack, after) != of_stack(stack, before)
     assert without(stack, after) == without(stack, before)
@@ -96,13 +108,13 @@ def test_one_after_another(
 def test_two_at_the_same_time(
     pipeline: Pipeline, databases: dict[str, Database], committed: Callable[..., Database]
 ) -> None:
-    states, before = {s: pipeline.state(s) for s in ONE_AFTER_ANOTHER}, account()
+    states, before = pipeline.states(), account()
     both = [committed(stack) for stack in AT_THE_SAME_TIME]
     with ThreadPoolExecutor(len(both)) as pool:
         for done in [pool.submit(migrate, pipeline, database) for database in both]:
             done.result()
 
-    assert {s: pipeline.state(s) for s in ONE_AFTER_ANOTHER} == states
+    assert {s: state for s, state in pipeline.states().items() if s not in AT_THE_SAME_TIME} == states
     assert without(AT_THE_SAME_TIME[0], without(AT_THE_SAME_TIME[1], account())) == without(
         AT_THE_SAME_TIME[0], without(AT_THE_SAME_TIME[1], before)
     )
