@@ -134,7 +134,7 @@ take_over() {
     cat "$work/recover.txt" >&2
     case $ended in
         0) ;;
-        3) waits "AWS. $(head -n 1 "$work/recover.txt")" ;;
+        3) waits "AWS: $(sed -e 's/^AWS is //' -e 1q "$work/recover.txt")" ;;
         *) fail "$ended" "$(head -n 1 "$work/recover.txt")" ;;
     esac
 }
