@@ -21,6 +21,7 @@ demo: setup ## from nothing to an encrypted database under load   [ENGINE=rds|au
 
 check: setup ## lint and types
 	@$(PY) -m ruff check .
+	@$(VENV)/bin/shellcheck scripts/* .ci/run examples/*.sh
 	@$(PY) -m mypy
 
 test: check ## lint, types and the test suite, but for tests/engine   [TESTS="-k fence"]

@@ -66,4 +66,6 @@ def document(m: Migration, state: State, step: str | None) -> dict[str, Any]:
     if "exact_lsn" in records:
         exact = records["exact_lsn"]
         found["lsn"] = exact["lsn"] | {"proof": exact["proof"]}
+    if "verify" in records:
+        found["verified"] = {key: records["verify"].get(key) for key in ("equal", "tables", "rows", "at")}
     return found

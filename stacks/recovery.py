@@ -40,8 +40,11 @@ class Found:
 
 
 def begun(document: Document) -> tuple[Begun, ...]:
-    """The creations that were cut off."""
+    """The creations that were cut off: those that the engine was killed in, and those that a provider left when it was
+    asked to stop, which stand in the state with an error, as if only something about them had gone wrong. The next
+    update would take those for made, whatever AWS is still doing."""
     resources = [o["resource"] for o in _pending(document) if o["type"] == "creating"]
+    resources += [r for r in document["deployment"].get("resources") or () if _half_made(r)]
     return tuple(Begun(r["urn"], r["type"], r.get("inputs") or {}) for r in resources)
 
 
@@ -71,7 +74,10 @@ def taken_over(document: Document, found: Mapping[str, Found | None]) -> Documen
     `found` is by URN. Raises Unsafe where the state has a live resource of that URN already.
     """
     deployment = dict(document["deployment"])
-    resources = list(deployment.get("resources") or ())
+    resources = [
+        {k: v for k, v in r.items() if k != "initErrors"} if _half_made(r) and found.get(r["urn"]) else r
+        for r in deployment.get("resources") or ()
+    ]
     live = {r["urn"] for r in resources if not r.get("delete")}
     rest = []
     for operation in _pending(document):
@@ -94,6 +100,10 @@ def taken_over(document: Document, found: Mapping[str, Found | None]) -> Documen
     if rest:
         deployment["pending_operations"] = rest
     return document | {"deployment": deployment}
+
+
+def _half_made(resource: Mapping[str, Any]) -> bool:
+    return bool(resource.get("initErrors")) and resource.get("type") in _FINDERS and not resource.get("delete")
 
 
 def _pending(document: Document) -> list[dict[str, Any]]:

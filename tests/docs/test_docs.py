@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
+PAGES = ["README.md", "examples/README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
 
 
 def text(page: str) -> str:
@@ -213,7 +213,8 @@ def test_every_link_leads_somewhere(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_file_that_is_named_exists(page: str) -> None:
-    named = re.findall(r"`((?:stacks|docs|scripts|benchmarks|demo|lab|controller|tests)/[\w./-]+\w)`", text(page))
+    places = "stacks|docs|scripts|benchmarks|demo|lab|controller|examples|tests"
+    named = re.findall(rf"`((?:{places})/[\w./-]+\w)`", text(page))
     assert [name for name in named if not (ROOT / name).exists() and "NAME" not in name] == []
 
 

@@ -98,3 +98,27 @@ def test_two_of_one_urn_are_refused() -> None:
     document["deployment"]["resources"].append({"urn": URN})
     with pytest.raises(Unsafe, match="two of it"):
         taken_over(document, {URN: Found("encryptdb-orders-prod-1")})
+
+
+def half_made() -> dict[str, Any]:
+    """What `pulumi stack export` prints after an update was interrupted and the provider has stopped waiting."""
+    document = export()
+    resource = {"urn": URN, "type": "aws:rds/snapshot:Snapshot", "id": "encryptdb-orders-prod-1", "inputs": INPUTS}
+    document["deployment"]["resources"].append(resource | {"initErrors": ["stopped while waiting"]})
+    return document
+
+
+def test_what_a_provider_left_half_made_is_waited_for_like_what_was_killed() -> None:
+    document = half_made()
+    with pytest.raises(NotYet, match=r"encryptdb-orders-prod-1 \(creating\)"):
+        settled(reads("creating"), begun(document), 0)
+    after = taken_over(document, settled(reads("available"), begun(document), 0))["deployment"]
+    assert [(r["urn"], r.get("id")) for r in after["resources"]] == [
+        ("urn:first", None),
+        (URN, "encryptdb-orders-prod-1"),
+    ]
+    assert "initErrors" not in after["resources"][1]
+
+
+def test_what_was_left_half_made_and_is_gone_is_left_to_the_refresh() -> None:
+    assert taken_over(half_made(), {URN: None})["deployment"]["resources"] == half_made()["deployment"]["resources"]
