@@ -37,7 +37,8 @@ class Seen:
 
     `source` is None where it is gone, or where it is not read (`retire`). `targets` are this stack's, by attempt.
     `identifiers` are those of all instances, `cluster_identifiers` those of all clusters: two namespaces of AWS.
-    `rules` are those of the link that this stack made, and others between the same two groups.
+    `rules` are those of the link that this stack made, and others between the same two groups. `link_users` are the
+    other stacks that replicate over them, read in `retire` only.
     """
 
     place: Place
@@ -54,6 +55,7 @@ class Seen:
     own_target_group: tuple[Parameter, ...] | None = None
     own_target_group_tags: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[IngressRule, ...] = ()
+    link_users: tuple[str, ...] = ()
 
 
 def place() -> tuple[Place, Aws]:
@@ -92,6 +94,7 @@ def observe(settings: Settings, reads: Aws, at: Place) -> Seen:
     manage = settings.parameter_group == "manage"
     of_cluster = isinstance(source or target, Cluster)
     current = source.parameter_group if source else None
+    rules = _rules(settings, reads, source, target)
     return Seen(
         place=at,
         source=source,
@@ -106,7 +109,8 @@ def observe(settings: Settings, reads: Aws, at: Place) -> Seen:
         own_source_group=reads.parameters(called.source_group, of_cluster) if manage and not current else None,
         own_target_group=reads.parameters(called.target_group, of_cluster) if manage and target else None,
         own_target_group_tags=reads.group_tags(called.target_group, of_cluster) if manage and target else {},
-        rules=_rules(settings, reads, source, target),
+        rules=rules,
+        link_users=_link_users(settings, reads, rules, (*clusters, *instances)) if settings.phase == "retire" else (),
     )
 
 
@@ -187,7 +191,7 @@ def _own(settings: Settings, snapshot: Snapshot | None, name: str) -> Snapshot |
 
 
 def _rules(settings: Settings, reads: Aws, source: Database | None, target: Database | None) -> tuple[IngressRule, ...]:
-    if settings.link == "existing" or settings.phase == "retire":
+    if settings.link == "existing":
         return ()
     own = reads.ingress({f"tag:{names.STACK}": [settings.stack]})
     if source is None or not source.security_groups:
@@ -197,3 +201,13 @@ def _rules(settings: Settings, reads: Aws, source: Database | None, target: Data
         groups |= {*target.security_groups}
     others = reads.ingress({"group-id": groups})
     return own + tuple(r for r in others if r.identifier not in {o.identifier for o in own})
+
+
+def _link_users(
+    settings: Settings, reads: Aws, rules: Sequence[IngressRule], databases: Sequence[Database]
+) -> tuple[str, ...]:
+    """The other stacks whose target is in a group of these rules, and whose replication has not been taken down: AWS
+    takes one rule once, so what one stack made serves all databases of the same two groups."""
+    groups = {g for rule in rules for g in (rule.group, rule.referenced)}
+    near = {d.tags.get(names.STACK, "") for d in databases if groups & {*d.security_groups}} - {"", settings.stack}
+    return tuple(stack for stack in sorted(near) if reads.mark(Names(stack, 1).mark))

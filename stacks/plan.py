@@ -202,8 +202,11 @@ def _groups(settings: Settings, seen: Seen, called: Names, template: Database) -
 
 
 def _link(settings: Settings, seen: Seen, template: Database) -> tuple[Link, ...]:
-    """Ingress both ways. A group does not let its own members in, so one shared group needs a rule, too."""
-    if settings.link == "existing" or settings.phase == "retire":
+    """Ingress both ways. A group does not let its own members in, so one shared group needs a rule, too.
+
+    In `retire` it goes, unless another stack replicates over it; then it goes with a later `up`.
+    """
+    if settings.link == "existing" or (settings.phase == "retire" and not seen.link_users):
         return ()
     own = {r.tags[names.LINK]: r for r in seen.rules if _is_own(r, settings.stack)}
     if seen.source is None:

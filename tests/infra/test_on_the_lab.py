@@ -160,6 +160,24 @@ def test_from_nothing_to_an_encrypted_target_alone(lab: Lab) -> None:
     assert back.what.startswith("encryptdb:phase: ")
 
 
+def test_a_link_that_another_stack_replicates_over_outlives_the_stack_that_made_it(lab: Lab) -> None:
+    lab.restore("maker", targetIdentifier="maker-1")
+    made = succeed(lab.up("user", source="orders-prod", phase="prepare", targetIdentifier="user-1")).changes.created
+    assert "link-to-source" not in made
+    lab.mark("user")
+    succeed(lab.up("user", phase="restore"))
+
+    lab.unmark("maker")
+    assert sorted(succeed(lab.up("maker", phase="retire")).changes.deleted) == ["encrypted-snapshot-1", "snapshot-1"]
+    nothing(lab.up("maker"))
+    nothing(lab.up("user"))
+
+    lab.unmark("user")
+    succeed(lab.up("user", phase="retire"))
+    assert succeed(lab.up("maker")).changes.deleted == ["link-to-source"]
+    nothing(lab.up("maker"))
+
+
 def test_an_encrypted_source_gets_another_key_and_then_resized_renamed_and_deleted_changes_nothing(lab: Lab) -> None:
     rds, kms = boto3.client("rds"), boto3.client("kms")
     old, new = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))

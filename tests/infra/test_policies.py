@@ -158,6 +158,14 @@ def test_the_link_stays_when_the_source_is_gone(declare: Declare, kind: Kind) ->
     assert declared.goals["link-to-source"].ignore_changes == ("*",)
 
 
+def test_retire_leaves_the_link_as_it_is_while_another_stack_replicates_over_it(declare: Declare, kind: Kind) -> None:
+    ours = IngressRule("sgr-1", "sg-1", "sg-1", 5433, 5433, {STACK: "orders-prod", LINK: "link-to-source"})
+    alone = dataclasses.replace(kind.gone(), rules=(ours,))
+    needed = declare(dataclasses.replace(alone, link_users=("billing",)), phase="retire")
+    assert needed.goals["link-to-source"].ignore_changes == ("*",)
+    assert "link-to-source" not in declare(alone, phase="retire").names()
+
+
 def test_a_target_that_is_still_being_made_changes_nothing(declare: Declare, kind: Kind) -> None:
     unknown: dict[str, Any] = {"members": ()} if kind.of_cluster else {"host": None}
     half_made = kind.target_of(1, status="creating", port=5432, security_groups=(), log_exports=(), **unknown)
