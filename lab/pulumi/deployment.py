@@ -43,10 +43,12 @@ class Deployment:
         self._lock = threading.Lock()
 
     def register(self, goal: Goal) -> tuple[str, Properties]:
-        """Bring one resource to its goal; its id and outputs. After a failure nothing more is begun."""
+        """Bring one resource to its goal; its id and outputs. After a failure or an interrupt nothing more is begun."""
         with self._lock:
             if self.failure:
                 raise DeploymentError(f"not begun, because of a failure elsewhere: {goal.name}")
+            if self.calls.stop.is_set():
+                raise Interrupted(f"not begun: {goal.name}")
             if goal.urn in self.declared:
                 raise DeploymentError(f"declared twice: {goal.urn}")
             self.declared.add(goal.urn)

@@ -20,6 +20,7 @@ from lab.provider import HANDLERS
 from lab.provider.base import Calls, Handler, Properties
 from lab.provider.functions import FUNCTIONS, Function
 from lab.pulumi.deployment import Changes, Deployment
+from lab.pulumi.interrupts import Interrupts
 from lab.pulumi.monitor import Monitor
 from lab.pulumi.state import State
 
@@ -91,28 +92,21 @@ def _run(program: Program, monitor: Monitor, preview: bool) -> None:
     # What fails is kept by the deployment, and raised below; asyncio would print it a second time.
     loop.set_exception_handler(lambda *_: None)
     asyncio.set_event_loop(loop)
-    try:
-        loop.run_until_complete(run_in_stack(lambda: _execute(program.main)))
-    except Exception:
-        if monitor.deployment.failure:
-            raise monitor.deployment.failure from None
-        raise
-    except BaseException:
-        # Not an error but somebody who wants an end: the waits in other threads are to end, too.
-        monitor.deployment.calls.stop.set()
-        raise
-    finally:
-        _wind_up(loop)
+    interrupts = Interrupts(loop, monitor.deployment.calls.stop)
+    with interrupts.taken():
+        try:
+            loop.run_until_complete(interrupts.run(run_in_stack(lambda: interrupts.in_the_open(program.main))))
+        except Exception:
+            if monitor.deployment.failure:
+                raise monitor.deployment.failure from None
+            raise
+        finally:
+            _wind_up(loop)
 
 
 def script(path: Path) -> Callable[[], object]:
     """A program in a file, as `python FILE` would run it."""
     return lambda: runpy.run_path(str(path), run_name="__main__")
-
-
-def _execute(main: Callable[[], object]) -> None:
-    # What a program returns would be awaited; only what it registers counts.
-    main()
 
 
 def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
