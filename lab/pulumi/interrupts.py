@@ -10,8 +10,8 @@ from typing import Any
 
 
 class Interrupts:
-    """What SIGINT does to one run of a loop: `stop` is set, which ends the waits in other threads, and the run's task is
-    cancelled.
+    """What SIGINT does to one run of a loop: `stop` is set, which ends the waits in other threads, and the run's task
+    is cancelled.
 
     Python's own answer is a KeyboardInterrupt in whatever the main thread is at. If that is the loop itself, between
     taking a callback and calling it, the callback is lost, and the task that it was to wake sleeps for ever, cancelled
