@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import boto3
+
 from lab.pulumi.cli import Cli
 
 ROOT = Path(__file__).parents[2]
@@ -173,6 +175,21 @@ def lay_project(directory: Path) -> None:
         shutil.copy(ROOT / name, directory / name)
     shutil.copytree(ROOT / "stacks", directory / "stacks", ignore=shutil.ignore_patterns("__pycache__", "Pulumi.*"))
     (directory / ".venv").symlink_to(sys.prefix)
+
+
+def identities() -> dict[str, str]:
+    """Every instance and manual snapshot by name, with what tells it from another of that name; of a snapshot that is
+    still being taken nothing does: it gets its time when the data is there."""
+    rds = boto3.client("rds")
+    found = {i["DBInstanceIdentifier"]: i["DbiResourceId"] for i in rds.describe_db_instances()["DBInstances"]}
+    for s in rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]:
+        found[s["DBSnapshotIdentifier"]] = str(s["SnapshotCreateTime"]) if s["Status"] == "available" else ""
+    return found
+
+
+def is_kept(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether what was there before, whole or begun, is still the same thing."""
+    return all(name in now and identity in ("", now[name]) for name, identity in before.items())
 
 
 def start(command: list[str], cwd: Path, environment: dict[str, str]) -> "subprocess.Popen[str]":

@@ -12,7 +12,7 @@ import pytest
 from lab.errors import LabError
 from lab.pulumi import cli
 from tests.engine.conftest import World
-from tests.engine.engines import SECONDS
+from tests.engine.engines import SECONDS, identities, is_kept
 from tests.engine.pipeline import Database, Pipeline, make_databases
 
 DELAY = 8.0
@@ -46,19 +46,8 @@ def prepared(pipeline: Pipeline, database: Database) -> None:
 
 
 def made(name: str) -> dict[str, str]:
-    """Snapshots and target of a stack, with what tells one from another of the same name; of a snapshot that is not
-    there yet, nothing does: it gets its time when the data is taken."""
-    rds = boto3.client("rds")
-    found = {i["DBInstanceIdentifier"]: i["DbiResourceId"] for i in rds.describe_db_instances()["DBInstances"]}
-    snapshots = rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
-    for s in snapshots:
-        found[s["DBSnapshotIdentifier"]] = str(s["SnapshotCreateTime"]) if s["Status"] == "available" else ""
-    return {key: value for key, value in found.items() if key.startswith((f"{name}-", f"encryptdb-{name}-"))}
-
-
-def is_kept(before: dict[str, str], now: dict[str, str]) -> bool:
-    """Whether what was begun or made before is still the same thing."""
-    return all(name in now and identity in ("", now[name]) for name, identity in before.items())
+    """Snapshots and target of a stack, by name."""
+    return {key: value for key, value in identities().items() if key.startswith((f"{name}-", f"encryptdb-{name}-"))}
 
 
 def test_jobs_that_end_before_aws_does_come_back_until_all_is_there(

@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from tests.engine.conftest import World
-from tests.engine.engines import Real, Stack
+from tests.engine.engines import Real, Stack, identities, is_kept
 
 DELAY = 3.0
 """Long enough to be killed in."""
@@ -37,7 +37,7 @@ def test_killed_while_it_made_something_it_goes_on_and_nothing_is_made_twice(
     assert made.created == (MADE[cut_off] if isinstance(one, Real) else sorted([cut_off, *MADE[cut_off]]))
     assert made.replaced == made.deleted == []
     assert len(world.made_for(one.name)) == 3
-    assert begun.items() <= ids(world, one).items()
+    assert is_kept(begun, ids(world, one))
     one.up().changed_nothing()
 
 
@@ -101,9 +101,6 @@ def config(one: Stack, **values: str) -> None:
 
 
 def ids(world: World, one: Stack) -> dict[str, str]:
-    """What AWS has of the stack, with what tells one thing from another of the same name."""
-    rds = boto3.client("rds")
-    found = {i["DBInstanceIdentifier"]: i["DbiResourceId"] for i in rds.describe_db_instances()["DBInstances"]}
-    snapshots = rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
-    found |= {s["DBSnapshotIdentifier"]: str(s["SnapshotCreateTime"]) for s in snapshots}
+    """What AWS has of the stack, by name."""
+    found = identities()
     return {name: found[name] for name in world.made_for(one.name)}
