@@ -89,12 +89,24 @@ ask_long() {
 
 of() { summary get "$work/$1.json" "$2"; }
 
-read_outputs() { pulumi stack output --json --non-interactive --stack "$stack" >"$work/outputs.json"; }
+read_outputs() {
+    if ! pulumi stack output --json --non-interactive --stack "$stack" >"$work/outputs.json"; then
+        fail 1 "pulumi does not tell the stack's outputs; the log says why. The databases are as they were: run the job again."
+    fi
+}
 
 setting() { pulumi config get "encryptdb:$1" --non-interactive --stack "$stack"; }
 
+# What the YAML asks for, read once: what cannot be read is no value, and least of all another one than before.
+read_settings() {
+    if ! wanted_phase=$(setting phase) || ! wanted_attempt=$(setting attempt); then
+        fail 1 "pulumi does not tell the stack's configuration; the log says why. Nothing was changed: run the job again."
+    fi
+}
+
 select_stack() {
-    pulumi stack select --create --non-interactive ${ENCRYPTDB_SECRETS_PROVIDER:+--secrets-provider "$ENCRYPTDB_SECRETS_PROVIDER"} --stack "$stack" >&2
+    pulumi stack select --create --non-interactive ${ENCRYPTDB_SECRETS_PROVIDER:+--secrets-provider "$ENCRYPTDB_SECRETS_PROVIDER"} --stack "$stack" >&2 ||
+        fail 1 "pulumi cannot select the stack; the log says why. Nothing was changed: run the job again."
 }
 
 # The stack's configuration, to be used with another phase: `--config` writes into the file that it is used with, and the
@@ -126,7 +138,9 @@ up() {
 # What an update that was cut off left: its lock, and what AWS was still making.
 take_over() {
     pulumi cancel --yes --stack "$stack" >/dev/null 2>&1 || true
-    pulumi stack export --stack "$stack" >"$work/state.json"
+    if ! pulumi stack export --stack "$stack" >"$work/state.json"; then
+        fail 1 "pulumi does not give the stack's state; the log says why. Nothing was changed: run the job again."
+    fi
     if ! summary pending "$work/state.json"; then return; fi
     say "an earlier job was cut off"
     ended=0
@@ -158,7 +172,7 @@ retire_when_due() {
 
 to_caught_up() {
     read_outputs
-    if [ "$(of outputs attempt)" != "$(setting attempt)" ]; then
+    if [ "$(of outputs attempt)" != "$wanted_attempt" ]; then
         up prepare
         read_outputs
     fi
@@ -178,8 +192,9 @@ to_caught_up() {
 
 advance() {
     select_stack
+    read_settings
     take_over
-    case $(setting phase) in
+    case $wanted_phase in
         prepare)
             up prepare
             prepare_source
@@ -196,20 +211,20 @@ advance() {
 
 # The phase that `advance` would begin with.
 next_phase() {
-    wanted=$(setting phase)
-    if [ "$(of outputs attempt)" != "$(setting attempt)" ]; then
+    if [ "$(of outputs attempt)" != "$wanted_attempt" ]; then
         echo prepare
-    elif [ "$wanted" = restore ] && [ -z "$(of status station)" ]; then
+    elif [ "$wanted_phase" = restore ] && [ -z "$(of status station)" ]; then
         echo prepare
-    elif [ "$wanted" = retire ] && [ "$(of status station)" != retired ]; then
+    elif [ "$wanted_phase" = retire ] && [ "$(of status station)" != retired ]; then
         of outputs phase
     else
-        echo "$wanted"
+        echo "$wanted_phase"
     fi
 }
 
 check() {
     select_stack
+    read_settings
     read_outputs
     attempt=$(of outputs attempt)
     if [ -n "$attempt" ]; then ask status; fi
@@ -218,7 +233,7 @@ check() {
     failed=0
     pulumi preview --json --non-interactive --stack "$stack" --config-file "$yaml" \
         --config "encryptdb:phase=$phase" >"$work/preview.json" || failed=1
-    summary preview "$phase" "$(setting phase)" "$work/preview.json" | note
+    summary preview "$phase" "$wanted_phase" "$work/preview.json" | note
     case $attempt,$(of status station) in
         ,*)
             printf 'A new stack: preflight needs its outputs, and runs before anything is prepared, on merge.\n\n' | note

@@ -16,6 +16,7 @@ from lab.errors import LabError
 from lab.pulumi import cli
 from lab.pulumi.up import enter
 from tests.engine.engines import ROOT, SECONDS, InProcess, Real, Stack
+from tests.engine.pipeline import Pipeline
 
 
 @dataclass
@@ -92,6 +93,16 @@ def real(world: World) -> Callable[[str], Real]:
     except LabError as error:
         pytest.skip(error.message)
     return lambda name: Real(found, world.directory.parent / "project", name)
+
+
+@pytest.fixture(scope="module")
+def pipeline(world: World) -> Pipeline:
+    """The example pipeline, with the lab for its account."""
+    try:
+        found = cli.of(world.directory)
+    except LabError as error:
+        pytest.skip(error.message)
+    return Pipeline(found, world.directory.parent / "pipeline")
 
 
 @pytest.fixture(params=["in-process", "pulumi"])

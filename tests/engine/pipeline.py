@@ -205,15 +205,7 @@ def account() -> dict[str, Any]:
     rds, ec2 = boto3.client("rds"), boto3.client("ec2")
     found: dict[str, Any] = {}
     for i in rds.describe_db_instances()["DBInstances"]:
-        kept = (
-            "DbiResourceId",
-            "DBInstanceStatus",
-            "DBInstanceClass",
-            "DBParameterGroups",
-            "VpcSecurityGroups",
-            "TagList",
-        )
-        found[i["DBInstanceIdentifier"]] = {key: i.get(key) for key in kept}
+        found[i["DBInstanceIdentifier"]] = {key: i.get(key) for key in OF_AN_INSTANCE}
     for s in rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]:
         found[s["DBSnapshotIdentifier"]] = (s["Status"], s["SnapshotCreateTime"], s["TagList"])
     for g in rds.describe_db_parameter_groups()["DBParameterGroups"]:

@@ -9,9 +9,6 @@ import boto3
 import psutil
 import pytest
 
-from lab.errors import LabError
-from lab.pulumi import cli
-from tests.engine.conftest import World
 from tests.engine.engines import SECONDS, identities, is_kept
 from tests.engine.pipeline import Database, Pipeline, make_databases
 
@@ -22,15 +19,6 @@ JOBS = (8, 12, 18, 27, 40, 60, 90, 135, 200, 300, 300)
 """Seconds of each job: the first ones see nothing finished, and on a slow machine nothing begun."""
 
 pytestmark = pytest.mark.timeout(1200)
-
-
-@pytest.fixture(scope="module")
-def pipeline(world: World) -> Pipeline:
-    try:
-        found = cli.of(world.directory)
-    except LabError as error:
-        pytest.skip(error.message)
-    return Pipeline(found, world.directory.parent / "pipeline")
 
 
 @pytest.fixture(scope="module")

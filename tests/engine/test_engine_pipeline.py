@@ -7,9 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import boto3
 import pytest
 
-from lab.errors import LabError
-from lab.pulumi import cli
-from tests.engine.conftest import World
 from tests.engine.pipeline import Database, Pipeline, account, make_databases, of_stack
 
 DELAY = 0.05
@@ -19,15 +16,6 @@ AT_THE_SAME_TIME = ["left", "right"]
 RETIRED = ("billing", "events")
 BY_APPROVAL = "events"
 ROLLED_BACK = "stock"
-
-
-@pytest.fixture(scope="module")
-def pipeline(world: World) -> Pipeline:
-    try:
-        found = cli.of(world.directory)
-    except LabError as error:
-        pytest.skip(error.message)
-    return Pipeline(found, world.directory.parent / "pipeline")
 
 
 @pytest.fixture(scope="module")

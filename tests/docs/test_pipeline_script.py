@@ -1,0 +1,269 @@
+"""What examples/pipeline.sh does without a lab, and the words and decisions of examples/summary.py."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+SCRIPT = EXAMPLES / "pipeline.sh"
+
+
+def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
+    known = {k: v for k, v in os.environ.items() if not k.startswith(("ENCRYPTDB_", "GITHUB_"))}
+    return subprocess.run(
+        ["sh", str(SCRIPT), *arguments],
+        cwd=cwd,
+        env=known | {"PYTHON": sys.executable} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """An owner's repository with two stacks, and a commit on top that changes one, adds one and removes none."""
+    (tmp_path / "Pulumi.orders.yaml").write_text("config:\n  encryptdb:phase: prepare\n")
+    (tmp_path / "Pulumi.users.yaml").write_text("config:\n  encryptdb:phase: prepare\n")
+    git(tmp_path, "init", "-q")
+    commit(tmp_path)
+    (tmp_path / "Pulumi.orders.yaml").write_text("config:\n  encryptdb:phase: restore\n")
+    (tmp_path / "Pulumi.stock.yaml").write_text("config:\n  encryptdb:phase: prepare\n")
+    (tmp_path / "other.txt").write_text("not a stack\n")
+    commit(tmp_path)
+    return tmp_path
+
+
+def git(directory: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *who, *arguments], cwd=directory, check=True, capture_output=True, timeout=60)
+
+
+def commit(directory: Path) -> None:
+    git(directory, "add", "-A")
+    git(directory, "commit", "-q", "-m", "a change")
+
+
+@pytest.mark.parametrize(
+    ("base", "told"),
+    [
+        (["HEAD~1"], ["orders", "stock"]),
+        (["HEAD"], []),
+        ([], ["orders", "stock", "users"]),
+        ([""], ["orders", "stock", "users"]),
+        (["0" * 40], ["orders", "stock", "users"]),
+    ],
+)
+def test_the_stacks_that_changed_or_all_where_nothing_is_known(
+    repository: Path, base: list[str], told: list[str]
+) -> None:
+    done = run("stacks", *base, ENCRYPTDB_STACKS=str(repository))
+    assert (done.returncode, json.loads(done.stdout)) == (0, told), done.stderr
+
+
+def test_a_removed_stack_is_no_job(repository: Path) -> None:
+    (repository / "Pulumi.users.yaml").unlink()
+    commit(repository)
+    assert json.loads(run("stacks", "HEAD~1", ENCRYPTDB_STACKS=str(repository)).stdout) == []
+
+
+def test_a_base_that_cannot_be_compared_with_ends_in_a_failure(repository: Path) -> None:
+    git(repository, "checkout", "-q", "--orphan", "elsewhere")
+    commit(repository)
+    done = run("stacks", "HEAD@{1}", ENCRYPTDB_STACKS=str(repository))
+    assert done.returncode != 0
+    assert done.stdout == ""
+
+
+def test_setup_installs_the_release_that_is_tested() -> None:
+    tested = re.findall(r"pulumi/pkg/v3 v([\d.]+)", (ROOT / "engine" / "go.mod").read_text())
+    assert re.findall(r"PULUMI_VERSION:=([\d.]+)", SCRIPT.read_text()) == tested
+
+
+def test_setup_brings_what_a_fresh_checkout_lacks(tmp_path: Path) -> None:
+    checkout, programs = tmp_path / "checkout", tmp_path / "programs"
+    shutil.copytree(EXAMPLES, checkout / "examples")
+    (checkout / "stacks").mkdir()
+    shutil.copy(ROOT / "requirements.txt", checkout)
+    (checkout / ".venv").symlink_to(sys.prefix)
+    programs.mkdir()
+    # Of what is fetched from the internet, only that it is asked for.
+    for name in ("curl", "pulumi"):
+        (programs / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/called\n')
+        (programs / name).chmod(0o755)
+    environment = {k: v for k, v in os.environ.items() if k != "PGSSLROOTCERT"}
+    environment["PATH"] = f"{programs}:{environment['PATH']}"
+    command = ["sh", "examples/pipeline.sh", "setup"]
+    done = subprocess.run(
+        command, cwd=checkout, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    called = (tmp_path / "called").read_text()
+    assert called == "curl -fsSo rds-bundle.pem https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem\n"
+    assert called.strip() in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["advance"], ["nothing", "orders-prod"], ["advance", "no-such-stack"], ["advance", "$(id)"]]
+)
+def test_wrong_usage_is_told_and_nothing_is_run(arguments: list[str]) -> None:
+    done = run(*arguments, PATH="/usr/bin:/bin")
+    assert done.returncode == 2
+    assert done.stderr
+
+
+@pytest.mark.parametrize("job", ["advance", "check"])
+@pytest.mark.parametrize(
+    ("silent", "told"),
+    [
+        ("stack select", "cannot select the stack"),
+        ("config get", "does not tell the stack's configuration"),
+        ("stack output", "does not tell the stack's outputs"),
+    ],
+)
+def test_what_pulumi_does_not_tell_is_taken_for_nothing(tmp_path: Path, job: str, silent: str, told: str) -> None:
+    """A backend that does not answer: the job fails and says so, and nothing is brought up."""
+    pulumi = tmp_path / "pulumi"
+    pulumi.write_text(
+        f"""#!/bin/sh
+        echo "$@" >>{tmp_path}/called
+        case "$*" in
+            "{silent} "*) exit 1 ;;
+            "config get encryptdb:phase "*) echo restore ;;
+            "config get "*) echo 1 ;;
+            "stack export "*) echo '{{"deployment": {{}}}}' ;;
+            *) echo '{{}}' ;;
+        esac
+        """
+    )
+    pulumi.chmod(0o755)
+    summary = tmp_path / "summary.md"
+    done = run(job, "orders-prod", PATH=f"{tmp_path}:{os.environ['PATH']}", GITHUB_STEP_SUMMARY=str(summary))
+    assert done.returncode == 1, done.stderr
+    assert told in summary.read_text()
+    called = (tmp_path / "called").read_text().splitlines()
+    assert any(line.startswith(silent) for line in called)
+    assert not [line for line in called if line.startswith(("up", "preview"))]
+
+
+# The words and the decisions of summary.py.
+
+
+@pytest.fixture
+def summary(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import summary as module
+
+    return module
+
+
+def written(directory: Path, document: Any) -> str:
+    path = directory / "document.json"
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return str(path)
+
+
+HEALTHY = {
+    "station": "caught-up",
+    "step": "cutover",
+    "lag_bytes": 0,
+    "slots": {"encryptdb_orders_5": {"active": True, "wal_status": "reserved"}},
+    "way_back": {"open": False, "until": None, "lossy": []},
+    "warnings": [],
+}
+LOST = {"encryptdb_orders_5": {"active": False, "wal_status": "lost"}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, None),
+        ({"station": "prepared", "slots": LOST}, None),
+        ({"warnings": ["slot x is lost"]}, "slot x is lost"),
+        ({"slots": LOST}, "nobody follows"),
+        ({"slots": {}}, "there is no slot"),
+        (
+            {"station": "open", "slots": LOST, "way_back": {"open": True, "until": "2024-05-01T12:00:00+00:00"}},
+            "follows",
+        ),
+        ({"station": "open", "slots": {}, "way_back": {"until": None}}, None),
+        ({"station": "retired", "warnings": ["The stack names no address for the source."]}, None),
+    ],
+)
+def test_status_fails_where_somebody_has_to_look(
+    summary: Any, tmp_path: Path, changed: dict[str, Any], told: str | None
+) -> None:
+    text, status = summary.status(written(tmp_path, HEALTHY | changed))
+    assert status == (1 if told else 0)
+    assert (told or "Somebody has to look") in text or not told
+
+
+@pytest.mark.parametrize(
+    ("until", "over"), [("2024-05-01T11:59:59+00:00", True), ("2024-05-01T14:00:01+02:00", False), (None, True)]
+)
+def test_the_window_is_over_when_its_end_has_passed(
+    summary: Any, tmp_path: Path, until: str | None, over: bool
+) -> None:
+    path = written(tmp_path, HEALTHY | {"way_back": {"until": until}})
+    assert summary.due(path, datetime.fromisoformat("2024-05-01T12:00:00+00:00"))[1] == (0 if over else 1)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "cut_off"),
+    [
+        ({"resources": [{"urn": "a"}]}, False),
+        ({"resources": [], "pending_operations": [{"type": "creating"}]}, True),
+        ({"resources": [{"urn": "a", "initErrors": ["stopped"]}]}, True),
+        ({}, False),
+    ],
+)
+def test_what_was_cut_off_is_seen_in_the_state(summary: Any, tmp_path: Path, deployment: Any, cut_off: bool) -> None:
+    assert summary.pending(written(tmp_path, {"deployment": deployment}))[1] == (0 if cut_off else 1)
+
+
+def test_what_preflight_finds_is_told_with_its_remedy_and_cannot_break_out_of_the_page(
+    summary: Any, tmp_path: Path
+) -> None:
+    finding = {
+        "name": "roles",
+        "severity": "blocks",
+        "side": "source",
+        "database": "a|b",
+        "found": "<b>`x`</b>",
+        "needed": "y",
+        "remedy": "GRANT app TO master;\n```\n# no heading",
+    }
+    document = {"findings": [finding], "blocks": 1, "warns": 0, "passed": [], "unestablished": ["wal"]}
+    text, _ = summary.preflight("4", written(tmp_path, document))
+    assert "- **Blocks**: roles (source, database a\\|b)." in text
+    assert "\\<b\\>\\`x\\`\\</b\\>" in text
+    assert "  ````\n  GRANT app TO master;\n  ```\n  # no heading\n  ````" in text
+    assert "Not established, because something did not answer: wal" in text
+
+
+@pytest.mark.parametrize("text", ["", "Traceback (most recent call last):", "[]"])
+def test_a_command_that_left_no_document_is_told_to_have_failed(summary: Any, tmp_path: Path, text: str) -> None:
+    for told in (
+        summary.ended("verify", "1", written(tmp_path, text)),
+        summary.preflight("1", written(tmp_path, text)),
+    ):
+        assert "Failed" in told[0]
+        assert "log" in told[0]
+
+
+def test_a_preview_that_is_refused_says_why(summary: Any, tmp_path: Path) -> None:
+    refusal = {"severity": "error", "message": "error: phase: prepare would go back"}
+    document = {"steps": [], "diagnostics": [refusal], "changeSummary": {}}
+    text, _ = summary.preview("prepare", "prepare", written(tmp_path, document))
+    assert "**Refused:** phase: prepare would go back" in text
+    assert "Nothing." not in text
