@@ -38,7 +38,7 @@ test-lsn: setup ## 312 random cuts of WAL on PostgreSQL 13 to 18, about ten minu
 
 test-cutover: setup ## every fault at every verb of the move, and 500,000 transactions back again, about ten minutes
 	@$(PY) -m pytest tests/cutover/aborts_everywhere.py
-	@$(PY) -m pytest -o timeout=3600 tests/cutover/long_way_back.py
+	@$(PY) -m pytest -o timeout=3600 tests/cutover/long_rollback.py
 
 bench: setup ## the figures that are measured, not tested; takes its time
 	@$(PY) -m benchmarks.help

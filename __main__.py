@@ -5,11 +5,11 @@ pulumi up (restore)    + snapshot → encrypted copy → target (RDS), cluster s
 pulumi up (retire)     the target alone
 """
 
-from stacks.engines import declare
-from stacks.exports import export
-from stacks.observe import observe, place
-from stacks.plan import decide
-from stacks.settings import read_settings
+from encryptdb.stacks.engines import declare
+from encryptdb.stacks.exports import export
+from encryptdb.stacks.observe import observe, place
+from encryptdb.stacks.plan import decide
+from encryptdb.stacks.settings import read_settings
 
 settings = read_settings()
 here, reads = place()

@@ -1,8 +1,8 @@
 """What finding and proving the exact LSN costs, by how many transactions the slot holds.
 
 For each size N: a prepared source with two databases, N one-row transactions, a frozen copy, N more. Then the search,
-in a process of its own, with every witness and then with none (the proof alone): seconds, the most memory that process
-had, and what the source wrote into temporary files and spilled in decoding meanwhile.
+in a process of its own, with every candidate and then with none (the proof alone): seconds, the most memory that
+process had, and what the source wrote into temporary files and spilled in decoding meanwhile.
 
     python -m benchmarks.lsn [--backlog N]... [--json]
 
@@ -19,14 +19,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from controller.exact_lsn import find_exact_lsn
-from controller.exact_lsn.proof import find_bracket
+from encryptdb.controller.exact_lsn import find_exact_lsn
+from encryptdb.controller.exact_lsn.proof import find_bracket
 from tests.postgres import servers
 from tests.postgres.log_api import LogApi
-from tests.postgres.rig import Pair, prepare, tame
+from tests.postgres.rig import Pair, isolate, prepare
 from tests.postgres.servers import Server
 
-SEARCHES = {"with_witnesses": "with witnesses", "proof_alone": "by the proof alone"}
+SEARCHES = {"with_candidates": "with candidates", "proof_alone": "by the proof alone"}
 BACKLOGS = (1_000, 100_000, 1_000_000)
 MEMORY_BYTES = 256 << 20
 TEMP_BYTES = 64 << 20
@@ -58,7 +58,7 @@ def measure(backlog: int) -> dict[str, Any]:
             copy = source.freeze_copy(room / "copy")
             write(source, backlog)
             copy.start()
-            tame(copy)
+            isolate(copy)
             found: dict[str, Any] = {"backlog": backlog}
             for name in SEARCHES:
                 before = spent(source)
@@ -105,7 +105,7 @@ def search_here(given: dict[str, str]) -> dict[str, Any]:
     copy = Server(nowhere, Path(given["log"]).with_suffix(""), port=int(given["target"]))
     started = time.perf_counter()
     with Pair(source, copy, LogApi(copy, portion=1 << 20)).migration() as (m, state):
-        if given["name"] == "with_witnesses":
+        if given["name"] == "with_candidates":
             find_exact_lsn(m, state)
         else:
             assert state.source is not None

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
-from controller.errors import Interrupted, Problem, Status, Usage
+from encryptdb.stacks.contract.errors import Interrupted, Problem, Status, Usage
 
 COMMANDS = {
     "init": "write the file of a new stack from what AWS says of the live source",
     "preflight": "every problem at once, before or between the steps: what was found, what is needed, the remedy",
     "prepare": "make the source ready for its snapshot",
     "replicate": "join the restored copy at the exact LSN, and follow until it has caught up",
-    "status": "station, next step, lag, slot health",
+    "status": "state, next step, lag, slot health",
     "verify": "compare every table on both sides, at the same point",
     "cutover": "move the applications to the target (running it is the approval)",
     "rollback": "move them back without losing data, while the rollback window is open",
@@ -127,9 +127,9 @@ _INTERRUPTED = (
 
 
 def _run(arguments: argparse.Namespace) -> dict[str, Any]:
-    from controller.migration import Options, open_migration
-    from controller.stack import read_outputs
-    from controller.waiting import Reporter
+    from encryptdb.controller.migration import Options, open_migration
+    from encryptdb.controller.stack import read_outputs
+    from encryptdb.controller.waiting import Reporter
 
     options = Options(
         **{
@@ -141,7 +141,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
     outputs = read_outputs(arguments.stack, arguments.outputs)
     m = open_migration(outputs, options, arguments.command, Reporter(sys.stderr))
     try:
-        module = importlib.import_module(f"controller.commands.{arguments.command}")
+        module = importlib.import_module(f"encryptdb.controller.commands.{arguments.command}")
         document: dict[str, Any] = module.run(m)
         return _whole(m, document)
     finally:
@@ -149,8 +149,8 @@ def _run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run_init(arguments: argparse.Namespace) -> dict[str, Any]:
-    from controller.commands import init
-    from controller.waiting import Reporter
+    from encryptdb.controller.commands import init
+    from encryptdb.controller.waiting import Reporter
 
     if arguments.json and arguments.output == init.STDOUT:
         raise Usage("--json and --output - both want stdout.", hint="Take one of them, or name a file with --output.")
@@ -163,15 +163,15 @@ def _run_init(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _whole(m: Any, document: dict[str, Any]) -> dict[str, Any]:
     """Add what every command's document holds, where the command did not."""
-    if "station" in document:
+    if "state" in document:
         return document
-    from controller.observe import observe
-    from controller.runner import next_step
-    from controller.station import document as base
+    from encryptdb.controller.observe import observe
+    from encryptdb.controller.runner import next_step
+    from encryptdb.controller.state import document as base
 
-    state = observe(m, with_mark=True)
-    following = next_step(m, state)
-    return document | base(m, state, following.name if following else None)
+    observed = observe(m, with_parameter=True)
+    following = next_step(m, observed)
+    return document | base(m, observed, following.name if following else None)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -4,11 +4,11 @@ import json
 import os
 from collections.abc import Mapping
 
-from controller.aws import Aws
-from controller.errors import Failed, Usage
-from controller.secret import Secret
-from controller.server import Login, SideName
-from stacks.outputs import Outputs, Side
+from encryptdb.controller.postgres.server import Login, SideName
+from encryptdb.controller.secret import Secret
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Failed, Usage
+from encryptdb.stacks.contract.outputs import Outputs, Side
 
 IAM = "IAM authentication"
 

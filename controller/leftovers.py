@@ -3,8 +3,8 @@
 A list, not a deletion: none of it is ours to delete unasked.
 """
 
-from controller.engines import Leftover
-from controller.migration import Migration
+from encryptdb.controller.engines import Leftover
+from encryptdb.controller.migration import Migration
 
 
 def find(m: Migration) -> list[Leftover]:

@@ -4,14 +4,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from controller import control, credentials
-from controller.aws import Aws
-from controller.engines import Description, Engine, engine_of, the
-from controller.errors import NotYet
-from controller.names import Names
-from controller.server import Server
-from controller.waiting import Clock, Reporter, SystemClock
-from stacks.outputs import Outputs
+from encryptdb.controller import credentials
+from encryptdb.controller.engines import Description, Engine, engine_of, the
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.object_names import Names
+from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.waiting import Clock, Reporter, SystemClock
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import NotYet
+from encryptdb.stacks.contract.outputs import Outputs
 
 
 @dataclass(frozen=True)

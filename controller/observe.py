@@ -10,15 +10,16 @@ from typing import Any
 from psycopg import errors
 from psycopg.rows import class_row
 
-from controller import control
-from controller import mark as prepared_mark
-from controller.control import Records
-from controller.cutover import epoch
-from controller.errors import Problem
-from controller.lsn import LSN
-from controller.migration import Migration
-from controller.names import CONTROL_DATABASE, REPLICATION_ROLE
-from controller.server import Server, SideName
+from encryptdb.controller import epoch
+from encryptdb.controller import prepared_parameter as ssm
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.control import Records
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE, REPLICATION_ROLE
+from encryptdb.controller.postgres.server import Server, SideName
+from encryptdb.controller.prepared_parameter import PreparedParameter
+from encryptdb.stacks.contract.errors import Problem
 
 NEVER_MIGRATED = ("template0", "template1", "rdsadmin", CONTROL_DATABASE)
 """Databases that belong to PostgreSQL, to RDS, or to us."""
@@ -122,7 +123,7 @@ class DatabaseObjects:
 
 
 @dataclass(frozen=True)
-class ServerState:
+class ObservedServer:
     """One server, observed. `records` is None where there is no control database; `current_lsn` where the server does
     not tell (Aurora, while wal_level is below logical)."""
 
@@ -151,19 +152,19 @@ class ServerState:
 
 
 @dataclass(frozen=True)
-class State:
+class Observed:
     """Both servers at one moment. `target` is None where the stack has none; `source` is None only where it could
     not be reached and the target's records say that the target was opened (then it is not needed to decide)."""
 
     at: datetime
-    source: ServerState | None
-    target: ServerState | None
+    source: ObservedServer | None
+    target: ObservedServer | None
     source_problem: Problem | None = None
-    mark: prepared_mark.Mark | None = None
+    prepared_parameter: PreparedParameter | None = None
 
     @property
     def records(self) -> Records:
-        """The records that decide: those of the side that serves (`controller.cutover.epoch`)."""
+        """The records that decide: those of the side that serves (`controller.epoch`)."""
         deciding = self.target if self.serving == "target" else self.source
         return (deciding.records if deciding else None) or {}
 
@@ -185,7 +186,7 @@ class State:
         return to_migrate(server)
 
 
-def to_migrate(server: ServerState) -> tuple[Database, ...]:
+def to_migrate(server: ObservedServer) -> tuple[Database, ...]:
     """Every database that accepts connections; `postgres` only if something of the owner's is in it."""
     return tuple(
         d
@@ -194,13 +195,13 @@ def to_migrate(server: ServerState) -> tuple[Database, ...]:
     )
 
 
-def observe(m: Migration, *, with_mark: bool = False) -> State:
-    """Read both servers, and the mark in SSM where it is asked for.
+def observe(m: Migration, *, with_parameter: bool = False) -> Observed:
+    """Read both servers, and the prepared parameter in SSM where it is asked for.
 
     Raises Failed where one does not answer, but for a source that is no longer needed.
     """
     target = observe_server(m.target) if m.target is not None else None
-    source: ServerState | None = None
+    source: ObservedServer | None = None
     problem: Problem | None = None
     try:
         source = observe_server(m.source)
@@ -213,10 +214,10 @@ def observe(m: Migration, *, with_mark: bool = False) -> State:
     asked = m.source if source is not None or m.target is None else m.target
     now = asked.db("postgres").execute("SELECT clock_timestamp()").fetchone()
     assert now is not None
-    return State(now[0], source, target, problem, prepared_mark.read(m) if with_mark else None)
+    return Observed(now[0], source, target, problem, ssm.read(m) if with_parameter else None)
 
 
-def observe_server(server: Server) -> ServerState:
+def observe_server(server: Server) -> ObservedServer:
     """Read one server. Raises Failed where it does not answer."""
     with server.translated("postgres"):
         main = server.db("postgres")
@@ -234,7 +235,7 @@ def observe_server(server: Server) -> ServerState:
         except (errors.FeatureNotSupported, errors.ObjectNotInPrerequisiteState):
             position = None
     objects = {d.name: found for d in databases if (found := _objects(server, d)) is not None}
-    return ServerState(
+    return ObservedServer(
         settings=settings,
         databases=databases,
         slots=slots,

@@ -4,8 +4,8 @@ Between `prepare` and `replicate` Pulumi makes the target; the steps of `cutover
 `controller.cutover`, in one function, because there nothing may come between them.
 """
 
-from controller.steps import copy, finish, parameters, prepare, replicate, slots
-from controller.steps.step import Step
+from encryptdb.controller.steps import finish, isolate, parameters, prepare, replicate, slots
+from encryptdb.controller.steps.step import Step
 
 PLAN: tuple[Step, ...] = (
     Step(
@@ -66,19 +66,19 @@ PLAN: tuple[Step, ...] = (
         undo=None,
     ),
     Step(
-        name="prepared-mark",
+        name="prepared-parameter",
         command="prepare",
         summary="tell Pulumi that the snapshot may be made",
-        done=prepare.has_mark,
-        act=prepare.make_mark,
-        undo=prepare.delete_mark,
+        done=prepare.has_parameter,
+        act=prepare.write_parameter,
+        undo=prepare.delete_parameter,
     ),
     Step(
-        name="tame",
+        name="isolate",
         command="replicate",
         summary="close the copy to everyone but the apply workers",
-        done=copy.is_tame,
-        act=copy.tame,
+        done=isolate.is_isolated,
+        act=isolate.isolate,
         undo=None,
     ),
     Step(

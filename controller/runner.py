@@ -3,37 +3,37 @@
 import contextlib
 from collections.abc import Iterator
 
-from controller import control
-from controller.control import Lock
-from controller.errors import Failed
-from controller.migration import Migration
-from controller.observe import State, observe
-from controller.plan import PLAN
-from controller.station import station
-from controller.steps.step import Command, Step
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed, observe
+from encryptdb.controller.plan import PLAN
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.control import Lock
+from encryptdb.controller.state import state
+from encryptdb.controller.steps.step import Command, Step
+from encryptdb.stacks.contract.errors import Failed
 
 
-def next_step(m: Migration, state: State) -> Step | None:
+def next_step(m: Migration, observed: Observed) -> Step | None:
     """The first step of the plan whose goal is not met; None at the end, and after `abandon`.
 
     Catching up is asked anew by every `replicate`, so here it counts as met once it has been done.
     """
-    if station(m, state) in ("abandoned", "retired"):
+    if state(m, observed) in ("abandoned", "retired"):
         return None
     for step in PLAN:
         if step.command != "prepare" and m.target is None:
             return step
         if step.name == "catch-up":
-            if "caught_up" not in state.records and "open" not in state.records:
+            if "caught_up" not in observed.records and "open" not in observed.records:
                 return step
-        elif "open" in state.records and step.command in ("prepare", "replicate"):
+        elif "open" in observed.records and step.command in ("prepare", "replicate"):
             continue
-        elif not step.done(m, state):
+        elif not step.done(m, observed):
             return step
     return None
 
 
-def advance(m: Migration, command: Command, state: State, lock: Lock | None = None) -> State:
+def advance(m: Migration, command: Command, observed: Observed, lock: Lock | None = None) -> Observed:
     """Do every step of one command that is not done yet, and return the last observation.
 
     Raises whatever a step raises; Failed where a step ended without reaching its goal.
@@ -41,24 +41,24 @@ def advance(m: Migration, command: Command, state: State, lock: Lock | None = No
     for step in PLAN:
         if step.command != command:
             continue
-        if step.done(m, state):
+        if step.done(m, observed):
             continue
         if lock is not None:
             lock.check()
         m.say(step.summary)
-        step.act(m, state)
+        step.act(m, observed)
         if step.reboots and lock is not None:
             lock.renew()
-        state = observe(m, with_mark=True)
-        if step.name != "catch-up" and not step.done(m, state):
+        observed = observe(m, with_parameter=True)
+        if step.name != "catch-up" and not step.done(m, observed):
             raise Failed(
                 f"The step {step.name} ended, but its goal is not met.",
                 detail=f"The goal was: {step.summary}.",
                 hint="Look at what the servers say (python -m controller status), then run the command again.",
             )
-        if state.records:
+        if observed.records:
             m.note(step.name, command=command)
-    return state
+    return observed
 
 
 @contextlib.contextmanager

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from controller.errors import Usage
-from stacks.outputs import ContractError, Outputs
+from encryptdb.stacks.contract.errors import Usage
+from encryptdb.stacks.contract.outputs import ContractError, Outputs
 
 PULUMI_SECONDS = 60
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TextIO, TypeVar
 
-from controller.errors import Failed
+from encryptdb.stacks.contract.errors import Failed
 
 T = TypeVar("T")
 

@@ -19,8 +19,8 @@ from demo.commands import ROOT, CommandFailed
 from demo.narrator import Narrator
 from demo.pooler import find_pgbouncer
 from demo.story import Settings, tell
-from lab import binaries
-from lab.errors import LabError
+from encryptdb.lab import binaries
+from encryptdb.lab.errors import LabError
 
 
 def main() -> int:

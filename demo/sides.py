@@ -8,9 +8,9 @@ from typing import Any
 import boto3
 
 from demo import proof
-from lab.layout import Layout
-from lab.processes import Owner
-from lab.volumes import Volume
+from encryptdb.lab.layout import Layout
+from encryptdb.lab.processes import Owner
+from encryptdb.lab.volumes import Volume
 
 
 def volumes(lab: Path, environment: Mapping[str, str], side: Mapping[str, Any]) -> list[tuple[str, Volume]]:

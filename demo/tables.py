@@ -1,9 +1,9 @@
 """Are two databases equal, table by table, to the row, although the second one has been in use since?
 
-The fenced source stands still, or takes nothing but the target's changes where a way back is kept. The target went on
-from there. A row of the target that its applications wrote since the opening says so: the commit timestamp of its xmin
-is later than the subscription's start and has no replication origin. Such rows are set aside by key on both sides, and
-on the source what came back with an origin; everything else must be equal.
+The fenced source stands still, or takes nothing but the target's changes where a rollback path is kept. The target went
+on from there. A row of the target that its applications wrote since the opening says so: the commit timestamp of its
+xmin is later than the subscription's start and has no replication origin. Such rows are set aside by key on both sides,
+and on the source what came back with an origin; everything else must be equal.
 """
 
 from dataclasses import dataclass

@@ -8,7 +8,7 @@
 #   pipeline.sh status STACK      schedule: fails where somebody has to look
 #   pipeline.sh cutover STACK     by approval: moves the applications
 #   pipeline.sh rollback STACK    by approval: moves them back
-#   pipeline.sh retire STACK      by approval: ends the way back, once rollbackWindow is over
+#   pipeline.sh retire STACK      by approval: ends the rollback path, once rollbackWindow is over
 #
 # Exit status 0: its goal is reached, or, of check, advance and status, it waits: the summary says for what, and the
 # schedule brings the job back. In a job that a person started "not yet" is a failure (3): nothing brings it back.
@@ -157,13 +157,13 @@ prepare_source() {
     if [ "$ENCRYPTDB_ALLOW_REBOOT" = 1 ]; then ask_long prepare --allow-reboot; else ask_long prepare; fi
 }
 
-# Refuses while the way back is open; ends it, and leaves the report, once it is not.
+# Refuses while the rollback path is open; ends it, and leaves the report, once it is not.
 retire_when_due() {
     ask status
-    station=$(of status station)
+    state=$(of status state)
     # Of an abandoned attempt nothing is left to take down.
-    if [ "$station" = abandoned ]; then return; fi
-    if [ "$station" != retired ] && ! until=$(summary due "$work/status.json"); then
+    if [ "$state" = abandoned ]; then return; fi
+    if [ "$state" != retired ] && ! until=$(summary due "$work/status.json"); then
         waits "the end of the rollback window, $until (rollbackWindow). Until then \`rollback\` loses nothing."
     fi
     ask retire --output "encryptdb-$stack.html"
@@ -179,7 +179,7 @@ to_caught_up() {
     if [ "$(of outputs phase)" = prepare ]; then prepare_source; fi
     up restore
     ask status
-    case $(of status station) in
+    case $(of status state) in
         open) waits "\`phase: retire\` in stacks/Pulumi.$stack.yaml, when nobody will go back any more." ;;
         retired) waits "\`phase: retire\` in stacks/Pulumi.$stack.yaml: replication has been taken down." ;;
         rolled-back) waits "a decision: it was rolled back, the source serves. Cut over again, or abandon." ;;
@@ -213,9 +213,9 @@ advance() {
 next_phase() {
     if [ "$(of outputs attempt)" != "$wanted_attempt" ]; then
         echo prepare
-    elif [ "$wanted_phase" = restore ] && [ -z "$(of status station)" ]; then
+    elif [ "$wanted_phase" = restore ] && [ -z "$(of status state)" ]; then
         echo prepare
-    elif [ "$wanted_phase" = retire ] && [ "$(of status station)" != retired ]; then
+    elif [ "$wanted_phase" = retire ] && [ "$(of status state)" != retired ]; then
         of outputs phase
     else
         echo "$wanted_phase"
@@ -234,12 +234,12 @@ check() {
     pulumi preview --json --non-interactive --stack "$stack" --config-file "$yaml" \
         --config "encryptdb:phase=$phase" >"$work/preview.json" || failed=1
     summary preview "$phase" "$wanted_phase" "$work/preview.json" | note
-    case $attempt,$(of status station) in
+    case $attempt,$(of status state) in
         ,*)
             printf 'A new stack: preflight needs its outputs, and runs before anything is prepared, on merge.\n\n' | note
             ;;
         *,open | *,rolled-back | *,retired | *,abandoned)
-            printf 'No preflight: the migration is %s.\n\n' "$(of status station)" | note
+            printf 'No preflight: the migration is %s.\n\n' "$(of status state)" | note
             ;;
         *)
             try preflight
@@ -269,7 +269,7 @@ status() {
 cutover() {
     if [ -z "$ENCRYPTDB_APPROVED_BY" ]; then fail 2 "ENCRYPTDB_APPROVED_BY does not say who approved."; fi
     ask status
-    if [ "$(of status station)" != open ]; then
+    if [ "$(of status state)" != open ]; then
         if [ "$(of status verified.equal)" != true ]; then fail 3 "No comparison has found both sides equal: advance first."; fi
         ask cutover --dry-run --max-pause "$ENCRYPTDB_MAX_PAUSE"
     fi

@@ -18,10 +18,10 @@ Document = Mapping[str, Any]
 Answer = tuple[str, int]
 
 FOLLOWING = ("replicating", "caught-up")
-"""Stations at which the target must be following."""
+"""States at which the target must be following."""
 
 ENDED = ("retired", "abandoned")
-"""Stations at which nothing runs any more, and the source may be gone."""
+"""States at which nothing runs any more, and the source may be gone."""
 
 OPERATIONS = {
     "create": "create",
@@ -73,8 +73,8 @@ def pending(path: str) -> Answer:
 
 
 def due(path: str, now: datetime | None = None) -> Answer:
-    """Whether the way back has closed, by `controller status`; until when it is open."""
-    until = (read(path).get("way_back") or {}).get("until")
+    """Whether the rollback path has closed, by `controller status`; until when it is open."""
+    until = (read(path).get("rollback_path") or {}).get("until")
     over = until is None or (now or datetime.now(UTC)) > datetime.fromisoformat(until)
     return until or "", 0 if over else 1
 
@@ -131,11 +131,11 @@ def _block(remedy: str | None) -> list[str]:
 
 def needs_a_person(found: Document) -> list[str]:
     """What of `controller status` does not come right by itself."""
-    if found["station"] in ENDED:
+    if found["state"] in ENDED:
         return []
     reasons = [str(warning) for warning in found["warnings"]]
-    following = found["station"] in FOLLOWING or (found.get("way_back") or {}).get("until")
-    if found["station"] in FOLLOWING and not found["slots"]:
+    following = found["state"] in FOLLOWING or (found.get("rollback_path") or {}).get("until")
+    if found["state"] in FOLLOWING and not found["slots"]:
         reasons.append("there is no slot: the target follows nothing")
     if following:
         reasons += [f"nobody follows by slot {n}" for n, s in sorted(found["slots"].items()) if not s["active"]]
@@ -145,13 +145,13 @@ def needs_a_person(found: Document) -> list[str]:
 def status(path: str) -> Answer:
     """Where the migration stands, and whether somebody has to look."""
     found = read(path)
-    station, lag, back = found["station"], found["lag_bytes"], found.get("way_back") or {}
-    lines = [f"Station: {station or 'not prepared'}. Next step: {found['step'] or 'none'}."]
+    state, lag, back = found["state"], found["lag_bytes"], found.get("rollback_path") or {}
+    lines = [f"State: {state or 'not prepared'}. Next step: {found['step'] or 'none'}."]
     if lag is not None:
         lines.append(f"{lag:,} bytes behind.")
     if back.get("until"):
         is_open = "open" if back.get("open") else "closed"
-        lines.append(f"The way back is {is_open} (rollbackWindow: until {back['until']}).")
+        lines.append(f"The rollback path is {is_open} (rollbackWindow: until {back['until']}).")
     reasons = needs_a_person(found)
     lines += ["", *(f"- **Somebody has to look:** {plain(reason)}" for reason in reasons), ""]
     return "\n".join(lines), 1 if reasons else 0
@@ -186,7 +186,7 @@ def ended(command: str, with_status: str, path: str) -> Answer:
 def moved(path: str) -> Answer:
     """How long the applications waited."""
     found = read(path)
-    return f"Station: {found['station']}. The applications waited {found['pause_ms']:.0f} ms.\n", 0
+    return f"State: {found['state']}. The applications waited {found['pause_ms']:.0f} ms.\n", 0
 
 
 def retired(path: str) -> Answer:

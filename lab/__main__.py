@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.errors import LabError
+from encryptdb.lab.errors import LabError
 
 INTERRUPTED = 130
 
@@ -72,7 +72,7 @@ def _answer(as_json: bool, document: dict[str, Any], lines: Sequence[str]) -> No
 
 
 def _start(arguments: argparse.Namespace) -> int:
-    from lab import start
+    from encryptdb.lab import start
 
     wanted = start.Wanted(
         directory=arguments.dir,
@@ -101,8 +101,8 @@ def _start(arguments: argparse.Namespace) -> int:
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    from lab import status
-    from lab.layout import Layout
+    from encryptdb.lab import status
+    from encryptdb.lab.layout import Layout
 
     status.require_running(Layout.of(arguments.dir))
     pairs = {}
@@ -111,16 +111,16 @@ def _up(arguments: argparse.Namespace) -> int:
         if not equals:
             raise LabError(f"--config {item!r} has no '='", hint="--config KEY=VALUE", status=2)
         pairs[key] = value
-    from lab.pulumi import up
+    from encryptdb.lab.pulumi import up
 
     result: int = up.main(arguments.dir.absolute(), arguments.stack, pairs, arguments.json)
     return result
 
 
 def _pulumi(arguments: argparse.Namespace) -> int:
-    from lab import status
-    from lab.layout import Layout
-    from lab.pulumi import cli
+    from encryptdb.lab import status
+    from encryptdb.lab.layout import Layout
+    from encryptdb.lab.pulumi import cli
 
     status.require_running(Layout.of(arguments.dir))
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
@@ -128,8 +128,8 @@ def _pulumi(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from lab import status
-    from lab.layout import Layout
+    from encryptdb.lab import status
+    from encryptdb.lab.layout import Layout
 
     document = status.read(Layout.of(arguments.dir))
     _answer(arguments.json, document, status.lines(document))
@@ -137,8 +137,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _stop(arguments: argparse.Namespace) -> int:
-    from lab import stop
-    from lab.layout import Layout
+    from encryptdb.lab import stop
+    from encryptdb.lab.layout import Layout
 
     stopped = stop.stop(Layout.of(arguments.dir), _tell)
     text = "stopped; nothing is left of it" if stopped else "there was no lab"
@@ -147,7 +147,7 @@ def _stop(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from lab import server
+    from encryptdb.lab import server
 
     return server.main(arguments.dir)
 

@@ -9,9 +9,9 @@ import boto3
 import psycopg
 from psycopg import sql
 
-from lab.errors import LabError
-from lab.layout import Layout
-from lab.processes import wait_until
+from encryptdb.lab.errors import LabError
+from encryptdb.lab.layout import Layout
+from encryptdb.lab.processes import wait_until
 
 MASTER = "master"
 CREATE_SECONDS = 120.0

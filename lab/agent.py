@@ -6,7 +6,7 @@ import threading
 import psycopg
 from psycopg import sql
 
-from lab.cluster import ADMIN, Login
+from encryptdb.lab.cluster import ADMIN, Login
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import parameters, processes
-from lab.errors import USAGE, LabError
-from lab.layout import walkable
-from lab.parameters import Parameter
-from lab.processes import Owner
+from encryptdb.lab import parameters, processes
+from encryptdb.lab.errors import USAGE, LabError
+from encryptdb.lab.layout import walkable
+from encryptdb.lab.parameters import Parameter
+from encryptdb.lab.processes import Owner
 
 
 @dataclass(frozen=True)

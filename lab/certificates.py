@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from lab.processes import Owner
+from encryptdb.lab.processes import Owner
 
 LIFETIME = datetime.timedelta(days=365)
 

@@ -12,11 +12,11 @@ import psutil
 import psycopg
 from psycopg.rows import TupleRow
 
-from lab import freeze, parameters, processes
-from lab.binaries import Binaries
-from lab.certificates import Authority
-from lab.errors import LabError
-from lab.processes import Owner
+from encryptdb.lab import freeze, parameters, processes
+from encryptdb.lab.binaries import Binaries
+from encryptdb.lab.certificates import Authority
+from encryptdb.lab.errors import LabError
+from encryptdb.lab.processes import Owner
 
 ADMIN = "rdsadmin"
 """The lab's own superuser and its own database, named as RDS names them."""

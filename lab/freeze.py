@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 
-from lab import processes
-from lab.errors import LabError
-from lab.processes import Owner
+from encryptdb.lab import processes
+from encryptdb.lab.errors import LabError
+from encryptdb.lab.processes import Owner
 
 # File times come from the kernel's tick (4 ms at 250 Hz): a file written twice within one tick looks untouched the
 # second time. What was modified this recently before the first pass is copied again.

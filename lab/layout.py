@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.processes import Owner
+from encryptdb.lab.processes import Owner
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,16 @@ import boto3
 import psycopg
 from botocore.exceptions import ClientError
 
-from lab import freeze, roles
-from lab.agent import Agent, hand_out_transaction_ids
-from lab.binaries import Binaries
-from lab.certificates import Authority
-from lab.cluster import DISCARD, STOP, Cluster, Login
-from lab.errors import LabError
-from lab.layout import Layout
-from lab.processes import Owner
-from lab.vault import Keys, Stored
-from lab.volumes import Volume
+from encryptdb.lab import freeze, roles
+from encryptdb.lab.agent import Agent, hand_out_transaction_ids
+from encryptdb.lab.binaries import Binaries
+from encryptdb.lab.certificates import Authority
+from encryptdb.lab.cluster import DISCARD, STOP, Cluster, Login
+from encryptdb.lab.errors import LabError
+from encryptdb.lab.layout import Layout
+from encryptdb.lab.processes import Owner
+from encryptdb.lab.vault import Keys, Stored
+from encryptdb.lab.volumes import Volume
 
 log = logging.getLogger(__name__)
 

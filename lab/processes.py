@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import psutil
 
-from lab.errors import LabError
+from encryptdb.lab.errors import LabError
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import psycopg
 
-from lab.binaries import Binaries
-from lab.cluster import ADMIN, Cluster
-from lab.plane import Host, Plane
-from lab.processes import wait_until
+from encryptdb.lab.binaries import Binaries
+from encryptdb.lab.cluster import ADMIN, Cluster
+from encryptdb.lab.plane import Host, Plane
+from encryptdb.lab.processes import wait_until
 
 APPLICATION = "aurora reader (lab)"
 SQL = Path(__file__).with_name("aurora.sql")

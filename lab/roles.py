@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from lab.cluster import ADMIN, Login
+from encryptdb.lab.cluster import ADMIN, Login
 
 HERE = Path(__file__).parent
 

@@ -18,17 +18,17 @@ from moto.rds import urls as rds_urls
 from moto.route53 import urls as route53_urls
 from moto.server import ThreadedMotoServer
 
-from lab import binaries
-from lab.endpoint import Endpoints
-from lab.layout import Layout
-from lab.plane import Clients, Plane
-from lab.processes import Owner
-from lab.rds.base import LabBackend
-from lab.rds.exports import Exports
-from lab.rds.responses import LabBackendOfAll, LabResponse
-from lab.rds.watch import Watch
-from lab.route53 import LabRoute53
-from lab.volumes import encryption
+from encryptdb.lab import binaries
+from encryptdb.lab.endpoint import Endpoints
+from encryptdb.lab.layout import Layout
+from encryptdb.lab.plane import Clients, Plane
+from encryptdb.lab.processes import Owner
+from encryptdb.lab.rds.base import LabBackend
+from encryptdb.lab.rds.exports import Exports
+from encryptdb.lab.rds.responses import LabBackendOfAll, LabResponse
+from encryptdb.lab.rds.watch import Watch
+from encryptdb.lab.route53 import LabRoute53
+from encryptdb.lab.volumes import encryption
 
 log = logging.getLogger("lab")
 

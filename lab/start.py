@@ -13,10 +13,10 @@ from typing import Any
 
 import boto3
 
-from lab import account, binaries, processes, stop
-from lab.errors import REFUSED, USAGE, LabError
-from lab.layout import Layout
-from lab.processes import CLEAN, Owner
+from encryptdb.lab import account, binaries, processes, stop
+from encryptdb.lab.errors import REFUSED, USAGE, LabError
+from encryptdb.lab.layout import Layout
+from encryptdb.lab.processes import CLEAN, Owner
 
 READY_SECONDS = 60.0
 REGION = "eu-central-1"

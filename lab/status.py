@@ -5,9 +5,9 @@ from typing import Any
 
 import boto3
 
-from lab import stop
-from lab.errors import LabError
-from lab.layout import Layout
+from encryptdb.lab import stop
+from encryptdb.lab.errors import LabError
+from encryptdb.lab.layout import Layout
 
 NOT_YET = 3
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psutil
 
-from lab import cluster, freeze, processes
-from lab.errors import LabError
-from lab.layout import Layout
-from lab.volumes import release
+from encryptdb.lab import cluster, freeze, processes
+from encryptdb.lab.errors import LabError
+from encryptdb.lab.layout import Layout
+from encryptdb.lab.volumes import release
 
 END = [(signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)]
 

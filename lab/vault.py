@@ -21,9 +21,9 @@ from typing import IO, Protocol, cast
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from lab import processes
-from lab.errors import LabError
-from lab.processes import CLEAN, Owner
+from encryptdb.lab import processes
+from encryptdb.lab.errors import LabError
+from encryptdb.lab.processes import CLEAN, Owner
 
 CHUNK = 1 << 20
 """Bytes of plaintext in a chunk."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lab import processes
-from lab.errors import LabError
-from lab.processes import Owner
-from lab.vault import Keys
+from encryptdb.lab import processes
+from encryptdb.lab.errors import LabError
+from encryptdb.lab.processes import Owner
+from encryptdb.lab.vault import Keys
 
 Encryption = Literal["gocryptfs", "flag only"]
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stacks.aws_reads import Aws
-from stacks.errors import NotYet, StackError, Unreadable, Unsafe
-from stacks.recovery import Begun, Document, Found, begun, find, taken_over
+from encryptdb.stacks.cloud.reads import Aws
+from encryptdb.stacks.errors import NotYet, StackError, Unreadable, Unsafe
+from encryptdb.stacks.recovery import Begun, Document, Found, begun, find, taken_over
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERY_SECONDS = 5.0

@@ -7,11 +7,11 @@ when it restores one.
 import pulumi_aws as aws
 from pulumi import Input, Output
 
-from stacks import names
-from stacks.component import LONG, Encrypted, Made, Taken
-from stacks.facts import Cluster, Database
-from stacks.members import Member, own_members
-from stacks.plan import Group
+from encryptdb.stacks.cloud.database import Cluster, Database
+from encryptdb.stacks.component import LONG, Encrypted, Made, Taken
+from encryptdb.stacks.contract import names
+from encryptdb.stacks.members import Member, own_members
+from encryptdb.stacks.plan import Group
 
 NEVER_AGAIN = ["snapshotIdentifier", "kmsKeyId", "clusterIdentifier", "dbSubnetGroupName"]
 """What only a new cluster could have. Config that asks for another one is refused before it comes to that."""

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import pulumi
 import pulumi_aws as aws
 
-from stacks import names
-from stacks.facts import Database
-from stacks.outputs import CONTRACT, Outputs, Side
-from stacks.plan import Group, Link, Plan
+from encryptdb.stacks.cloud.database import Database
+from encryptdb.stacks.contract import names
+from encryptdb.stacks.contract.outputs import CONTRACT, Outputs, Side
+from encryptdb.stacks.plan import Group, Link, Plan
 
 LONG = pulumi.CustomTimeouts(create="12h", update="12h", delete="2h")
 """A large database takes hours to snapshot, to copy and to restore; the provider's own limits are 20 to 120 minutes."""
@@ -124,7 +124,7 @@ class Encrypted(pulumi.ComponentResource):
         target_group: pulumi.Input[str] | None,
         target: Made | None,
     ) -> pulumi.Output[dict[str, object]]:
-        """The contract as one document (see stacks/outputs.py)."""
+        """The contract as one document (see stacks/contract/outputs.py)."""
         plan, settings = self.plan, self.plan.settings
 
         def document(known: dict[str, Any]) -> dict[str, object]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from stacks.aurora import EncryptedCluster
-from stacks.component import Encrypted
-from stacks.outputs import Engine
-from stacks.plan import Plan
-from stacks.rds import EncryptedInstance
+from encryptdb.stacks.aurora import EncryptedCluster
+from encryptdb.stacks.component import Encrypted
+from encryptdb.stacks.contract.outputs import Engine
+from encryptdb.stacks.plan import Plan
+from encryptdb.stacks.rds import EncryptedInstance
 
 COMPONENTS: Mapping[Engine, type[Encrypted]] = {
     "postgres": EncryptedInstance,

@@ -5,7 +5,7 @@ import re
 
 import pulumi
 
-from stacks.outputs import Outputs
+from encryptdb.stacks.contract.outputs import Outputs
 
 
 def export(document: pulumi.Output[dict[str, object]]) -> None:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from stacks import names
-from stacks.errors import Unsafe
-from stacks.facts import Cluster, Database, Instance
+from encryptdb.stacks.cloud.database import Cluster, Database, Instance
+from encryptdb.stacks.contract import names
+from encryptdb.stacks.errors import Unsafe
 
 
 @dataclass(frozen=True)

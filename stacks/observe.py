@@ -5,12 +5,20 @@ from dataclasses import dataclass, field
 
 import pulumi_aws as aws
 
-from stacks import names
-from stacks.aws_reads import Aws
-from stacks.errors import ConfigError
-from stacks.facts import Cluster, Database, IngressRule, Instance, Mark, Parameter, Snapshot
-from stacks.names import Names
-from stacks.settings import Settings
+from encryptdb.stacks.cloud.database import (
+    Cluster,
+    Database,
+    IngressRule,
+    Instance,
+    Parameter,
+    PreparedParameter,
+    Snapshot,
+)
+from encryptdb.stacks.cloud.reads import Aws
+from encryptdb.stacks.contract import names
+from encryptdb.stacks.contract.names import Names
+from encryptdb.stacks.errors import ConfigError
+from encryptdb.stacks.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Seen:
     targets: Mapping[int, Database]
     snapshot: Snapshot | None
     encrypted: Snapshot | None
-    mark: Mark | None
+    prepared_parameter: PreparedParameter | None
     key: Key | None
     identifiers: frozenset[str] = frozenset()
     cluster_identifiers: frozenset[str] = frozenset()
@@ -86,11 +94,13 @@ def observe(settings: Settings, reads: Aws, at: Place) -> Seen:
         settings, reads.cluster_snapshot(called.snapshot), called.snapshot
     )
     encrypted = _own(settings, reads.snapshot(called.encrypted_snapshot), called.encrypted_snapshot)
-    mark = reads.mark(called.mark)
+    prepared_parameter = reads.prepared_parameter(called.prepared_parameter)
     known_as = target.tags if target else snapshot.tags if snapshot else {}
     source = None
     if settings.phase != "retire":
-        source = find_source(settings.source, (*clusters, *instances), known_as.get(names.SOURCE_RESOURCE_ID), mark)
+        source = find_source(
+            settings.source, (*clusters, *instances), known_as.get(names.SOURCE_RESOURCE_ID), prepared_parameter
+        )
     manage = settings.parameter_group == "manage"
     of_cluster = isinstance(source or target, Cluster)
     current = source.parameter_group if source else None
@@ -101,7 +111,7 @@ def observe(settings: Settings, reads: Aws, at: Place) -> Seen:
         targets=targets,
         snapshot=snapshot,
         encrypted=encrypted,
-        mark=mark,
+        prepared_parameter=prepared_parameter,
         key=None if settings.phase == "retire" else read_key(settings.kms_key, at),
         identifiers=frozenset(i.identifier for i in instances),
         cluster_identifiers=frozenset(c.identifier for c in clusters),
@@ -115,12 +125,15 @@ def observe(settings: Settings, reads: Aws, at: Place) -> Seen:
 
 
 def find_source(
-    identifier: str, databases: Sequence[Database], resource_id: str | None, mark: Mark | None
+    identifier: str,
+    databases: Sequence[Database],
+    resource_id: str | None,
+    prepared_parameter: PreparedParameter | None,
 ) -> Database | None:
     """The source among the instances and clusters. Raises ConfigError where the name means one of each.
 
     Once something was made from it, only its resource id counts: after the cutover its name may be the target's.
-    Before that the configured name decides, and the id of the prepared mark where the source was renamed.
+    Before that the configured name decides, and the id of the prepared parameter where the source was renamed.
     """
     by_id = {d.resource_id: d for d in databases}
     if resource_id:
@@ -136,7 +149,7 @@ def find_source(
         )
     # An instance of a cluster is found, too, so that it can be said what it is.
     found = next(iter(clusters or alone or named), None)
-    return found or (by_id.get(mark.source_resource_id) if mark else None)
+    return found or (by_id.get(prepared_parameter.source_resource_id) if prepared_parameter else None)
 
 
 def read_key(key: str, at: Place) -> Key:
@@ -210,4 +223,4 @@ def _link_users(
     takes one rule once, so what one stack made serves all databases of the same two groups."""
     groups = {g for rule in rules for g in (rule.group, rule.referenced)}
     near = {d.tags.get(names.STACK, "") for d in databases if groups & {*d.security_groups}} - {"", settings.stack}
-    return tuple(stack for stack in sorted(near) if reads.mark(Names(stack, 1).mark))
+    return tuple(stack for stack in sorted(near) if reads.prepared_parameter(Names(stack, 1).prepared_parameter))

@@ -7,15 +7,16 @@ snapshot and target carry the stack's name and the attempt in their tags.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stacks import names, parameters
-from stacks.errors import ConfigError
-from stacks.facts import Cluster, Database, IngressRule
-from stacks.members import Member, members_of
-from stacks.names import Names
-from stacks.observe import Place, Seen
-from stacks.outputs import Engine, Side
-from stacks.parameters import Setting
-from stacks.refusals import (
+from encryptdb.stacks import parameters
+from encryptdb.stacks.cloud.database import Cluster, Database, IngressRule
+from encryptdb.stacks.contract import names
+from encryptdb.stacks.contract.names import Names
+from encryptdb.stacks.contract.outputs import Engine, Side
+from encryptdb.stacks.errors import ConfigError
+from encryptdb.stacks.members import Member, members_of
+from encryptdb.stacks.observe import Place, Seen
+from encryptdb.stacks.parameters import Setting
+from encryptdb.stacks.refusals import (
     key_of,
     refuse_failed,
     refuse_going_back,
@@ -25,7 +26,7 @@ from stacks.refusals import (
     refuse_taken_name,
     require_prepared,
 )
-from stacks.settings import Settings
+from encryptdb.stacks.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import pulumi_aws as aws
 from pulumi import Input, Output
 
-from stacks.component import LONG, Encrypted, Made, Taken
-from stacks.facts import Database, Instance
-from stacks.plan import Group
+from encryptdb.stacks.cloud.database import Database, Instance
+from encryptdb.stacks.component import LONG, Encrypted, Made, Taken
+from encryptdb.stacks.plan import Group
 
 COPIED = {
     "identifier": "target_identifier",

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stacks import names
-from stacks.aws_reads import Aws
-from stacks.errors import Unsafe
+from encryptdb.stacks.cloud.reads import Aws
+from encryptdb.stacks.contract import names
+from encryptdb.stacks.errors import Unsafe
 
 Document = dict[str, Any]
 """What `pulumi stack export` prints."""

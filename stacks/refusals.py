@@ -1,11 +1,11 @@
 """Why there is no plan. Pure: each looks at what was configured and seen, and raises where the two do not fit."""
 
-from stacks import names
-from stacks.errors import ConfigError, NotYet
-from stacks.facts import Cluster, Database, Instance
-from stacks.members import Member
-from stacks.observe import Seen
-from stacks.settings import Settings
+from encryptdb.stacks.cloud.database import Cluster, Database, Instance
+from encryptdb.stacks.contract import names
+from encryptdb.stacks.errors import ConfigError, NotYet
+from encryptdb.stacks.members import Member
+from encryptdb.stacks.observe import Seen
+from encryptdb.stacks.settings import Settings
 
 SYMMETRIC = ("", "SYMMETRIC_DEFAULT")
 
@@ -39,7 +39,7 @@ def refuse_going_back(settings: Settings, seen: Seen, target: Database | None) -
             f"retire comes after restore: attempt {attempt} has no target.",
             "Set phase to restore (or to prepare, where the source is not prepared yet).",
         )
-    if phase == "retire" and seen.mark and seen.mark.attempt == attempt:
+    if phase == "retire" and seen.prepared_parameter and seen.prepared_parameter.attempt == attempt:
         raise NotYet(
             "encryptdb:phase: retire takes the network link away, and replication still runs over it.",
             f"Run `python -m controller retire --stack {settings.stack}` first (or `abandon`).",
@@ -189,19 +189,21 @@ def refuse_failed(seen: Seen) -> None:
 def require_prepared(settings: Settings, seen: Seen, source: Database) -> None:
     """`controller prepare` has finished with this source, for this attempt."""
     run = f"Run `python -m controller prepare --stack {settings.stack}`, then this again."
-    if seen.mark is None:
+    if seen.prepared_parameter is None:
         raise NotYet(
             f"The source {source.identifier} is not prepared: a snapshot taken now would have no slot to go on from.",
             run,
         )
-    if seen.mark.source_resource_id != source.resource_id:
+    if seen.prepared_parameter.source_resource_id != source.resource_id:
         raise NotYet(
-            f"Prepared was another server ({seen.mark.source_resource_id}); {source.identifier} is "
+            f"Prepared was another server ({seen.prepared_parameter.source_resource_id}); {source.identifier} is "
             f"{source.resource_id}.",
             run,
         )
-    if seen.mark.attempt != settings.attempt:
-        raise NotYet(f"Prepared was attempt {seen.mark.attempt}; this is attempt {settings.attempt}.", run)
+    if seen.prepared_parameter.attempt != settings.attempt:
+        raise NotYet(
+            f"Prepared was attempt {seen.prepared_parameter.attempt}; this is attempt {settings.attempt}.", run
+        )
 
 
 def refuse_taken_name(settings: Settings, seen: Seen, wanted: str, target: Database | None) -> None:

@@ -12,8 +12,8 @@ from typing import Any, Literal, cast
 
 import pulumi
 
-from stacks.errors import ConfigError
-from stacks.outputs import PHASES, Phase
+from encryptdb.stacks.contract.outputs import PHASES, Phase
+from encryptdb.stacks.errors import ConfigError
 
 Holder = Literal["manage", "existing"]
 

@@ -11,9 +11,9 @@ import boto3
 import psycopg
 from psycopg.rows import TupleRow
 
-from lab.layout import Layout
-from lab.start import Wanted, start
-from lab.stop import stop
+from encryptdb.lab.layout import Layout
+from encryptdb.lab.start import Wanted, start
+from encryptdb.lab.stop import stop
 
 ROOT = Path(__file__).resolve().parent.parent
 TRANSITION_SECONDS = 120.0

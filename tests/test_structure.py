@@ -11,7 +11,7 @@ PACKAGES = ("controller", "stacks", "lab", "demo", "benchmarks", "tests")
 LONGEST = 300
 
 MAY_IMPORT = {
-    "controller": ("controller", "stacks.outputs"),
+    "controller": ("controller", "stacks.contract", "stacks.cloud"),
     "stacks": ("stacks",),
     "lab": ("lab", "stacks"),
     "demo": ("demo", "lab"),
@@ -45,10 +45,10 @@ def imports(module: str) -> Iterator[str]:
     parts = list(Path(module).with_suffix("").parts)
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (alias.name.removeprefix("encryptdb.") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = parts[: -node.level] if node.level else []
-            name = ".".join([*base, *([node.module] if node.module else [])])
+            name = ".".join([*base, *([node.module] if node.module else [])]).removeprefix("encryptdb.")
             yield from (f"{name}.{alias.name}" for alias in node.names)
 
 
@@ -68,9 +68,10 @@ def test_the_arrows_point_one_way(package: str) -> None:
     assert wrong == []
 
 
-def test_one_module_of_the_controller_speaks_to_aws() -> None:
-    speakers = {m for m in modules("controller") if any(within(n, ("boto3", "botocore")) for n in imports(m))}
-    assert speakers == {"controller/aws.py"}
+def test_one_module_speaks_to_aws() -> None:
+    packages = ("controller", "stacks")
+    speakers = {m for p in packages for m in modules(p) if any(within(n, ("boto3", "botocore")) for n in imports(m))}
+    assert speakers == {"stacks/cloud/client.py"}
 
 
 def printing(module: str) -> Iterator[str]:

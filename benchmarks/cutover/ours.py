@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.cutover.floor import Run
 from benchmarks.cutover.stage import Load, Pooler, Size
-from controller.commands import cutover
+from encryptdb.controller.commands import cutover
 from tests.cutover.rig import World, follow
 from tests.postgres.servers import Server
 

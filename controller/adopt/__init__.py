@@ -3,8 +3,8 @@
 Reads AWS and both servers, changes nothing: `read` → `found.Found` → text.
 """
 
-from controller.adopt.read import read
-from controller.adopt.text import TOOLS, compose, program
-from controller.adopt.turn import not_yet
+from encryptdb.controller.adopt.read import read
+from encryptdb.controller.adopt.text import TOOLS, compose, program
+from encryptdb.controller.adopt.turn import not_yet
 
 __all__ = ["TOOLS", "compose", "not_yet", "program", "read"]

@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from controller.adopt.found import Found
-from controller.engines import Block, ParameterGroup, ServerSettings, Setting, Value
+from encryptdb.controller.adopt.found import Found
+from encryptdb.controller.engines import Block, ParameterGroup, ServerSettings, Setting, Value
 
 NEEDED = frozenset(
     {

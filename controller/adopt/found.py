@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from controller.engines import ParameterGroup, ServerSettings
-from stacks.outputs import Outputs
+from encryptdb.controller.engines import ParameterGroup, ServerSettings
+from encryptdb.stacks.contract.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Found:
     """Everything. A side is empty where AWS says that there is none (or, of the target, before it is made); the servers
     of a cluster are the cluster and its instances, the writer first.
 
-    `station` is None where it could not be read; `marked` is whether `prepare`'s mark stands, None where unknown.
+    `state` is None where it could not be read; `marked` is whether the prepared parameter stands, None where unknown.
     `groups` are the parameter groups that this stack made and the target uses; `earlier` are targets of this stack's
     other attempts.
     """
 
     outputs: Outputs
-    station: str | None
-    marked: bool | None
+    state: str | None
+    prepared_parameter: bool | None
     target: tuple[ServerSettings, ...] = ()
     source: tuple[ServerSettings, ...] = ()
     source_seen: bool = True

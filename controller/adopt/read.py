@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from controller import mark as prepared_mark
-from controller.adopt.found import Found, Reference, Unseen
-from controller.adopt.references import Old, find
-from controller.engines import ServerSettings
-from controller.errors import Failed, Problem
-from controller.migration import Migration
-from controller.observe import observe
-from controller.station import document
-from stacks.outputs import Outputs
+from encryptdb.controller import prepared_parameter as prepared_parameter
+from encryptdb.controller.adopt.found import Found, Reference, Unseen
+from encryptdb.controller.adopt.references import Old, find
+from encryptdb.controller.engines import ServerSettings
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import observe
+from encryptdb.controller.state import document
+from encryptdb.stacks.contract.errors import Failed, Problem
+from encryptdb.stacks.contract.outputs import Outputs
 
 T = TypeVar("T")
 
@@ -21,13 +21,15 @@ def read(m: Migration) -> tuple[Found, dict[str, Any]]:
     """What is there, and what every command's document holds. Raises Failed where AWS does not tell of the target."""
     outputs, unseen = m.outputs, list[Unseen]()
     base = _attempt(lambda: document(m, observe(m), None), "how far the migration is, on the servers", unseen)
-    marked = _attempt(lambda: prepared_mark.read(m) is not None, "the mark that prepare wrote", unseen)
+    written = _attempt(
+        lambda: prepared_parameter.read(m) is not None, "the prepared parameter that prepare wrote", unseen
+    )
     target = _target(m)
     source = _attempt(lambda: _source(m), f"the source {outputs.source.identifier}", unseen)
     found = Found(
         outputs=outputs,
-        station=base["station"] if base else None,
-        marked=marked,
+        state=base["state"] if base else None,
+        prepared_parameter=written,
         target=target,
         source=source or (),
         source_seen=source is not None,
@@ -44,7 +46,7 @@ def read(m: Migration) -> tuple[Found, dict[str, Any]]:
     return whole, base or {
         "stack": outputs.stack,
         "attempt": outputs.attempt,
-        "station": None,
+        "state": None,
         "step": None,
         "databases": {},
     }

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from controller.adopt.found import Reference, Unseen
-from controller.aws import Aws
-from controller.errors import Problem
-from controller.survey import references as survey
-from controller.survey.references import Unread
+from encryptdb.controller.adopt.found import Reference, Unseen
+from encryptdb.controller.survey import references as survey
+from encryptdb.controller.survey.references import Unread
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Problem
 
 
 @dataclass(frozen=True)

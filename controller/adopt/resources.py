@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from controller.adopt.found import Found
-from controller.engines import Block, ParameterGroup, ServerSettings, Value
+from encryptdb.controller.adopt.found import Found
+from encryptdb.controller.engines import Block, ParameterGroup, ServerSettings, Value
 
 
 @dataclass(frozen=True)

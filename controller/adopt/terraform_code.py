@@ -2,8 +2,8 @@
 
 import json
 
-from controller.adopt.resources import Ref, Resource, variable
-from controller.engines import Block, Value
+from encryptdb.controller.adopt.resources import Ref, Resource, variable
+from encryptdb.controller.engines import Block, Value
 
 TYPES = {
     "instance": "aws_db_instance",

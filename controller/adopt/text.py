@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from controller.adopt import letting_go, pulumi_code, terraform_code
-from controller.adopt.differences import Difference, differences, still_raised
-from controller.adopt.found import Found
-from controller.adopt.resources import Resource, resources
-from controller.errors import Problem, Refused
+from encryptdb.controller.adopt import pulumi_code, stack_removal, terraform_code
+from encryptdb.controller.adopt.differences import Difference, differences, still_raised
+from encryptdb.controller.adopt.found import Found
+from encryptdb.controller.adopt.resources import Resource, resources
+from encryptdb.stacks.contract.errors import Problem, Refused
 
 Tool = Literal["pulumi", "terraform"]
 TOOLS: dict[str, tuple[str, Callable[[tuple[Resource, ...]], str]]] = {
@@ -40,7 +40,7 @@ def compose(found: Found, tool: str, problem: Problem | None) -> str:
 def _stand(found: Found, problem: Problem | None) -> str:
     if problem is None:
         where = "The migration is retired."
-        if found.station is None:
+        if found.state is None:
             where = (
                 "The stack is in phase retire, but the servers did not tell whether the migration is retired: it may "
                 "have been abandoned, and then the copy is not to be adopted."
@@ -150,7 +150,7 @@ def _letting_go(found: Found, problem: Problem | None) -> str:
         "Only when your own code has imported the target, and its next run changed nothing. In the directory of the "
         "stack's project.",
         "1. The stack forgets what you have adopted. It is a change of its state alone, which leaves AWS as it is; the "
-        f"target stays protected against deletion.\n\n```sh\n{letting_go.forget(found)}\n```",
+        f"target stays protected against deletion.\n\n```sh\n{stack_removal.forget(found)}\n```",
     ]
     if found.earlier:
         parts.append(
@@ -158,14 +158,14 @@ def _letting_go(found: Found, problem: Problem | None) -> str:
             "you delete them."
         )
     number = 2
-    free = letting_go.free_source_group(found)
+    free = stack_removal.free_source_group(found)
     if free:
         parts.append(f"{number}. {free[0]}.\n\n```sh\n{free[1]}\n```")
         number += 1
     parts.append(
         f"{number}. What is left of the stack goes, and the stack. `destroy` refuses, before it touches anything, if "
         f"something protected is still in it: then step 1 is not done. Do not skip its preview.\n\n"
-        f"```sh\n{letting_go.remove(found)}\n```"
+        f"```sh\n{stack_removal.remove(found)}\n```"
     )
     parts.append(f"The report of `python -m controller retire --stack {stack}` is the record of the move: keep it.")
     return "\n\n".join(parts)

@@ -1,19 +1,19 @@
 """Whether it is adopt's turn: after `retire`, and after the stack's own phase `retire`. Pure."""
 
-from controller.adopt.found import Found
-from controller.errors import NotYet, Problem, Refused
+from encryptdb.controller.adopt.found import Found
+from encryptdb.stacks.contract.errors import NotYet, Problem, Refused
 
 
 def not_yet(found: Found) -> Problem | None:
     """What comes first, or None."""
     stack = found.outputs.stack
-    if found.station == "abandoned":
+    if found.state == "abandoned":
         return Refused(
             "This attempt was abandoned: its copy is closed, and the source serves.",
             detail="There is nothing here to adopt.",
             hint="To try again: attempt one higher, phase prepare, pulumi up.",
         )
-    if found.station == "rolled-back":
+    if found.state == "rolled-back":
         return Refused(
             "The migration was rolled back: the source is in use.",
             detail="The target is not what applications write to.",
@@ -25,12 +25,12 @@ def not_yet(found: Found) -> Problem | None:
             detail=f"The stack {stack} is in phase {found.outputs.phase}: its outputs name no target.",
             hint=f"python -m controller plan --stack {stack} tells what comes next.",
         )
-    if found.marked or found.station not in (None, "retired"):
+    if found.prepared_parameter or found.state not in (None, "retired"):
         return NotYet(
             "The migration is not retired yet.",
             detail="Until it is, source and target follow each other: leave both, and this stack, as they are. "
             "What is printed can be prepared, and printed again then.",
-            hint=f"python -m controller retire --stack {stack}, when the way back is not needed any more.",
+            hint=f"python -m controller retire --stack {stack}, when the rollback path is not needed any more.",
         )
     if found.outputs.phase != "retire":
         return NotYet(

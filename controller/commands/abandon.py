@@ -3,72 +3,72 @@
 from dataclasses import replace
 from typing import Any
 
-from controller import control, mark
-from controller.cutover import lasting, watchdog
-from controller.errors import Problem, Refused
-from controller.migration import Migration
-from controller.observe import ServerState, State, observe
-from controller.plan import PLAN
-from controller.runner import locked
-from controller.station import document, station
+from encryptdb.controller import prepared_parameter
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed, ObservedServer, observe
+from encryptdb.controller.plan import PLAN
+from encryptdb.controller.postgres import connect_privileges, control, watchdog
+from encryptdb.controller.runner import locked
+from encryptdb.controller.state import document, state
+from encryptdb.stacks.contract.errors import Problem, Refused
 
 
 def run(m: Migration) -> dict[str, Any]:
     """Undo everything on the source, last step first. Raises Refused after OPEN."""
-    m, state = _look(m)
-    where = station(m, state)
+    m, observed = _look(m)
+    where = state(m, observed)
     if where in ("open", "retired"):
         raise Refused(
             f"The migration is {where}: it cannot be abandoned any more.",
             detail="The target has taken writes that the source would not have.",
-            hint="The way back without losing data is: python -m controller rollback",
+            hint="The rollback path without losing data is: python -m controller rollback",
         )
-    if state.source is not None and state.source.records is None:
+    if observed.source is not None and observed.source.records is None:
         # Nothing of ours is on the source; only the word to Pulumi may have been left by an interrupted abandon.
-        mark.delete(m)
+        prepared_parameter.delete(m)
         m.say("nothing of encryptdb is on the source")
-        return document(m, state, None) | {"station": "abandoned"}
+        return document(m, observed, None) | {"state": "abandoned"}
     with locked(m, target=True):
         watchdog.restore_leftover(m.source)
-        _let_go_of_target(m, state)
+        _let_go_of_target(m, observed)
         for step in reversed(PLAN):
             # The control database goes last, and with it the lock's own connection.
             if step.undo is not None and step.name != "control-database":
                 m.say(f"undo: {step.summary}")
-                step.undo(m, observe(m) if step.name in ("parameters",) else state)
+                step.undo(m, observe(m) if step.name in ("parameters",) else observed)
     control.drop(m.source)
     m.say("the source is as it was before prepare")
-    after = observe(m, with_mark=True)
-    return document(m, after, None) | {"station": "abandoned", "left": _left(m)}
+    after = observe(m, with_parameter=True)
+    return document(m, after, None) | {"state": "abandoned", "left": _left(m)}
 
 
-def _look(m: Migration) -> tuple[Migration, State]:
+def _look(m: Migration) -> tuple[Migration, Observed]:
     """Observe; where the copy is silent, go on without it, if the source alone proves that it was never opened."""
     try:
-        return m, observe(m, with_mark=True)
+        return m, observe(m, with_parameter=True)
     except Problem as problem:
         if m.target is None:
             raise
         alone = replace(m, target=None)
-        state = observe(alone, with_mark=True)
-        if state.source is None or not never_moved(state.source):
+        observed = observe(alone, with_parameter=True)
+        if observed.source is None or not never_moved(observed.source):
             raise
         m.say(f"going on without the copy, which was never opened: {problem.message} {problem.detail or ''}")
-        return alone, state
+        return alone, observed
 
 
-def never_moved(source: ServerState) -> bool:
+def never_moved(source: ObservedServer) -> bool:
     """Whether no move has ever gone past its preparations: every one leaves its traces on the side that it leaves,
     from before the pause until a rollback or `retire` (the record of the move, the fence, the lasting fence)."""
     records = source.records or {}
-    return not {"moving", "open", lasting.RECORD} & records.keys() and all(
+    return not {"moving", "open", connect_privileges.RECORD} & records.keys() and all(
         d.allow_connections for d in source.databases if d.oid in {r["oid"] for r in records.get("databases", ())}
     )
 
 
-def _let_go_of_target(m: Migration, state: State) -> None:
+def _let_go_of_target(m: Migration, observed: Observed) -> None:
     """Remember on the copy that it was abandoned. A copy that is silent does not keep the source from being freed."""
-    if m.target is None or state.target is None or state.target.records is None:
+    if m.target is None or observed.target is None or observed.target.records is None:
         return
     try:
         control.record(m.target, "abandoned", {"attempt": m.outputs.attempt})

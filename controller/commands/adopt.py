@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from controller import adopt
-from controller.errors import Refused, Usage
-from controller.migration import Migration
+from encryptdb.controller import adopt
+from encryptdb.controller.migration import Migration
+from encryptdb.stacks.contract.errors import Refused, Usage
 
 
 def run(m: Migration) -> dict[str, Any]:

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from controller import control
-from controller.cutover import finish
-from controller.cutover.conduct import conduct, make_switches, serving
-from controller.cutover.move import Observer, unseen
-from controller.cutover.way import Way
-from controller.errors import NotYet
-from controller.migration import Migration
-from controller.observe import observe
-from controller.runner import locked
+from encryptdb.controller.cutover import finish
+from encryptdb.controller.cutover.conduct import conduct, make_switches, serving
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.cutover.move import Observer, unseen
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import observe
+from encryptdb.controller.postgres import control
+from encryptdb.controller.runner import locked
+from encryptdb.stacks.contract.errors import NotYet
 
 
 def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
@@ -19,10 +19,10 @@ def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
     Raises NotYet before the target has caught up, Refused where going on would not be safe, Failed where it broke off.
     """
     m.the_target  # noqa: B018  (raises NotYet, before anything else is asked)
-    state = observe(m)
-    if serving(state) == "target":
-        return _complete(m, reachable=state.source is not None)
-    if not state.migrated or "exact_lsn" not in state.records:
+    observed = observe(m)
+    if serving(observed) == "target":
+        return _complete(m, reachable=observed.source is not None)
+    if not observed.migrated or "exact_lsn" not in observed.records:
         raise NotYet(
             "The target does not follow the source yet.",
             hint=f"Run python -m controller replicate --stack {m.outputs.stack} first.",
@@ -32,8 +32,8 @@ def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
             control.note(m.source, "cutover begun", approved_by=m.options.approved_by or control.who())
         return conduct(
             m,
-            Way.cutover(m, state.migrated),
-            way_back=m.outputs.rollback_window != "none",
+            Direction.cutover(m, observed.migrated),
+            rollback_path=m.outputs.rollback_window != "none",
             observer=observer,
         )
 
@@ -44,6 +44,6 @@ def _complete(m: Migration, *, reachable: bool) -> dict[str, Any]:
     if document is not None:
         return document
     with locked(m, source=reachable, target=True):
-        way = Way.cutover(m, observe(m).migrated)
+        direction = Direction.cutover(m, observe(m).migrated)
         m.say("the target is open already: completing what is left")
-        return finish.complete(m, way, make_switches(m, way), moved=None)
+        return finish.complete(m, direction, make_switches(m, direction), moved=None)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from controller.aws import Aws, default_region
-from controller.errors import Failed, Usage
-from controller.survey import refusals, yaml_file
-from controller.survey.found import Found
-from controller.survey.look import survey
-from controller.survey.proposal import Proposal, propose
-from controller.waiting import Reporter
+from encryptdb.controller.survey import refusals, yaml_file
+from encryptdb.controller.survey.found import Found
+from encryptdb.controller.survey.look import survey
+from encryptdb.controller.survey.proposal import Proposal, propose
+from encryptdb.controller.waiting import Reporter
+from encryptdb.stacks.cloud.client import Aws, default_region
+from encryptdb.stacks.contract.errors import Failed, Usage
 
 STDOUT = "-"
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from controller.migration import Migration
-from controller.preflight import preflight
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.preflight import preflight
 
 
 def run(m: Migration) -> dict[str, Any]:

@@ -2,20 +2,20 @@
 
 from typing import Any
 
-from controller import control
-from controller.errors import Refused
-from controller.migration import Migration
-from controller.observe import observe
-from controller.preflight import preflight
-from controller.runner import advance, locked, next_step
-from controller.station import document, station
-from controller.steps import parameters, prepare
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import observe
+from encryptdb.controller.postgres import control
+from encryptdb.controller.preflight import preflight
+from encryptdb.controller.runner import advance, locked, next_step
+from encryptdb.controller.state import document, state
+from encryptdb.controller.steps import parameters, prepare
+from encryptdb.stacks.contract.errors import Refused
 
 
 def run(m: Migration) -> dict[str, Any]:
     """Raises Refused for a blocking finding of preflight, NotYet where a reboot is needed and not allowed."""
-    state = observe(m, with_mark=True)
-    where = station(m, state)
+    observed = observe(m, with_parameter=True)
+    where = state(m, observed)
     if where in ("retired", "abandoned"):
         raise Refused(
             f"This attempt was {where}.",
@@ -24,14 +24,14 @@ def run(m: Migration) -> dict[str, Any]:
             "then run this.",
         )
     if where in ("open", "rolled-back"):
-        return document(m, state, None)
-    prepare.refuse_another_attempt(m, state)
+        return document(m, observed, None)
+    prepare.refuse_another_attempt(m, observed)
     # Before anything is made: what stands in the way, all at once, and whether the reboot is allowed.
     preflight(m).raise_if_blocked()
-    parameters.refuse_reboot_without_leave(m, state)
+    parameters.refuse_reboot_without_leave(m, observed)
     control.create(m.source)
     with locked(m) as lock:
-        state = advance(m, "prepare", observe(m, with_mark=True), lock)
-    following = next_step(m, state)
+        observed = advance(m, "prepare", observe(m, with_parameter=True), lock)
+    following = next_step(m, observed)
     m.say("the source is prepared: set phase to restore and run pulumi up")
-    return document(m, state, following.name if following else None)
+    return document(m, observed, following.name if following else None)

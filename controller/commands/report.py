@@ -2,22 +2,22 @@
 
 from typing import Any
 
-from controller import report
-from controller.errors import Problem
-from controller.migration import Migration
-from controller.observe import observe
-from controller.station import document
+from encryptdb.controller import report
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import observe
+from encryptdb.controller.state import document
+from encryptdb.stacks.contract.errors import Problem
 
 
 def run(m: Migration) -> dict[str, Any]:
-    """Writes at any station, also where a side is silent: the report says so. Raises Usage where it cannot write."""
+    """Writes at any state, also where a side is silent: the report says so. Raises Usage where it cannot write."""
     try:
-        state = observe(m, with_mark=True)
+        observed = observe(m, with_parameter=True)
     except Problem as problem:
         # What can be read is read side by side below; the rest becomes part of the report.
         m.say(f"not everything can be read: {problem.message}")
-        state = None
-    path = report.write(m, report.collect(m, state))
+        observed = None
+    path = report.write(m, report.collect(m, observed))
     m.say(f"the report is {path}")
-    base = document(m, state, None) if state is not None else {"station": None, "step": None, "databases": {}}
+    base = document(m, observed, None) if observed is not None else {"state": None, "step": None, "databases": {}}
     return base | {"report": path}

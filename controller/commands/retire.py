@@ -3,21 +3,21 @@
 from dataclasses import replace
 from typing import Any
 
-from controller import leftovers
-from controller.errors import NotYet, Problem, Refused, Usage
-from controller.migration import Migration
-from controller.observe import State, observe
-from controller.report import collect, write
-from controller.runner import advance, locked
-from controller.station import document, station
+from encryptdb.controller import leftovers
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed, observe
+from encryptdb.controller.report import collect, write
+from encryptdb.controller.runner import advance, locked
+from encryptdb.controller.state import document, state
+from encryptdb.stacks.contract.errors import NotYet, Problem, Refused, Usage
 
 
 def run(m: Migration) -> dict[str, Any]:
     """Running it ends the rollback window. Raises NotYet before the cutover has finished."""
     m.the_target  # noqa: B018  (raises NotYet, before anything else is asked)
-    m, state = _look(m)
-    where = station(m, state)
-    if where == "abandoned" or (state.target is not None and "abandoned" in (state.target.records or {})):
+    m, observed = _look(m)
+    where = state(m, observed)
+    if where == "abandoned" or (observed.target is not None and "abandoned" in (observed.target.records or {})):
         raise Refused("This attempt was abandoned: there is nothing to retire.")
     if where == "rolled-back":
         raise Refused(
@@ -30,27 +30,27 @@ def run(m: Migration) -> dict[str, Any]:
             detail=f"The migration is {where or 'not prepared'}.",
             hint=f"python -m controller cutover --stack {m.outputs.stack}",
         )
-    if where == "open" and "cutover" not in state.records:
+    if where == "open" and "cutover" not in observed.records:
         raise NotYet(
             "The cutover has opened the target, but has not finished.",
             hint=f"Run python -m controller cutover --stack {m.outputs.stack} again: it completes what is missing.",
         )
     extra: dict[str, Any] = {}
-    base = document(m, state, None)
+    base = document(m, observed, None)
     if where == "open":
         # The evidence lives in the databases that are about to go: the report is its last reader.
-        extra["report"] = write(m, collect(m, state))
-        with locked(m, source=state.source is not None and state.source.records is not None, target=True):
-            advance_quietly(m, state)
+        extra["report"] = write(m, collect(m, observed))
+        with locked(m, source=observed.source is not None and observed.source.records is not None, target=True):
+            advance_quietly(m, observed)
     if m.options.delete_source is not None:
         extra["deleted"] = delete_source(m, m.options.delete_source)
     left = [item.as_json() for item in leftovers.find(m)]
     for item in left:
         m.say(f"may still hold plaintext: {item['kind']} {item['name']} ({item['remedy']})")
-    return base | {"station": "retired"} | extra | {"leftovers": left}
+    return base | {"state": "retired"} | extra | {"leftovers": left}
 
 
-def _look(m: Migration) -> tuple[Migration, State]:
+def _look(m: Migration) -> tuple[Migration, Observed]:
     """Observe; where the source is silent because it was deleted, which AWS must say, look at the target alone."""
     try:
         return m, observe(m)
@@ -63,9 +63,9 @@ def _look(m: Migration) -> tuple[Migration, State]:
         return alone, observe(alone)
 
 
-def advance_quietly(m: Migration, state: Any) -> None:
+def advance_quietly(m: Migration, observed: Any) -> None:
     """The take-down drops the databases that hold the locks, so nothing is checked or journalled after it."""
-    advance(m, "retire", state)
+    advance(m, "retire", observed)
 
 
 def delete_source(m: Migration, identifier: str) -> str:

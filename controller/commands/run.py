@@ -2,30 +2,30 @@
 
 from typing import Any
 
-from controller.commands import prepare, replicate
-from controller.errors import NotYet
-from controller.migration import Migration
-from controller.observe import observe
-from controller.runner import next_step
-from controller.station import document
+from encryptdb.controller.commands import prepare, replicate
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import observe
+from encryptdb.controller.runner import next_step
+from encryptdb.controller.state import document
+from encryptdb.stacks.contract.errors import NotYet
 
 
 def run(m: Migration) -> dict[str, Any]:
     """Ends where nothing is left to do. Raises NotYet, which carries the document, where it waits: for Pulumi, for the
     approval of the cutover, for the end of the rollback window."""
-    state = observe(m, with_mark=True)
-    following = next_step(m, state)
+    observed = observe(m, with_parameter=True)
+    following = next_step(m, observed)
     if following is not None and following.command == "prepare":
         prepare.run(m)
-        state = observe(m, with_mark=True)
-        following = next_step(m, state)
+        observed = observe(m, with_parameter=True)
+        following = next_step(m, observed)
     if following is not None and following.command == "replicate" and m.target is not None:
         replicate.run(m)
-        state = observe(m, with_mark=True)
-        following = next_step(m, state)
-    found = document(m, state, following.name if following else None) | {"waits_for": None}
+        observed = observe(m, with_parameter=True)
+        following = next_step(m, observed)
+    found = document(m, observed, following.name if following else None) | {"waits_for": None}
     if following is None:
-        m.say(f"nothing is left to do: {found['station']}")
+        m.say(f"nothing is left to do: {found['state']}")
         return found
     raise waiting(m, following.command, found)
 
@@ -47,7 +47,7 @@ def waiting(m: Migration, command: str, found: dict[str, Any]) -> NotYet:
         )
     else:
         problem = NotYet(
-            "The applications are on the target; the way back is kept open.",
+            "The applications are on the target; the rollback path is kept open.",
             detail=f"rollbackWindow is {m.outputs.rollback_window}. Ending it is a decision of its own.",
             hint=f"When nobody will go back any more: python -m controller retire --stack {stack}",
         )

@@ -1,17 +1,17 @@
-"""status: the station, the next step, how far behind, how healthy."""
+"""status: the state, the next step, how far behind, how healthy."""
 
 import time
 from datetime import datetime
 from typing import Any
 
-from controller.commands.rollback import window_length
-from controller.cutover import readers, way_back
-from controller.errors import Problem
-from controller.migration import Migration
-from controller.observe import State, observe
-from controller.runner import next_step
-from controller.server import Server
-from controller.station import document, lag_bytes, publisher
+from encryptdb.controller.commands.rollback import window_length
+from encryptdb.controller.cutover import readers, rollback_path
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed, observe
+from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.runner import next_step
+from encryptdb.controller.state import document, lag_bytes, publisher
+from encryptdb.stacks.contract.errors import Problem
 
 WATCH_SECONDS = 5.0
 
@@ -27,27 +27,27 @@ def run(m: Migration) -> dict[str, Any]:
 
 def look(m: Migration) -> dict[str, Any]:
     """One look at both servers."""
-    state = observe(m, with_mark=True)
-    following = next_step(m, state)
-    found = document(m, state, following.name if following else None) | health(m, state)
-    m.say(f"station {found['station'] or 'not prepared'}; next: {following.summary if following else 'nothing'}")
+    observed = observe(m, with_parameter=True)
+    following = next_step(m, observed)
+    found = document(m, observed, following.name if following else None) | health(m, observed)
+    m.say(f"state {found['state'] or 'not prepared'}; next: {following.summary if following else 'nothing'}")
     if found["lag_bytes"] is not None:
-        behind = "heartbeat {} s old on the target" if state.serving == "source" else "{} s behind on the source"
+        behind = "heartbeat {} s old on the target" if observed.serving == "source" else "{} s behind on the source"
         m.say(f"{found['lag_bytes']:,} bytes behind, {behind.format(found['lag_seconds'])}")
     for warning in found["warnings"]:
         m.say(warning)
     return found
 
 
-def health(m: Migration, state: State) -> dict[str, Any]:
-    """Lag and slots of the direction that runs, what is wrong, and how the way back stands."""
+def health(m: Migration, observed: Observed) -> dict[str, Any]:
+    """Lag and slots of the direction that runs, what is wrong, and how the rollback path stands."""
     warnings: list[str] = []
     slots: dict[str, Any] = {}
-    if state.source_problem is not None:
-        warnings.append(f"{state.source_problem.message} {state.source_problem.detail or ''}")
+    if observed.source_problem is not None:
+        warnings.append(f"{observed.source_problem.message} {observed.source_problem.detail or ''}")
     behind: list[int] = []
-    serving, slot_of = publisher(m, state)
-    for database in state.migrated if serving is not None else ():
+    serving, slot_of = publisher(m, observed)
+    for database in observed.migrated if serving is not None else ():
         assert serving is not None
         slot = serving.slots.get(slot_of(database.oid))
         if slot is None:
@@ -58,45 +58,47 @@ def health(m: Migration, state: State) -> dict[str, Any]:
             "wal_status": slot.wal_status,
             "safe_wal_bytes": slot.safe_wal_bytes,
         }
-        if (lag := lag_bytes(m, state, database.oid)) is not None:
+        if (lag := lag_bytes(m, observed, database.oid)) is not None:
             behind.append(lag)
         if slot.wal_status in ("unreserved", "lost"):
-            warnings.append(f"slot {slot.name} is {slot.wal_status}: the {state.serving} has dropped WAL that it needs")
-    if state.source is not None and "open" not in state.records:
-        if "prepared" in state.records and not state.source.logical:
+            warnings.append(
+                f"slot {slot.name} is {slot.wal_status}: the {observed.serving} has dropped WAL that it needs"
+            )
+    if observed.source is not None and "open" not in observed.records:
+        if "prepared" in observed.records and not observed.source.logical:
             warnings.append("logical replication was switched off on the source since prepare: see preflight")
-        for database in state.source.databases:
+        for database in observed.source.databases:
             if not database.allow_connections:
                 warnings.append(f"database {database.name} on the source takes no connections: was a cutover cut off?")
-    if "open" in state.records:
+    if "open" in observed.records:
         # The side that was left is the source's, and after a rollback the target's.
-        left = m.source if state.serving == "target" else m.target
+        left = m.source if observed.serving == "target" else m.target
         if left is not None and left.host:
-            warnings += _lingering(m, left, state)
-    back = way_back.look(m, state, _closes(m, state))
+            warnings += _lingering(m, left, observed)
+    back = rollback_path.look(m, observed, _closes(m, observed))
     warnings += [f"rollback would be refused: {words}" for words in back.lossy]
     return {
-        "lag_bytes": max(behind) if behind and state.target is not None else None,
-        "lag_seconds": _heartbeat_age(m, state) if state.serving == "source" else _replay_seconds(m, list(slots)),
+        "lag_bytes": max(behind) if behind and observed.target is not None else None,
+        "lag_seconds": _heartbeat_age(m, observed) if observed.serving == "source" else _replay_seconds(m, list(slots)),
         "slots": slots,
-        "way_back": back.as_json(),
+        "rollback_path": back.as_json(),
         "warnings": warnings,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 
-def _lingering(m: Migration, left: Server, state: State) -> list[str]:
+def _lingering(m: Migration, left: Server, observed: Observed) -> list[str]:
     try:
-        return readers.lingering(m, left, [d.oid for d in state.migrated])
+        return readers.lingering(m, left, [d.oid for d in observed.migrated])
     except Problem as problem:
         return [f"the readers of the {left.side} are not known: {problem.message} {problem.detail or ''}"]
 
 
-def _closes(m: Migration, state: State) -> datetime | None:
+def _closes(m: Migration, observed: Observed) -> datetime | None:
     """When the rollback window closes; None where there is none."""
-    opened = state.records.get("open")
+    opened = observed.records.get("open")
     window = m.outputs.rollback_window
-    if state.serving != "target" or not opened or not opened.get("way_back") or window == "none":
+    if observed.serving != "target" or not opened or not opened.get("rollback_path") or window == "none":
         return None
     return datetime.fromisoformat(opened["at"]) + window_length(window)
 
@@ -115,12 +117,12 @@ def _replay_seconds(m: Migration, slots: list[str]) -> float | None:
     return round(max(seconds for (seconds,) in rows), 1) if len(rows) == len(slots) else None
 
 
-def _heartbeat_age(m: Migration, state: State) -> float | None:
-    if m.target is None or state.target is None or "caught_up" not in state.records:
+def _heartbeat_age(m: Migration, observed: Observed) -> float | None:
+    if m.target is None or observed.target is None or "caught_up" not in observed.records:
         return None
     ages: list[float] = []
-    for database in state.migrated:
-        if database.name in state.target.objects and state.target.objects[database.name].heartbeat:
+    for database in observed.migrated:
+        if database.name in observed.target.objects and observed.target.objects[database.name].heartbeat:
             with m.target.translated(database.name):
                 row = m.target.db(database.name).execute(
                     "SELECT extract(epoch FROM clock_timestamp() - at)::float8 FROM encryptdb.heartbeat"

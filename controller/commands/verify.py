@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from controller import control
-from controller.errors import Failed, NotYet, Problem
-from controller.migration import Migration
-from controller.observe import Database, ServerState, State, observe
-from controller.server import Server
-from controller.station import document
-from controller.verify.apply import Ends
-from controller.verify.database import compare_database
-from controller.verify.result import Verification
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Database, Observed, ObservedServer, observe
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.state import document
+from encryptdb.controller.verify.apply import Ends
+from encryptdb.controller.verify.database import compare_database
+from encryptdb.controller.verify.result import Verification
+from encryptdb.stacks.contract.errors import Failed, NotYet, Problem
 
 
 class VerifyFailed(Failed):
@@ -22,8 +22,10 @@ class VerifyFailed(Failed):
         super().__init__(
             f"Source and target differ in {len(verification.differing)} tables or sequences.",
             detail=f"{shown}{more}. --json names the rows by their keys. Applications are not affected.",
-            hint="Do not cut over. Something wrote to the target besides replication, or changed a definition on one "
-            "side only: find what did (the target's log and roles), then abandon and begin a new attempt.",
+            hint=(
+                "Do not cut over. Something wrote to the target besides replication, or changed a definition on one "
+                "side only: find what did (the target's log and roles), then abandon and begin a new attempt."
+            ),
         )
         self.document = found
 
@@ -45,9 +47,9 @@ def run(m: Migration) -> dict[str, Any]:
     """Raises VerifyFailed for a difference, VerifyIncomplete where a table could not be compared, NotYet where no
     replication runs between the sides."""
     m.the_target  # noqa: B018  (raises NotYet, before anything else is asked)
-    state = observe(m)
+    observed = observe(m)
     # Every database must have its way before the first one is read: it may take hours.
-    ends = [_ends(m, state, database) for database in state.migrated]
+    ends = [_ends(m, observed, database) for database in observed.migrated]
     if not ends:
         raise NotYet("There is nothing to compare: no database is being migrated.")
     results = [compare_database(end, m.reporter, m.clock) for end in ends]
@@ -57,7 +59,7 @@ def run(m: Migration) -> dict[str, Any]:
     serving = ends[0].publisher
     control.record(serving, "verify", summary | {"by": control.who(), "at": _now(serving)})
     control.note(serving, "verify", **{k: summary[k] for k in ("equal", "tables", "rows", "point")})
-    found = document(m, state, None) | verification.as_json()
+    found = document(m, observed, None) | verification.as_json()
     if verification.differing:
         raise VerifyFailed(verification, found)
     if verification.not_compared:
@@ -66,31 +68,33 @@ def run(m: Migration) -> dict[str, Any]:
     return found
 
 
-def _ends(m: Migration, state: State, database: Database) -> Ends:
+def _ends(m: Migration, observed: Observed, database: Database) -> Ends:
     """Who sends changes of this database to whom, by the subscription that is enabled. Raises NotYet for neither."""
     target, name, oid = m.the_target, database.name, database.oid
     forward, back = m.names.slot(oid), m.names.back_slot(oid)
-    if _follows(state.target, forward):
+    if _follows(observed.target, forward):
         return Ends(name, m.source, target, forward)
-    if _follows(state.source, back):
+    if _follows(observed.source, back):
         return Ends(name, target, m.source, back)
-    if state.source_problem is not None:
-        raise state.source_problem
-    raise _nothing_runs(m, state, name)
+    if observed.source_problem is not None:
+        raise observed.source_problem
+    raise _nothing_runs(m, observed, name)
 
 
-def _follows(subscriber: ServerState | None, subscription: str) -> bool:
+def _follows(subscriber: ObservedServer | None, subscription: str) -> bool:
     found = subscriber.subscriptions.get(subscription) if subscriber is not None else None
     return found is not None and found.enabled
 
 
-def _nothing_runs(m: Migration, state: State, database: str) -> Problem:
-    command = "cutover" if "open" in state.records else "replicate"
-    if "open" in state.records:
+def _nothing_runs(m: Migration, observed: Observed, database: str) -> Problem:
+    command = "cutover" if "open" in observed.records else "replicate"
+    if "open" in observed.records:
         return NotYet(
             f"No replication runs between the sides in database {database!r}.",
-            detail="The target is open and takes writes that the source does not get (no way back is kept, or it has "
-            "ended): they differ by design from the first write on.",
+            detail=(
+                "The target is open and takes writes that the source does not get (no rollback path is kept, or it has "
+                "ended): they differ by design from the first write on."
+            ),
             hint="Verify before the cutover; the cutover itself drains to an end marker in every database.",
         )
     return NotYet(

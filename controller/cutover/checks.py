@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from controller.cutover import definitions, fence, large_objects, lasting, markers
-from controller.cutover.way import Way
-from controller.errors import Failed, NotYet, Refused
-from controller.names import CONTROL_DATABASE
-from controller.observe import ServerState, to_migrate
-from controller.server import Server
-from controller.waiting import Clock, Reporter
+from encryptdb.controller.cutover import definitions, large_objects, markers
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.observe import ObservedServer, to_migrate
+from encryptdb.controller.postgres import connect_privileges, fence
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.waiting import Clock, Reporter
+from encryptdb.stacks.contract.errors import Failed, NotYet, Refused
 
 RIGHTS_SQL = """
 -- What ending other sessions and reading who they are needs.
@@ -50,21 +51,23 @@ class Finding:
     hint: str
 
 
-def check(way: Way, leaving: ServerState, arriving: ServerState, *, way_back: bool) -> large_objects.Counts:
+def check(
+    direction: Direction, leaving: ObservedServer, arriving: ObservedServer, *, rollback_path: bool
+) -> large_objects.Counts:
     """Raise Refused or NotYet, with everything that was found. Returns how much had been written to large objects of
     the left side just before they were compared."""
     found = [
-        *_states(way, leaving, arriving),
-        *_prepared(way),
-        *_rights(way, way.from_),
-        *_rights(way, way.to),
-        *(_leaks(way) if way_back else ()),
+        *_states(direction, leaving, arriving),
+        *_prepared(direction),
+        *_rights(direction, direction.from_),
+        *_rights(direction, direction.to),
+        *(_leaks(direction) if rollback_path else ()),
     ]
     counts: large_objects.Counts = {}
     # What is in the databases can only be read where they are there on both sides.
     if not found:
-        counts = large_objects.written(way.from_, way)
-        found += [*_definitions(way), *_large_objects(way)]
+        counts = large_objects.written(direction.from_, direction)
+        found += [*_definitions(direction), *_large_objects(direction)]
     if not found:
         return counts
     gravest = sorted(found, key=lambda f: f.kind != "refused")[0]
@@ -76,70 +79,75 @@ def check(way: Way, leaving: ServerState, arriving: ServerState, *, way_back: bo
     )
 
 
-def _states(way: Way, leaving: ServerState, arriving: ServerState) -> Iterator[Finding]:
+def _states(direction: Direction, leaving: ObservedServer, arriving: ObservedServer) -> Iterator[Finding]:
     """From what was observed. Pure."""
-    yield from _replication(way, leaving, arriving)
-    new = {d.oid: d.name for d in to_migrate(leaving)}.items() - {d.oid: d.name for d in way.databases}.items()
+    yield from _replication(direction, leaving, arriving)
+    new = {d.oid: d.name for d in to_migrate(leaving)}.items() - {d.oid: d.name for d in direction.databases}.items()
     if new:
         yield Finding(
             "refused",
-            f"There are databases on the {way.from_.side} that do not move along.",
+            f"There are databases on the {direction.from_.side} that do not move along.",
             f"Made (or renamed) since the snapshot: {', '.join(sorted(name for _, name in new))}.",
             "They would stay behind on the unencrypted side. Drop them, or abandon and begin again with a new attempt.",
         )
-    closed = {was["name"] for was in (arriving.records or {}).get(lasting.RECORD, {}).values()}
-    open_ = [d.name for d in way.databases if d.name not in closed]
-    if open_ and not any(f.kind == "not yet" for f in _replication(way, leaving, arriving)):
+    closed = {was["name"] for was in (arriving.records or {}).get(connect_privileges.RECORD, {}).values()}
+    open_ = [d.name for d in direction.databases if d.name not in closed]
+    if open_ and not any(f.kind == "not yet" for f in _replication(direction, leaving, arriving)):
         yield Finding(
             "refused",
-            f"The {way.to.side} is not closed.",
+            f"The {direction.to.side} is not closed.",
             f"Applications may be writing in: {', '.join(open_)}.",
             "Run `python -m controller replicate`: it closes the copy to everyone but the apply workers.",
         )
 
 
-def _replication(way: Way, leaving: ServerState, arriving: ServerState) -> Iterator[Finding]:
+def _replication(direction: Direction, leaving: ObservedServer, arriving: ObservedServer) -> Iterator[Finding]:
     if leaving.settings["wal_level"] != "logical":
         yield Finding(
             "refused",
-            f"Logical replication was switched off on the {way.from_.side}.",
+            f"Logical replication was switched off on the {direction.from_.side}.",
             f"Its wal_level is {leaving.settings['wal_level']}: changes may be missing.",
             "Somebody attached another parameter group. Abandon, set attempt one higher, and begin again.",
         )
-    for database in way.databases:
-        name = way.forward(database.oid)
+    for database in direction.databases:
+        name = direction.forward(database.oid)
         slot, subscription = leaving.slots.get(name), arriving.subscriptions.get(name)
         if subscription is None or not subscription.enabled:
             yield Finding(
                 "not yet",
                 f"Database {database.name!r} does not follow.",
-                f"The subscription {name} on the {way.to.side} is {'disabled' if subscription else 'not there'}.",
-                "Run `python -m controller replicate` first." if way.name == "cutover" else "Run cutover again first.",
+                f"The subscription {name} on the {direction.to.side} is {'disabled' if subscription else 'not there'}.",
+                (
+                    "Run `python -m controller replicate` first."
+                    if direction.name == "cutover"
+                    else "Run cutover again first."
+                ),
             )
         elif slot is None or slot.wal_status == "lost":
             yield Finding(
                 "refused",
                 f"The slot of database {database.name!r} is gone.",
-                f"{name} on the {way.from_.side} is {'invalidated' if slot else 'not there'}: changes are lost to it.",
+                f"{name} on the {direction.from_.side} is {'invalidated' if slot else 'not there'}: changes are lost"
+                " to it.",
                 "Abandon, set attempt one higher, and begin again.",
             )
 
 
-def _prepared(way: Way) -> Iterator[Finding]:
-    with way.from_.translated(CONTROL_DATABASE):
-        found = fence.prepared(way.from_.db(), way.databases)
+def _prepared(direction: Direction) -> Iterator[Finding]:
+    with direction.from_.translated(CONTROL_DATABASE):
+        found = fence.prepared(direction.from_.db(), direction.databases)
     if found:
         yield Finding(
             "refused",
-            f"There are prepared transactions on the {way.from_.side}.",
+            f"There are prepared transactions on the {direction.from_.side}.",
             f"{'; '.join(found)}. What they hold is on neither side until somebody commits them.",
             "COMMIT PREPARED or ROLLBACK PREPARED them, then run the command again.",
         )
 
 
-def _rights(way: Way, server: Server) -> Iterator[Finding]:
+def _rights(direction: Direction, server: Server) -> Iterator[Finding]:
     with server.translated(CONTROL_DATABASE):
-        rows = server.db().execute(RIGHTS_SQL, [[d.oid for d in way.databases]]).fetchall()
+        rows = server.db().execute(RIGHTS_SQL, [[d.oid for d in direction.databases]]).fetchall()
     if rows:
         user = server.login.user
         yield Finding(
@@ -150,79 +158,99 @@ def _rights(way: Way, server: Server) -> Iterator[Finding]:
         )
 
 
-def _leaks(way: Way) -> Iterator[Finding]:
-    roles = lasting.still_enter(way.from_, way.databases, keep=way.keep)
+def _leaks(direction: Direction) -> Iterator[Finding]:
+    roles = connect_privileges.still_enter(direction.from_, direction.databases, keep=direction.keep)
     if roles:
         yield Finding(
             "refused",
-            f"The {way.from_.side} could not be kept closed.",
+            f"The {direction.from_.side} could not be kept closed.",
             "These roles inherit from one that replication or the controller needs: "
             + ", ".join(sorted({role for _, role in roles})) + ".",
             "REVOKE that membership from them, or give the controller a role of its own.",
         )  # fmt: skip
 
 
-def _definitions(way: Way) -> Iterator[Finding]:
-    differ = definitions.differences(way)
+def _definitions(direction: Direction) -> Iterator[Finding]:
+    differ = definitions.differences(direction)
     if differ:
         yield Finding(
             "refused",
-            "The tables of both sides differ." if way.name == "cutover" else "The definitions of both sides differ.",
+            (
+                "The tables of both sides differ."
+                if direction.name == "cutover"
+                else "The definitions of both sides differ."
+            ),
             f"{'; '.join(differ[:20])}{f' and {len(differ) - 20} more' if len(differ) > 20 else ''}. Definitions are "
             "not replicated, and rows of a table that is only on one side are skipped in silence.",
-            "Where no row was written to it yet: make the same change on both sides. Otherwise abandon, set attempt "
-            "one higher, and begin again; and change no schema until the cutover is done."
-            if way.name == "cutover"
-            else f"Make the same change on the {way.to.side} where no row was written to it yet; otherwise there is no "
-            "way back without loss.",
+            (
+                "Where no row was written to it yet: make the same change on both sides. Otherwise abandon, set attempt"
+                " one higher, and begin again; and change no schema until the cutover is done."
+                if direction.name == "cutover"
+                else (
+                    f"Make the same change on the {direction.to.side} where no row was written to it yet; otherwise"
+                    " there is no rollback path without loss."
+                )
+            ),
         )
 
 
-def _large_objects(way: Way) -> Iterator[Finding]:
-    differ = large_objects.differences(way)
+def _large_objects(direction: Direction) -> Iterator[Finding]:
+    differ = large_objects.differences(direction)
     if differ:
         yield Finding(
             "refused",
             "The large objects of both sides differ, or cannot be compared.",
             f"{'; '.join(differ)}. Large objects are not replicated: what was written to them since the snapshot is on "
-            f"the {way.from_.side} only.",
-            f"To compare their contents, {way.from_.login.user} must be a member of their owners. Where they changed: "
-            "move them into bytea columns, or stop what writes them, then begin again with a new attempt."
-            if way.name == "cutover"
-            else f"Copy what changed to the {way.to.side} by hand (lo_export, lo_import), then run the command again.",
+            f"the {direction.from_.side} only.",
+            (
+                f"To compare their contents, {direction.from_.login.user} must be a member of their owners. Where they"
+                " changed: move them into bytea columns, or stop what writes them, then begin again with a new"
+                " attempt."
+                if direction.name == "cutover"
+                else (
+                    f"Copy what changed to the {direction.to.side} by hand (lo_export, lo_import), then run the command"
+                    " again."
+                )
+            ),
         )
 
 
-def rehearse(way: Way, arriving: ServerState, *, max_pause: float, clock: Clock) -> dict[str, float]:
+def rehearse(direction: Direction, arriving: ObservedServer, *, max_pause: float, clock: Clock) -> dict[str, float]:
     """Send a marker through without a fence; milliseconds for its commit and for its arrival.
 
     An apply worker that does not run just now gets some time. Raises NotYet where a marker does not arrive in half of
     the longest pause: then the pause would not suffice."""
-    workers = [arriving.subscriptions[way.forward(d.oid)].worker_pid for d in way.databases]
+    workers = [arriving.subscriptions[direction.forward(d.oid)].worker_pid for d in direction.databases]
     if None in workers:
-        _send(way, max(max_pause / 2, SETTLE_SECONDS), clock)
-    return _send(way, max_pause / 2, clock)
+        _send(direction, max(max_pause / 2, SETTLE_SECONDS), clock)
+    return _send(direction, max_pause / 2, clock)
 
 
-def _send(way: Way, seconds: float, clock: Clock) -> dict[str, float]:
+def _send(direction: Direction, seconds: float, clock: Clock) -> dict[str, float]:
     began = clock.monotonic()
-    marks = markers.commit(way)
+    marks = markers.commit(direction)
     marked = clock.monotonic()
     try:
-        markers.drain(way, marks, seconds=seconds, clock=clock)
+        markers.drain(direction, marks, seconds=seconds, clock=clock)
     except Failed as problem:
         raise NotYet(
-            f"The {way.to.side} has not caught up.",
+            f"The {direction.to.side} has not caught up.",
             detail=f"A change made just now did not arrive within {seconds:g} s. {problem.detail}",
-            hint="Run `python -m controller replicate`: it ends when the target has caught up. If it never does, see "
-            "what `status` says about the lag.",
+            hint=(
+                "Run `python -m controller replicate`: it ends when the target has caught up. If it never does, see "
+                "what `status` says about the lag."
+            ),
         ) from None
-    return {"mark": round(1000 * (marked - began), 1), "drain": round(1000 * (clock.monotonic() - marked), 1)}
+    return {"end markers": round(1000 * (marked - began), 1), "drain": round(1000 * (clock.monotonic() - marked), 1)}
 
 
-def name_long_transactions(way: Way, reporter: Reporter) -> None:
+def name_long_transactions(direction: Direction, reporter: Reporter) -> None:
     """Tell whom the fence will end."""
-    with way.from_.translated(CONTROL_DATABASE):
-        rows = way.from_.db().execute(LONG_SQL, [[d.oid for d in way.databases], [*way.from_.pids(), 0]]).fetchall()
+    with direction.from_.translated(CONTROL_DATABASE):
+        rows = (
+            direction.from_.db()
+            .execute(LONG_SQL, [[d.oid for d in direction.databases], [*direction.from_.pids(), 0]])
+            .fetchall()
+        )
     for (words,) in rows:
         reporter.say(f"the fence will end a transaction: {words}")

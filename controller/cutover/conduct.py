@@ -5,98 +5,99 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from controller import control
-from controller.cutover import (
-    checks,
-    epoch,
-    finish,
-    large_objects,
-    logins,
-    readers,
-    reverse,
-    sequences,
-    views,
-    watchdog,
-)
-from controller.cutover.move import Moved, Observer, Prepared, follow_again, move
-from controller.cutover.opening import Opening, Unknown
-from controller.cutover.prediction import predict
-from controller.cutover.way import Way
-from controller.errors import Failed, Interrupted, Problem
-from controller.migration import Migration
-from controller.observe import State, observe
-from controller.switches import Endpoint, Switch, build
-from controller.switches.guard import guarding
+from encryptdb.controller import epoch
+from encryptdb.controller.cutover import checks, finish, large_objects, logins, readers, reverse, sequences, views
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.cutover.move import Moved, Observer, Prepared, follow_again, move
+from encryptdb.controller.cutover.opening import Opening, Unknown
+from encryptdb.controller.cutover.prediction import predict
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed, observe
+from encryptdb.controller.postgres import control, watchdog
+from encryptdb.controller.switches import Endpoint, Switch, build
+from encryptdb.controller.switches.guard import guarding
+from encryptdb.stacks.contract.errors import Failed, Interrupted, Problem
 
 
-def conduct(m: Migration, way: Way, *, way_back: bool, observer: Observer) -> dict[str, Any]:
+def conduct(m: Migration, direction: Direction, *, rollback_path: bool, observer: Observer) -> dict[str, Any]:
     """Move, and return the document. The caller holds the lock. Raises Problems that say which side serves."""
-    recover(m, way)
-    state = observe(m)
-    leaving, arriving = (state.source, state.target) if way.name == "cutover" else (state.target, state.source)
+    recover(m, direction)
+    observed = observe(m)
+    leaving, arriving = (
+        (observed.source, observed.target) if direction.name == "cutover" else (observed.target, observed.source)
+    )
     assert leaving is not None and arriving is not None, "both sides were observed"
-    counts = checks.check(way, leaving, arriving, way_back=way_back)
-    watchdog.install(way.from_)
-    watchdog.install(way.to)
-    way.warm_up()
-    checks.name_long_transactions(way, m.reporter)
-    rehearsed = checks.rehearse(way, arriving, max_pause=m.options.max_pause, clock=m.clock)
-    readers.check(m, way)
-    switches = make_switches(m, way)
+    counts = checks.check(direction, leaving, arriving, rollback_path=rollback_path)
+    watchdog.install(direction.from_)
+    watchdog.install(direction.to)
+    direction.warm_up()
+    checks.name_long_transactions(direction, m.reporter)
+    rehearsed = checks.rehearse(direction, arriving, max_pause=m.options.max_pause, clock=m.clock)
+    readers.check(m, direction)
+    switches = make_switches(m, direction)
     for switch in switches:
         if (told := switch.probe()) is not None:
             m.say(told)
-    if tried := logins.probe(way, logins.known(switches)):
-        m.say(f"the {way.to.side} accepts the login of {tried} secret{'s' if tried > 1 else ''} that applications use")
-    planned = sequences.plan(way)
+    if tried := logins.probe(direction, logins.known(switches)):
+        m.say(
+            f"the {direction.to.side} accepts the login of {tried} secret{'s' if tried > 1 else ''} that"
+            " applications use"
+        )
+    planned = sequences.plan(direction)
     if m.options.dry_run:
-        foreseen = predict(way, planned, switches, rehearsed, m.clock)
-        way.cool_down()
-        m.say(f"nothing was changed; a {way.name} now would hold writers for {foreseen['predicted_pause_ms']:.0f} ms")
+        foreseen = predict(direction, planned, switches, rehearsed, m.clock)
+        direction.cool_down()
+        m.say(
+            f"nothing was changed; a {direction.name} now would hold writers for"
+            f" {foreseen['predicted_pause_ms']:.0f} ms"
+        )
         return foreseen
     with contextlib.ExitStack() as tidy:
-        tidy.callback(way.cool_down)
-        refreshed = views.refresh(way, m.reporter)
-        finish.carry(way)
-        control.record(way.to, large_objects.RECORD, large_objects.written(way.to, way))
-        sequences.put(way, planned, sequences.read(way, planned))
-        control.record(way.from_, MOVING, {"way": way.name, "by": control.who()})
+        tidy.callback(direction.cool_down)
+        refreshed = views.refresh(direction, m.reporter)
+        finish.carry(direction)
+        control.record(direction.to, large_objects.RECORD, large_objects.written(direction.to, direction))
+        sequences.put(direction, planned, sequences.read(direction, planned))
+        control.record(direction.from_, MOVING, {"direction": direction.name, "by": control.who()})
         # Best effort: what a side that is out of reach now keeps of it, the next run finds by the record.
-        tidy.callback(_if_possible, lambda: _take_away(m, way))
-        if way_back:
-            m.say("making the way back")
-            reverse.prepare(way, reporter=m.reporter, clock=m.clock)
-        opening = Opening(way, epoch.following(*_records(state)))
+        tidy.callback(_if_possible, lambda: _take_away(m, direction))
+        if rollback_path:
+            m.say("making the rollback path")
+            reverse.prepare(direction, reporter=m.reporter, clock=m.clock)
+        opening = Opening(direction, epoch.following(*_records(observed)))
         tidy.callback(opening.close)
-        prepared = Prepared(planned, counts, opening, switches, way_back)
+        prepared = Prepared(planned, counts, opening, switches, rollback_path)
         with guarding(switches, m.options.max_pause):
-            way.limit(m.options.max_pause)
-            m.say(f"the pause begins; the {way.from_.side} serves again in {m.options.max_pause:g} s if anything fails")
-            moved = _move(m, way, prepared, refreshed, observer, tidy)
-    m.say(f"the {way.to.side} is open; writers waited {moved.record['pause_ms']:.0f} ms")
+            direction.limit(m.options.max_pause)
+            m.say(
+                f"the pause begins; the {direction.from_.side} serves again in {m.options.max_pause:g} s if anything"
+                " fails"
+            )
+            moved = _move(m, direction, prepared, refreshed, observer, tidy)
+    m.say(f"the {direction.to.side} is open; writers waited {moved.record['pause_ms']:.0f} ms")
     for view in moved.stale_views:
-        m.say(f"to be refreshed on the {way.to.side}, its tables changed meanwhile: the materialized view {view}")
+        m.say(f"to be refreshed on the {direction.to.side}, its tables changed meanwhile: the materialized view {view}")
     try:
-        return finish.complete(m, way, switches, moved=moved)
+        return finish.complete(m, direction, switches, moved=moved)
     except KeyboardInterrupt:
-        raise _interrupted(way) from None
+        raise _interrupted(direction) from None
     except finish.Unfinished:
         raise
     except Problem as problem:
-        raise finish.Unfinished(way, [problem]) from None
+        raise finish.Unfinished(direction, [problem]) from None
 
 
-def _interrupted(way: Way) -> Interrupted:
+def _interrupted(direction: Direction) -> Interrupted:
     return Interrupted(
-        f"Interrupted after the {way.to.side} was opened: it serves.",
-        detail=f"The {way.from_.side} stays closed. Switches may not all be applied.",
-        hint=f"Run {way.name} again: it completes what is left.",
+        f"Interrupted after the {direction.to.side} was opened: it serves.",
+        detail=f"The {direction.from_.side} stays closed. Switches may not all be applied.",
+        hint=f"Run {direction.name} again: it completes what is left.",
     )
 
 
 def _move(
     m: Migration,
-    way: Way,
+    direction: Direction,
     prepared: Prepared,
     refreshed: views.Refreshed,
     observer: Observer,
@@ -105,26 +106,26 @@ def _move(
     """The move; once the other side is open, or may be, nothing that was made for it is taken away."""
     try:
         moved = move(
-            way, prepared, max_pause=m.options.max_pause, reporter=m.reporter, clock=m.clock, observer=observer
+            direction, prepared, max_pause=m.options.max_pause, reporter=m.reporter, clock=m.clock, observer=observer
         )
         # Over the connections that are still there: for new ones the left side is closed.
-        return replace(moved, stale_views=views.stale(way, refreshed))
+        return replace(moved, stale_views=views.stale(direction, refreshed))
     except KeyboardInterrupt:
         if not prepared.opening.opened:
             raise
-        raise _interrupted(way) from None
+        raise _interrupted(direction) from None
     except Unknown:
         tidy.pop_all()
         raise
     except Problem as problem:
         if not prepared.opening.opened:
             raise
-        raise finish.Unfinished(way, [problem]) from None
+        raise finish.Unfinished(direction, [problem]) from None
     finally:
         if prepared.opening.opened:
             tidy.pop_all()
         prepared.opening.close()
-        way.cool_down()
+        direction.cool_down()
 
 
 def _if_possible(action: Callable[[], object]) -> None:
@@ -136,43 +137,43 @@ MOVING = "moving"
 """Record on the side that is being left, from just before the pause until the move has ended, either way."""
 
 
-def recover(m: Migration, way: Way) -> None:
+def recover(m: Migration, direction: Direction) -> None:
     """Undo what a run that was killed before OPEN left: its fence, and a direction that was stopped for good."""
-    left = watchdog.restore_leftover(way.from_)
+    left = watchdog.restore_leftover(direction.from_)
     if left:
         m.say(f"an earlier run was cut off: took its fence down from {', '.join(left)}")
-    if MOVING in (control.records(way.from_) or {}):
+    if MOVING in (control.records(direction.from_) or {}):
         m.say("an earlier run was cut off: letting the changes follow again")
-        _take_away(m, way)
+        _take_away(m, direction)
 
 
-def _take_away(m: Migration, way: Way) -> None:
+def _take_away(m: Migration, direction: Direction) -> None:
     """Let the changes follow again, and take away what was made for the move: wholly, or the record stays."""
-    follow_again(way)
-    reverse.drop(way, reporter=m.reporter, clock=m.clock)
-    control.forget(way.from_, MOVING)
+    follow_again(direction)
+    reverse.drop(direction, reporter=m.reporter, clock=m.clock)
+    control.forget(direction.from_, MOVING)
 
 
-def make_switches(m: Migration, way: Way) -> list[Switch]:
+def make_switches(m: Migration, direction: Direction) -> list[Switch]:
     """The stack's switches for this direction. Raises Usage."""
     from_, to = (
         Endpoint(s.host, s.port, readers.side_of(m, s).identifier, m.engine.words.listed_as)
-        for s in (way.from_, way.to)
+        for s in (direction.from_, direction.to)
     )
-    return build(m.outputs.switches, from_, to, m.aws, tuple(d.name for d in way.databases))
+    return build(m.outputs.switches, from_, to, m.aws, tuple(d.name for d in direction.databases))
 
 
-def serving(state: State) -> str:
+def serving(observed: Observed) -> str:
     """The side that serves, by both sides' records. Raises Failed where that cannot be told."""
-    if state.source is None and MOVING in ((state.target.records if state.target else None) or {}):
+    if observed.source is None and MOVING in ((observed.target.records if observed.target else None) or {}):
         # A rollback was cut off. If it opened the source, only the source can say so.
         raise Failed(
             "Which side serves cannot be told while the source does not answer.",
             detail="A rollback was cut off, and the source may have been opened by it.",
             hint="Bring the source back within reach, then run the command again.",
         )
-    return epoch.serving(*_records(state))
+    return epoch.serving(*_records(observed))
 
 
-def _records(state: State) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    return state.source.records if state.source else None, state.target.records if state.target else None
+def _records(observed: Observed) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    return observed.source.records if observed.source else None, observed.target.records if observed.target else None

@@ -1,15 +1,15 @@
 """Definitions are not replicated: where those of both sides differ, changes are lost or the apply stops.
 
 On the way there, tables, their columns and enum labels must be equal: rows of a table that one side lacks are skipped
-in silence, the rest stops the apply. On the way back every definition counts that applications rely on, because what
-was made on the target since the cutover would be left behind. Plain indexes do not: they lose nothing.
+in silence, the rest stops the apply. On the rollback path every definition counts that applications rely on, because
+what was made on the target since the cutover would be left behind. Plain indexes do not: they lose nothing.
 """
 
 from collections.abc import Iterator, Mapping
 
-from controller.cutover.lasting import Named
-from controller.cutover.way import Way
-from controller.server import Server
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.postgres.connect_privileges import Named
+from encryptdb.controller.postgres.server import Server
 
 TABLES_SQL = """
 -- Every table that holds rows of its own or partitions them, with its columns; and every enum with its labels.
@@ -67,15 +67,15 @@ Definitions = Mapping[tuple[str, str], str | None]
 """(kind, name) → the definition, or a digest of it."""
 
 
-def differences(way: Way) -> list[str]:
+def differences(direction: Direction) -> list[str]:
     """What differs, `DATABASE: NAME (how)` each, in the order of databases and names. Needs both sides' databases."""
-    everything = way.name == "rollback"
-    here = way.in_each(lambda d: _read(way.from_, d, everything))
-    there = way.in_each(lambda d: _read(way.to, d, everything))
+    everything = direction.name == "rollback"
+    here = direction.in_each(lambda d: _read(direction.from_, d, everything))
+    there = direction.in_each(lambda d: _read(direction.to, d, everything))
     return [
         f"{d.name}: {words}"
-        for d in way.databases
-        for words in compare(here[d.name], there[d.name], way.from_.side, way.to.side)
+        for d in direction.databases
+        for words in compare(here[d.name], there[d.name], direction.from_.side, direction.to.side)
     ]
 
 

@@ -9,11 +9,11 @@ wherever the move does not come to its end. What they would have applied waits i
 import psycopg
 from psycopg import sql
 
-from controller import control
-from controller.cutover.way import Way
-from controller.errors import Refused
-from controller.names import CONTROL_DATABASE
-from controller.waiting import Reporter
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.waiting import Reporter
+from encryptdb.stacks.contract.errors import Refused
 
 RECORD = "silenced"
 """Key of the record on the left side: database name → names of the subscriptions that were disabled."""
@@ -25,62 +25,67 @@ SELECT d.datname::text, s.subname::text FROM pg_subscription s JOIN pg_database 
 """
 
 
-def enabled(way: Way) -> list[tuple[str, str]]:
+def enabled(direction: Direction) -> list[tuple[str, str]]:
     """(database, name) of those that would run."""
-    with way.from_.translated(CONTROL_DATABASE):
-        return [(d, s) for d, s in way.from_.db().execute(ENABLED_SQL, [[d.oid for d in way.databases]]).fetchall()]
+    with direction.from_.translated(CONTROL_DATABASE):
+        return [
+            (d, s)
+            for d, s in direction.from_.db().execute(ENABLED_SQL, [[d.oid for d in direction.databases]]).fetchall()
+        ]
 
 
-def silence(way: Way, reporter: Reporter) -> None:
+def silence(direction: Direction, reporter: Reporter) -> None:
     """Record and disable them. Raises Refused, which names it, where one is not ours to disable."""
-    found = enabled(way)
+    found = enabled(direction)
     if not found:
         return
-    control.record(way.from_, RECORD, {d: [s for e, s in found if e == d] for d, _ in found})
+    control.record(direction.from_, RECORD, {d: [s for e, s in found if e == d] for d, _ in found})
     for database, name in found:
-        reporter.say(f"disabling the subscription {name} in {database!r}: it will not follow to the {way.to.side}")
+        reporter.say(
+            f"disabling the subscription {name} in {database!r}: it will not follow to the {direction.to.side}"
+        )
         try:
-            way.from_.db(database).execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(name)))
+            direction.from_.db(database).execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(name)))
         except psycopg.errors.InsufficientPrivilege:
             raise Refused(
-                f"Database {database!r} on the {way.from_.side} has a subscription of its own, {name!r}.",
+                f"Database {database!r} on the {direction.from_.side} has a subscription of its own, {name!r}.",
                 detail="It would go on writing there when applications have left, and it is not ours to disable.",
                 hint=f"ALTER SUBSCRIPTION {name} DISABLE; as its owner, then run the command again.",
             ) from None
         except psycopg.Error as error:
-            raise way.from_.explain(error, database) from None
+            raise direction.from_.explain(error, database) from None
 
 
-def let_go(way: Way) -> None:
+def let_go(direction: Direction) -> None:
     """Enable again what `silence` recorded. Safe to repeat, and where nothing was recorded."""
-    for database, names in ((control.records(way.from_) or {}).get(RECORD) or {}).items():
-        with way.from_.translated(database):
-            connection = way.from_.db(database)
+    for database, names in ((control.records(direction.from_) or {}).get(RECORD) or {}).items():
+        with direction.from_.translated(database):
+            connection = direction.from_.db(database)
             for name in names:
                 row = connection.execute("SELECT FROM pg_subscription WHERE subname = %s", [name]).fetchone()
                 if row is not None:
                     connection.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
-    control.forget(way.from_, RECORD)
+    control.forget(direction.from_, RECORD)
 
 
-def refuse_enabled(way: Way) -> None:
+def refuse_enabled(direction: Direction) -> None:
     """Inside the pause: raise Refused where somebody enabled or made one since."""
-    found = enabled(way)
+    found = enabled(direction)
     if found:
         raise Refused(
-            f"A subscription was enabled on the {way.from_.side} just now.",
+            f"A subscription was enabled on the {direction.from_.side} just now.",
             detail="; ".join(f"{name} in {database}" for database, name in found)
             + ". It would go on writing there when applications have left.",
             hint="Disable it, then run the command again.",
         )
 
 
-def leave_behind(way: Way, reporter: Reporter) -> None:
+def leave_behind(direction: Direction, reporter: Reporter) -> None:
     """The move is done: tell which subscriptions stay disabled, in the journal of the side that serves as well."""
-    silenced = (control.records(way.from_) or {}).get(RECORD)
+    silenced = (control.records(direction.from_) or {}).get(RECORD)
     if silenced:
-        control.note(way.to, "subscriptions left disabled", side=way.from_.side, subscriptions=silenced)
+        control.note(direction.to, "subscriptions left disabled", side=direction.from_.side, subscriptions=silenced)
         for database, names in silenced.items():
-            reporter.say(f"left disabled on the {way.from_.side}, to be made on the {way.to.side}: "
+            reporter.say(f"left disabled on the {direction.from_.side}, to be made on the {direction.to.side}: "
                          f"{', '.join(names)} in {database!r}")  # fmt: skip
-    control.forget(way.from_, RECORD)
+    control.forget(direction.from_, RECORD)

@@ -7,10 +7,10 @@ ended them all. Below PostgreSQL 15 that report travels by UDP and may come late
 
 from collections.abc import Mapping
 
-from controller.cutover.lasting import Named
-from controller.cutover.way import Way
-from controller.errors import Problem
-from controller.server import Server
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.postgres.connect_privileges import Named
+from encryptdb.controller.postgres.server import Server
+from encryptdb.stacks.contract.errors import Problem
 
 COMPARE_SECONDS = 600.0
 """How long reading all large objects of a database may take."""
@@ -40,37 +40,38 @@ Counts = Mapping[str, int | None]
 """Database → the count of WRITTEN_SQL."""
 
 
-def written(server: Server, way: Way) -> dict[str, int | None]:
+def written(server: Server, direction: Direction) -> dict[str, int | None]:
     """The counts of one side."""
-    return way.in_each(lambda d: _one(server, d.name, WRITTEN_SQL))
+    return direction.in_each(lambda d: _one(server, d.name, WRITTEN_SQL))
 
 
-def differences(way: Way) -> list[str]:
+def differences(direction: Direction) -> list[str]:
     """Databases whose large objects differ, or cannot be compared, in words. Reads all of them."""
-    return [words for words in way.in_each(lambda d: _compare(way, d)).values() if words is not None]
+    return [words for words in direction.in_each(lambda d: _compare(direction, d)).values() if words is not None]
 
 
-def changed(server: Server, way: Way, before: Counts) -> list[str]:
+def changed(server: Server, direction: Direction, before: Counts) -> list[str]:
     """Databases of one side in which large objects were written since `before`."""
-    now = written(server, way)
-    return [d.name for d in way.databases if d.name in before and now[d.name] != before[d.name]]
+    now = written(server, direction)
+    return [d.name for d in direction.databases if d.name in before and now[d.name] != before[d.name]]
 
 
-def _compare(way: Way, database: Named) -> str | None:
+def _compare(direction: Direction, database: Named) -> str | None:
     name = database.name
     lists = []
-    for server in (way.from_, way.to):
+    for server in (direction.from_, direction.to):
         with server.translated(name):
             lists.append({oid for (oid,) in server.db(name).execute(LIST_SQL).fetchall()})
     here, there = lists
     if here != there:
         return (
-            f"{name}: {len(here - there)} only on the {way.from_.side}, {len(there - here)} only on the {way.to.side}"
+            f"{name}: {len(here - there)} only on the {direction.from_.side}, {len(there - here)} only on the"
+            f" {direction.to.side}"
         )
     if not here:
         return None
     try:
-        digests = {_digest(server, name) for server in (way.from_, way.to)}
+        digests = {_digest(server, name) for server in (direction.from_, direction.to)}
     except Problem as problem:
         return f"{name}: the contents of its {len(here)} cannot be compared ({problem.detail or problem.message})"
     return None if len(digests) == 1 else f"{name}: contents differ"

@@ -6,10 +6,10 @@ right password gets from a closed database, and it proves the password as well a
 
 from collections.abc import Iterable
 
-from controller.cutover.way import Way
-from controller.errors import Refused
-from controller.switches import Switch
-from controller.switches.logins import ApplicationLogin, KnowsLogins
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.switches import Switch
+from encryptdb.controller.switches.logins import ApplicationLogin, KnowsLogins
+from encryptdb.stacks.contract.errors import Refused
 
 
 def known(switches: Iterable[Switch]) -> list[ApplicationLogin]:
@@ -17,22 +17,26 @@ def known(switches: Iterable[Switch]) -> list[ApplicationLogin]:
     return [login for s in switches if isinstance(s, KnowsLogins) for login in s.logins()]
 
 
-def probe(way: Way, logins: Iterable[ApplicationLogin]) -> int:
+def probe(direction: Direction, logins: Iterable[ApplicationLogin]) -> int:
     """Try each on the arriving side; how many there were. Raises Refused, naming all that are turned away."""
     tried, wrong = 0, []
     for known_login in logins:
-        names = [d.name for d in way.databases]
+        names = [d.name for d in direction.databases]
         database = known_login.database if known_login.database in names else names[0]
         tried += 1
-        said = way.to.turns_away(database, known_login.login)
+        said = direction.to.turns_away(database, known_login.login)
         if said is not None:
             wrong.append(f"{known_login.login.origin}, role {known_login.login.user!r}: {said}")
     if wrong:
         raise Refused(
-            f"The {way.to.side} would turn applications away.",
-            detail=f"It refuses {'; '.join(wrong)}. Roles and passwords that changed after the snapshot are on the "
-            f"{way.from_.side} only.",
-            hint=f"On the {way.to.side}, make the role as it is on the {way.from_.side} (ALTER ROLE … PASSWORD …), "
-            "then run the command again.",
+            f"The {direction.to.side} would turn applications away.",
+            detail=(
+                f"It refuses {'; '.join(wrong)}. Roles and passwords that changed after the snapshot are on the "
+                f"{direction.from_.side} only."
+            ),
+            hint=(
+                f"On the {direction.to.side}, make the role as it is on the {direction.from_.side} (ALTER ROLE …"
+                " PASSWORD …), then run the command again."
+            ),
         )
     return tried

@@ -7,10 +7,10 @@ slot. Changes arrive in the order of their commits, so a side that shows the mar
 
 from dataclasses import dataclass
 
-from controller.cutover.way import Way, last_value
-from controller.errors import Failed
-from controller.lsn import LSN
-from controller.waiting import Clock
+from encryptdb.controller.cutover.direction import Direction, last_value
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.waiting import Clock
+from encryptdb.stacks.contract.errors import Failed
 
 MARK_SQL = """
 BEGIN;
@@ -31,41 +31,41 @@ class Marker:
     lsn: LSN
 
 
-def commit(way: Way) -> dict[str, Marker]:
+def commit(direction: Direction) -> dict[str, Marker]:
     """Commit one marker in every database of `from_`, at the same time. By database name."""
 
-    def mark(database: str) -> Marker:
-        with way.from_.translated(database):
-            cursor = way.from_.db(database).execute(MARK_SQL)
+    def prepared_parameter(database: str) -> Marker:
+        with direction.from_.translated(database):
+            cursor = direction.from_.db(database).execute(MARK_SQL)
             cursor.nextset()
             cursor.nextset()
             row = cursor.fetchone()
             if row is None:
                 raise Failed(
-                    f"Database {database!r} on the {way.from_.side} has no heartbeat row.",
+                    f"Database {database!r} on the {direction.from_.side} has no heartbeat row.",
                     hint="Run `python -m controller prepare` again.",
                 )
             return Marker(row[0], last_value(cursor))
 
-    return way.in_each(lambda d: mark(d.name))
+    return direction.in_each(lambda d: prepared_parameter(d.name))
 
 
-def drain(way: Way, markers: dict[str, Marker], *, seconds: float, clock: Clock) -> None:
+def drain(direction: Direction, markers: dict[str, Marker], *, seconds: float, clock: Clock) -> None:
     """Return when every database of `to` shows its marker. Raises Failed, which names those that do not, after
     `seconds`."""
     started = clock.monotonic()
     waiting = dict(markers)
     while True:
         for database in list(waiting):
-            with way.to.translated(database):
-                row = way.to.db(database).execute(SEEN_SQL).fetchone()
+            with direction.to.translated(database):
+                row = direction.to.db(database).execute(SEEN_SQL).fetchone()
             if row is not None and row[0] >= waiting[database].n:
                 del waiting[database]
         if not waiting:
             return
         if clock.monotonic() - started >= seconds:
             raise Failed(
-                f"The {way.to.side} did not catch up within {seconds:.1f} s.",
+                f"The {direction.to.side} did not catch up within {seconds:.1f} s.",
                 detail=f"Its end marker has not arrived in: {', '.join(sorted(waiting))}.",
                 hint="Look at the lag (python -m controller status) and run this again in a quieter moment, or with "
                 "a longer --max-pause.",

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from controller import subscriptions
-from controller.cutover import fence, large_objects, markers, reverse, sequences, watchdog
-from controller.cutover.opening import Opening, Unknown
-from controller.cutover.undo import Undo, uninterrupted
-from controller.cutover.way import Way
-from controller.errors import Problem, Refused
-from controller.names import CONTROL_DATABASE
-from controller.switches import Switch
-from controller.waiting import Clock, Reporter
+from encryptdb.controller.cutover import large_objects, markers, reverse, sequences
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.cutover.opening import Opening, Unknown
+from encryptdb.controller.cutover.undo import Undo, uninterrupted
+from encryptdb.controller.postgres import fence, subscriptions, watchdog
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.switches import Switch
+from encryptdb.controller.waiting import Clock, Reporter
+from encryptdb.stacks.contract.errors import Problem, Refused
 
 Moment = Literal["begin", "end"]
 Observer = Callable[[str, Moment], None]
@@ -63,7 +63,7 @@ class Prepared:
     large_objects: large_objects.Counts
     opening: Opening
     switches: Sequence[Switch]
-    way_back: bool
+    rollback_path: bool
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Moved:
 
 
 def move(
-    way: Way, prepared: Prepared, *, max_pause: float, reporter: Reporter, clock: Clock, observer: Observer
+    direction: Direction, prepared: Prepared, *, max_pause: float, reporter: Reporter, clock: Clock, observer: Observer
 ) -> Moved:
     """Move the applications from `way.from_` to `way.to`.
 
@@ -84,66 +84,68 @@ def move(
     and the changes still following. Raises Unknown, and undoes nothing, where OPEN's outcome cannot be learnt.
     """
     watch = Stopwatch(clock, observer)
-    databases, leaving = way.databases, way.from_.db()
+    databases, leaving = direction.databases, direction.from_.db()
     deadline = clock.monotonic() + max_pause
     last_moment = deadline - min(1.0, ABORT_MARGIN * max_pause)
-    with Undo(way.from_, clock, deadline) as undo:
+    with Undo(direction.from_, clock, deadline) as undo:
         with watch.verb("watchdog"):
-            dog = watchdog.start(way.from_, max_pause, reporter=reporter, clock=clock)
-            undo.first("end the watchdog", lambda: dog.end(way.from_.db()))
+            dog = watchdog.start(direction.from_, max_pause, reporter=reporter, clock=clock)
+            undo.first("end the watchdog", lambda: dog.end(direction.from_.db()))
 
         with watch.verb("pause"):
             for switch in prepared.switches:
                 undo.first(f"let go of the clients of {switch.name}", switch.resume)
                 switch.pause(PAUSE_SHARE * max_pause)
 
-        with watch.verb("fence"), way.from_.translated(CONTROL_DATABASE):
+        with watch.verb("fence"), direction.from_.translated(CONTROL_DATABASE):
             # Registered first: the answer may be lost although the fence is up.
-            undo.first("take the fence down", lambda: take_down(way))
+            undo.first("take the fence down", lambda: take_down(direction))
             fence.up(leaving, databases)
             fence.clear(
                 leaving,
                 databases,
-                spared=way.from_.pids(),
-                slots=way.forward_slots(),
+                spared=direction.from_.pids(),
+                slots=direction.forward_slots(),
                 seconds=PAUSE_SHARE * max_pause,
                 clock=clock,
-                side=way.from_.side,
+                side=direction.from_.side,
             )
-            fence.refuse_prepared(leaving, databases, way.from_.side)
+            fence.refuse_prepared(leaving, databases, direction.from_.side)
 
         # Only now: an end read before the fence holds is no end.
-        with watch.verb("mark"):
-            ends = markers.commit(way)
+        with watch.verb("end markers"):
+            ends = markers.commit(direction)
 
         with watch.verb("drain"), ThreadPoolExecutor(1, thread_name_prefix="read") as meanwhile:
             # Nobody changes the left side any more, so what must be read there is read while the changes travel.
-            reading = meanwhile.submit(read_the_rest, way, prepared)
-            markers.drain(way, ends, seconds=last_moment - clock.monotonic(), clock=clock)
+            reading = meanwhile.submit(read_the_rest, direction, prepared)
+            markers.drain(direction, ends, seconds=last_moment - clock.monotonic(), clock=clock)
             values = reading.result()
 
         with watch.verb("sequences"):
-            sequences.put(way, prepared.sequences, values)
+            sequences.put(direction, prepared.sequences, values)
 
         with watch.verb("detach"):
-            undo.then("let the changes follow again", lambda: follow_again(way))
-            way.in_each(lambda d: subscriptions.disable(way.to, d.name, way.forward(d.oid), clock=clock))
+            undo.then("let the changes follow again", lambda: follow_again(direction))
+            direction.in_each(
+                lambda d: subscriptions.disable(direction.to, d.name, direction.forward(d.oid), clock=clock)
+            )
 
-        if prepared.way_back:
+        if prepared.rollback_path:
             # After the forward workers are gone: what they wrote must not be sent back.
-            with watch.verb("way back"):
-                reverse.advance(way)
+            with watch.verb("rollback path"):
+                reverse.advance(direction)
 
         with watch.verb("open"), uninterrupted():
             record = {
                 "at": datetime.now(UTC).isoformat(),
-                "side": way.to.side,
-                "way_back": prepared.way_back,
+                "side": direction.to.side,
+                "rollback_path": prepared.rollback_path,
                 "end_lsns": {name: str(marker.lsn) for name, marker in ends.items()},
                 "steps_ms": dict(watch.steps_ms),
             }
             prepared.opening.execute(record)
-            with way.from_.translated(CONTROL_DATABASE):
+            with direction.from_.translated(CONTROL_DATABASE):
                 dog.stand_down(leaving, databases)
             undo.deadline = None
             try:
@@ -160,17 +162,17 @@ def move(
     return Moved(record | {"pause_ms": watch.pause_ms(), "steps_ms": watch.steps_ms}, problems)
 
 
-def read_the_rest(way: Way, prepared: Prepared) -> sequences.Values:
+def read_the_rest(direction: Direction, prepared: Prepared) -> sequences.Values:
     """What replication does not carry: the sequences' last state, and that no large object was written since the
     comparison. Raises Refused."""
-    written = large_objects.changed(way.from_, way, prepared.large_objects)
+    written = large_objects.changed(direction.from_, direction, prepared.large_objects)
     if written:
         raise Refused(
-            f"A large object was written on the {way.from_.side} just now, in {', '.join(written)}.",
+            f"A large object was written on the {direction.from_.side} just now, in {', '.join(written)}.",
             detail="Large objects are not replicated.",
             hint="Stop what writes them, then run the command again: it compares them anew.",
         )
-    return sequences.read(way, prepared.sequences)
+    return sequences.read(direction, prepared.sequences)
 
 
 def turn(switch: Switch, clock: Clock) -> Problem | None:
@@ -193,20 +195,20 @@ def turn(switch: Switch, clock: Clock) -> Problem | None:
     return problem
 
 
-def take_down(way: Way) -> None:
+def take_down(direction: Direction) -> None:
     """Take the fence down, over a new connection where the old one is gone."""
     try:
-        with way.from_.translated(CONTROL_DATABASE):
-            fence.down(way.from_.db(), "the move was broken off")
+        with direction.from_.translated(CONTROL_DATABASE):
+            fence.down(direction.from_.db(), "the move was broken off")
     except Exception:
-        way.from_.drop_cached(CONTROL_DATABASE)
-        with way.from_.translated(CONTROL_DATABASE):
-            fence.down(way.from_.db(), "the move was broken off")
+        direction.from_.drop_cached(CONTROL_DATABASE)
+        with direction.from_.translated(CONTROL_DATABASE):
+            fence.down(direction.from_.db(), "the move was broken off")
 
 
-def follow_again(way: Way) -> None:
+def follow_again(direction: Direction) -> None:
     """Enable the forward subscriptions again: the migration goes on following."""
-    way.in_each(lambda d: subscriptions.enable(way.to, d.name, way.forward(d.oid)))
+    direction.in_each(lambda d: subscriptions.enable(direction.to, d.name, direction.forward(d.oid)))
 
 
 def unseen(verb: str, moment: Moment) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import psycopg
 
-from controller import control
-from controller.cutover import epoch, lasting
-from controller.cutover.way import Way
-from controller.errors import Failed
-from controller.names import CONTROL_DATABASE
-from controller.server import Db
-from controller.waiting import Clock
+from encryptdb.controller import epoch
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.postgres import connect_privileges, control
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.postgres.server import Db
+from encryptdb.controller.waiting import Clock
+from encryptdb.stacks.contract.errors import Failed
 
 ASK_SECONDS = 10.0
 """How long we try to learn whether a COMMIT whose answer was lost has happened."""
@@ -37,20 +37,20 @@ class NotOpened(Failed):
 class Opening:
     """The transaction. `prepare` before the pause, `execute` in it, `commit` last."""
 
-    def __init__(self, way: Way, number: int) -> None:
-        self.way, self.number = way, number
-        self.connection: Db = way.to.connect(CONTROL_DATABASE, synchronous_commit="on")
+    def __init__(self, direction: Direction, number: int) -> None:
+        self.direction, self.number = direction, number
+        self.connection: Db = direction.to.connect(CONTROL_DATABASE, synchronous_commit="on")
         self.opened = False
-        with way.to.translated(CONTROL_DATABASE), self.connection.transaction():
-            self.statements = lasting.plan_reopen(self.connection, way.databases)
+        with direction.to.translated(CONTROL_DATABASE), self.connection.transaction():
+            self.statements = connect_privileges.plan_reopen(self.connection, direction.databases)
 
     def execute(self, record: Mapping[str, Any]) -> None:
         """Do all but the COMMIT."""
-        with self.way.to.translated(CONTROL_DATABASE):
+        with self.direction.to.translated(CONTROL_DATABASE):
             self.connection.execute("BEGIN")
             self.connection.execute("DELETE FROM encryptdb.record WHERE key = ANY (%s)", [list(OUTDATED)])
             control.write(self.connection, epoch.OPEN, dict(record) | {"epoch": self.number})
-            if self.way.name == "rollback":
+            if self.direction.name == "rollback":
                 control.write(self.connection, "rolled_back", {"epoch": self.number})
             if self.statements is not None:
                 self.connection.execute(self.statements)
@@ -61,7 +61,7 @@ class Opening:
             self.connection.execute("COMMIT")
         except psycopg.Error as error:
             if not self._happened(clock):
-                explained = self.way.to.explain(error, CONTROL_DATABASE)
+                explained = self.direction.to.explain(error, CONTROL_DATABASE)
                 raise NotOpened(explained.message, detail=explained.detail, hint=explained.hint) from None
         finally:
             self.connection.close()
@@ -75,16 +75,21 @@ class Opening:
     def _happened(self, clock: Clock) -> bool:
         started = clock.monotonic()
         while True:
-            self.way.to.close()
+            self.direction.to.close()
             try:
-                return epoch.epoch(control.records(self.way.to)) >= self.number
+                return epoch.epoch(control.records(self.direction.to)) >= self.number
             except Failed as problem:
                 if clock.monotonic() - started > ASK_SECONDS:
                     raise Unknown(
-                        f"Whether the {self.way.to.side} was opened is not known.",
-                        detail=f"Its answer to COMMIT was lost, and it does not answer now: {problem.detail} "
-                        f"The {self.way.from_.side} stays closed, because two open sides would be worse than none.",
-                        hint=f"Bring the {self.way.to.side} back within reach, then run the command again: it reads "
-                        "there what happened and completes it, or opens the side that was left.",
+                        f"Whether the {self.direction.to.side} was opened is not known.",
+                        detail=(
+                            f"Its answer to COMMIT was lost, and it does not answer now: {problem.detail} The"
+                            f" {self.direction.from_.side} stays closed, because two open sides would be worse than"
+                            " none."
+                        ),
+                        hint=(
+                            f"Bring the {self.direction.to.side} back within reach, then run the command again: it"
+                            " reads there what happened and completes it, or opens the side that was left."
+                        ),
                     ) from None
                 clock.sleep(0.2)

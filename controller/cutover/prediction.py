@@ -8,11 +8,11 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from controller.cutover import sequences
-from controller.cutover.way import Way
-from controller.names import CONTROL_DATABASE
-from controller.switches import Switch
-from controller.waiting import Clock
+from encryptdb.controller.cutover import sequences
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.switches import Switch
+from encryptdb.controller.waiting import Clock
 
 ROUND_TRIPS = 25
 """Round trips in the pause, counted for one database."""
@@ -32,21 +32,21 @@ SELECT coalesce(1000 * max(extract(epoch FROM clock_timestamp() - xact_start)), 
 
 
 def predict(
-    way: Way, planned: sequences.Plan, switches: Sequence[Switch], rehearsed: dict[str, float], clock: Clock
+    direction: Direction, planned: sequences.Plan, switches: Sequence[Switch], rehearsed: dict[str, float], clock: Clock
 ) -> dict[str, Any]:
     """The document of a dry run. `rehearsed` are the milliseconds of a marker's commit and of its arrival."""
     steps = dict(rehearsed)
     if any(switch.release() is not None for switch in switches):
-        steps["pause"] = _under_way(way, clock)
+        steps["pause"] = _under_way(direction, clock)
     # A session opens each sequence at its first reading; the move does that before its pause.
-    sequences.read(way, planned)
+    sequences.read(direction, planned)
     began = clock.monotonic()
-    sequences.read(way, planned)
+    sequences.read(direction, planned)
     steps["sequences"] = round(1000 * (clock.monotonic() - began), 1)
     began = clock.monotonic()
-    with way.from_.translated(CONTROL_DATABASE):
+    with direction.from_.translated(CONTROL_DATABASE):
         for _ in range(ROUND_TRIPS):
-            way.from_.db().execute("SELECT")
+            direction.from_.db().execute("SELECT")
     steps["other"] = round(1000 * (clock.monotonic() - began) + FENCE_MS, 1)
     return {
         "dry_run": True,
@@ -56,13 +56,13 @@ def predict(
     }
 
 
-def _under_way(way: Way, clock: Clock) -> float:
+def _under_way(direction: Direction, clock: Clock) -> float:
     ages = []
     for _ in range(LOOKS):
-        with way.from_.translated(CONTROL_DATABASE):
+        with direction.from_.translated(CONTROL_DATABASE):
             row = (
-                way.from_.db()
-                .execute(UNDER_WAY_SQL, [[d.oid for d in way.databases], [*way.from_.pids(), 0]])
+                direction.from_.db()
+                .execute(UNDER_WAY_SQL, [[d.oid for d in direction.databases], [*direction.from_.pids(), 0]])
                 .fetchone()
             )
         ages.append(float(row[0]) if row else 0.0)

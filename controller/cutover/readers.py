@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from controller import control, credentials
-from controller.cutover.way import Way
-from controller.errors import Failed, NotYet, Problem
-from controller.migration import Migration
-from controller.names import CONTROL_DATABASE
-from controller.server import Db, Server
-from stacks.outputs import Side
+from encryptdb.controller import credentials
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.stacks.contract.errors import Failed, NotYet, Problem
+from encryptdb.stacks.contract.outputs import Side
 
 SEEN_SECONDS = 20.0
 """How long a reader may take to show what its writer wrote. Aurora's readers take well under a second."""
@@ -44,46 +45,46 @@ class Reader:
     server: Server
 
 
-def check(m: Migration, way: Way) -> None:
+def check(m: Migration, direction: Direction) -> None:
     """Raise NotYet unless every reader of `way.to` is up and shows what came over just before."""
-    side = side_of(m, way.to)
+    side = side_of(m, direction.to)
     lame = [f"{r.identifier} is {r.status}" for r in m.engine.readers(side) if r.status != "available"]
     if lame:
         raise NotYet(
-            f"Not every reader of the {way.to.side} is available.",
+            f"Not every reader of the {direction.to.side} is available.",
             detail=f"{', '.join(lame)}. Applications that read there would find nobody.",
-            hint=f"Wait for it (or delete that instance), then run {way.name} again. Nothing was changed.",
+            hint=f"Wait for it (or delete that instance), then run {direction.name} again. Nothing was changed.",
         )
-    found = places(m, way.to)
+    found = places(m, direction.to)
     if not found:
         return
-    database = way.databases[0].name
-    with way.to.translated(database):
-        row = way.to.db(database).execute(HEARTBEAT_SQL).fetchone()
+    database = direction.databases[0].name
+    with direction.to.translated(database):
+        row = direction.to.db(database).execute(HEARTBEAT_SQL).fetchone()
     assert row is not None, "a heartbeat was just seen there"
     try:
         see(found, database, HEARTBEAT_SQL, row[0], m)
     except Problem as problem:
         raise NotYet(
-            f"The readers of the {way.to.side} have not caught up.",
+            f"The readers of the {direction.to.side} have not caught up.",
             detail=f"{problem.message} {problem.detail or ''}",
-            hint=f"See to that instance (its log, its lag), then run {way.name} again. Nothing was changed.",
+            hint=f"See to that instance (its log, its lag), then run {direction.name} again. Nothing was changed.",
         ) from None
-    m.say(f"{named(found)} of the {way.to.side} show what its writer has")
+    m.say(f"{named(found)} of the {direction.to.side} show what its writer has")
 
 
-def confirm(m: Migration, way: Way, epoch: int) -> dict[str, Any]:
+def confirm(m: Migration, direction: Direction, epoch: int) -> dict[str, Any]:
     """After OPEN: write through the endpoint of `way.to`, and see it through its readers. What was looked at, for the
     document; nothing where there are no readers. Raises Failed."""
-    found = places(m, way.to)
+    found = places(m, direction.to)
     if not found:
         return {}
     # A connection of its own: what is tested is the way that applications come now.
-    with way.to.connect(CONTROL_DATABASE) as db, way.to.translated(CONTROL_DATABASE):
+    with direction.to.connect(CONTROL_DATABASE) as db, direction.to.translated(CONTROL_DATABASE):
         control.write(db, RECORD, {"epoch": epoch})
     see(found, CONTROL_DATABASE, SEEN_SQL, epoch, m)
-    m.say(f"{way.to.host} takes writes; {named(found)} show them")
-    return {"endpoints": {"writes": way.to.host, "reads": {place.name: place.server.host for place in found}}}
+    m.say(f"{direction.to.host} takes writes; {named(found)} show them")
+    return {"endpoints": {"writes": direction.to.host, "reads": {place.name: place.server.host for place in found}}}
 
 
 def lingering(m: Migration, server: Server, oids: Sequence[int]) -> list[str]:

@@ -14,9 +14,9 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-from controller.cutover.way import Way
-from controller.errors import Refused
-from controller.server import Db, Server
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.stacks.contract.errors import Refused
 
 BATCH = 1000
 """Sequences per transaction: each costs a lock until its end, and the lock table is shared with everybody."""
@@ -89,54 +89,59 @@ class Plan:
     known: dict[str, dict[int, Value]]
 
 
-def plan(way: Way) -> Plan:
+def plan(direction: Direction) -> Plan:
     """Pair the sequences of both sides by name, and read what `to` has. Before the pause; changes nothing.
 
     Raises Refused where one side has a sequence that the other has not, or has it otherwise, or it is not ours to set.
     """
-    leaving, arriving = way.in_each(lambda d: _list(way.from_, d.name)), way.in_each(lambda d: _list(way.to, d.name))
+    leaving, arriving = (
+        direction.in_each(lambda d: _list(direction.from_, d.name)),
+        direction.in_each(lambda d: _list(direction.to, d.name)),
+    )
     problems: list[str] = []
     pairs: dict[str, dict[int, int]] = {}
-    for database in (d.name for d in way.databases):
+    for database in (d.name for d in direction.databases):
         here, there = {s.key: s for s in leaving[database]}, {s.key: s for s in arriving[database]}
-        problems += _differences(database, way, here, there)
+        problems += _differences(database, direction, here, there)
         pairs[database] = {here[key].oid: there[key].oid for key in here.keys() & there.keys()}
     if problems:
         raise Refused(
             "The sequences of both sides differ, or are not ours to read and set.",
             detail="; ".join(problems),
             hint="Definitions are not replicated: make them the same on both sides. For those that are not permitted: "
-            f"GRANT SELECT, UPDATE ON SEQUENCE … TO {way.from_.login.user}, on both sides.",
+            f"GRANT SELECT, UPDATE ON SEQUENCE … TO {direction.from_.login.user}, on both sides.",
         )
-    return Plan(pairs, way.in_each(lambda d: _read(way.to, d.name, list(pairs[d.name].values()))))
+    return Plan(pairs, direction.in_each(lambda d: _read(direction.to, d.name, list(pairs[d.name].values()))))
 
 
 Values = Mapping[str, Mapping[int, Value]]
 """For each database: oid on the leaving side → its state there."""
 
 
-def read(way: Way, planned: Plan) -> Values:
+def read(direction: Direction, planned: Plan) -> Values:
     """The state of every sequence on `from_`. Raises Refused where a sequence appeared or went since `plan`."""
-    return way.in_each(lambda d: _read_planned(way, d.name, planned.pairs[d.name]))
+    return direction.in_each(lambda d: _read_planned(direction, d.name, planned.pairs[d.name]))
 
 
-def put(way: Way, planned: Plan, values: Values) -> int:
+def put(direction: Direction, planned: Plan, values: Values) -> int:
     """Bring every sequence of `to` to that state; returns how many had to be set."""
-    return sum(way.in_each(lambda d: _put(way, d.name, planned, values[d.name])).values())
+    return sum(direction.in_each(lambda d: _put(direction, d.name, planned, values[d.name])).values())
 
 
-def _read_planned(way: Way, database: str, pairs: Mapping[int, int]) -> dict[int, Value]:
-    (present, *read) = _in_one_trip(way.from_, database, [sql.SQL(OIDS_SQL), *_reading(way.from_, database, pairs)])
+def _read_planned(direction: Direction, database: str, pairs: Mapping[int, int]) -> dict[int, Value]:
+    (present, *read) = _in_one_trip(
+        direction.from_, database, [sql.SQL(OIDS_SQL), *_reading(direction.from_, database, pairs)]
+    )
     if {oid for (oid,) in present} != pairs.keys():
         raise Refused(
-            f"A sequence was made or dropped in {database!r} on the {way.from_.side} just now.",
+            f"A sequence was made or dropped in {database!r} on the {direction.from_.side} just now.",
             detail="Definitions are not replicated.",
             hint="Make it on the other side as well, stop changing the schema, and run the command again.",
         )
     return _values(read)
 
 
-def _put(way: Way, database: str, planned: Plan, values: Mapping[int, Value]) -> int:
+def _put(direction: Direction, database: str, planned: Plan, values: Mapping[int, Value]) -> int:
     pairs, known = planned.pairs[database], planned.known[database]
     moved = {pairs[oid]: value for oid, value in values.items() if known.get(pairs[oid]) != value}
     setting = [
@@ -147,7 +152,7 @@ def _put(way: Way, database: str, planned: Plan, values: Mapping[int, Value]) ->
         )
         for batch in _batches(moved)
     ]
-    _in_one_trip(way.to, database, setting)
+    _in_one_trip(direction.to, database, setting)
     known.update(moved)
     return len(moved)
 
@@ -195,18 +200,18 @@ def _in_one_trip(server: Server, database: str, statements: Sequence[sql.Composa
 
 def _differences(
     database: str,
-    way: Way,
+    direction: Direction,
     here: dict[tuple[str, str], Definition],
     there: dict[tuple[str, str], Definition],
 ) -> Iterator[str]:
     for key in sorted(here.keys() | there.keys()):
         name = f"{database}: {key[0]}.{key[1]}"
         if key not in there:
-            yield f"{name} is missing on the {way.to.side}"
+            yield f"{name} is missing on the {direction.to.side}"
         elif key not in here:
-            yield f"{name} is missing on the {way.from_.side}"
+            yield f"{name} is missing on the {direction.from_.side}"
         elif here[key].definition != there[key].definition:
-            yield f"{name} is {here[key].definition} here and {there[key].definition} on the {way.to.side}"
+            yield f"{name} is {here[key].definition} here and {there[key].definition} on the {direction.to.side}"
         elif not (here[key].permitted and there[key].permitted):
             yield f"{name} is not permitted"
 

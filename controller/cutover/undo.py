@@ -1,4 +1,4 @@
-"""The way back inside the pause: every verb registers how it is undone, and any exception before OPEN undoes them all.
+"""The undo inside the pause: every verb registers how it is undone, and any exception before OPEN undoes them all.
 
 What makes the left side serve again comes first, in the reverse order of the verbs; tidying up comes after it. A second
 Ctrl-C does not interrupt this. An undo that fails does not stop the others: it is told, with what the watchdog will do.
@@ -12,9 +12,9 @@ from types import TracebackType
 
 import psycopg
 
-from controller.errors import Failed, Interrupted, Problem
-from controller.server import Server
-from controller.waiting import Clock
+from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.waiting import Clock
+from encryptdb.stacks.contract.errors import Failed, Interrupted, Problem
 
 Action = Callable[[], object]
 

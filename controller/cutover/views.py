@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from controller.cutover.way import Way
-from controller.errors import Problem
-from controller.server import Server
-from controller.waiting import Reporter
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.waiting import Reporter
+from encryptdb.stacks.contract.errors import Problem
 
 REFRESH_SECONDS = 3600.0
 """How long one refresh may take."""
@@ -52,19 +52,19 @@ class Refreshed:
     failed: tuple[str, ...]
 
 
-def refresh(way: Way, reporter: Reporter) -> Refreshed:
+def refresh(direction: Direction, reporter: Reporter) -> Refreshed:
     """Refresh all of `to`. One that cannot be refreshed is told and named as stale: it stops nothing."""
-    written = way.in_each(lambda d: _written(way.from_, d.name))
+    written = direction.in_each(lambda d: _written(direction.from_, d.name))
     failed: list[str] = []
-    for database in (d.name for d in way.databases):
-        with way.to.translated(database):
-            views = way.to.db(database).execute(LIST_SQL.encode()).fetchall()
+    for database in (d.name for d in direction.databases):
+        with direction.to.translated(database):
+            views = direction.to.db(database).execute(LIST_SQL.encode()).fetchall()
         for schema, view in views:
-            reporter.say(f"refreshing the materialized view {schema}.{view} in {database} on the {way.to.side}")
+            reporter.say(f"refreshing the materialized view {schema}.{view} in {database} on the {direction.to.side}")
             try:
                 with (
-                    way.to.translated(database),
-                    way.to.connect(database, statement_seconds=REFRESH_SECONDS) as connection,
+                    direction.to.translated(database),
+                    direction.to.connect(database, statement_seconds=REFRESH_SECONDS) as connection,
                 ):
                     connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(schema, view)))
             except Problem as problem:
@@ -73,7 +73,7 @@ def refresh(way: Way, reporter: Reporter) -> Refreshed:
     return Refreshed(written, tuple(failed))
 
 
-def stale(way: Way, refreshed: Refreshed) -> tuple[str, ...]:
+def stale(direction: Direction, refreshed: Refreshed) -> tuple[str, ...]:
     """Those that do not show the last state of the left side, `DATABASE: VIEW`; where that cannot be learnt, all.
 
     Once the fence has been up: sessions have reported what they wrote by then (below PostgreSQL 15 perhaps not all).
@@ -81,7 +81,7 @@ def stale(way: Way, refreshed: Refreshed) -> tuple[str, ...]:
     found = set(refreshed.failed)
     for database, before in refreshed.written.items():
         try:
-            now = _written(way.from_, database) if before else {}
+            now = _written(direction.from_, database) if before else {}
         except Problem:
             now = {}
         found |= {f"{database}: {view}" for view, count in before.items() if now.get(view) != count}

@@ -1,14 +1,14 @@
 """RDS and Aurora: the one place where the controller knows them apart. `engine_of` chooses, once per command."""
 
-from controller.aws import Aws
-from controller.engines.aurora import Aurora
-from controller.engines.description import Description, Leftover, Log, Member
-from controller.engines.engine import Engine, the
-from controller.engines.rds import Rds
-from controller.engines.settings import Block, Parameter, ParameterGroup, Setting, Value
-from controller.engines.settings import Server as ServerSettings
-from controller.engines.words import Words
-from stacks.outputs import Engine as EngineName
+from encryptdb.controller.engines.aurora import Aurora
+from encryptdb.controller.engines.description import Description, Leftover, Log, Member
+from encryptdb.controller.engines.engine import Engine, the
+from encryptdb.controller.engines.rds import Rds
+from encryptdb.controller.engines.settings import Block, Parameter, ParameterGroup, Setting, Value
+from encryptdb.controller.engines.settings import Server as ServerSettings
+from encryptdb.controller.engines.words import Words
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.outputs import Engine as EngineName
 
 __all__ = [
     "Block",

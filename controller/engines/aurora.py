@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from controller.aws import Aws, NotFound
-from controller.engines import engine, servers
-from controller.engines.description import Description, Leftover, Log, Member, common, plain
-from controller.engines.settings import ParameterGroup, Server
-from controller.engines.words import CLUSTER
-from controller.waiting import Clock, Reporter
-from stacks.outputs import Side
+from encryptdb.controller.engines import engine, servers
+from encryptdb.controller.engines.description import Description, Leftover, Log, Member, common, plain
+from encryptdb.controller.engines.settings import ParameterGroup, Server
+from encryptdb.controller.engines.words import CLUSTER
+from encryptdb.controller.waiting import Clock, Reporter
+from encryptdb.stacks.cloud.client import Aws, NotFound
+from encryptdb.stacks.contract.outputs import Side
 
 
 class Aurora:

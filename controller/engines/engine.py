@@ -4,13 +4,13 @@ implementations share."""
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-from controller.aws import Aws, NotFound
-from controller.engines.description import Description, Leftover, Log, Member
-from controller.engines.settings import ParameterGroup, Server
-from controller.engines.words import Words
-from controller.errors import Failed
-from controller.waiting import Clock, Reporter, wait_until
-from stacks.outputs import Side
+from encryptdb.controller.engines.description import Description, Leftover, Log, Member
+from encryptdb.controller.engines.settings import ParameterGroup, Server
+from encryptdb.controller.engines.words import Words
+from encryptdb.controller.waiting import Clock, Reporter, wait_until
+from encryptdb.stacks.cloud.client import Aws, NotFound
+from encryptdb.stacks.contract.errors import Failed
+from encryptdb.stacks.contract.outputs import Side
 
 AVAILABLE_SECONDS = 3600.0
 """How long a reboot or modification may take before we stop waiting (it goes on without us)."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from controller.aws import Aws, NotFound
-from controller.engines.settings import Parameter, ParameterGroup, Server
-from controller.engines.tables import CLUSTER, INSTANCE, MEMBER, settings, tags
+from encryptdb.controller.engines.settings import Parameter, ParameterGroup, Server
+from encryptdb.controller.engines.tables import CLUSTER, INSTANCE, MEMBER, settings, tags
+from encryptdb.stacks.cloud.client import Aws, NotFound
 
 GP3_THRESHOLD = 400
 """GiB below which nobody chooses IOPS and throughput of gp3 for PostgreSQL (RDS User Guide, DB instance storage)."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controller.engines.settings import Block, Setting, Value
+from encryptdb.controller.engines.settings import Block, Setting, Value
 
 Read = Callable[[Mapping[str, Any]], Value | Block]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from stacks.outputs import Side
+from encryptdb.stacks.contract.outputs import Side
 
 
 @dataclass(frozen=True)

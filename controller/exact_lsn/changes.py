@@ -6,7 +6,7 @@ Format: PostgreSQL documentation, "Logical Replication Message Formats", protoco
 import struct
 from dataclasses import dataclass, field
 
-from controller.exact_lsn.messages import Message, Other, payload_of, read
+from encryptdb.controller.exact_lsn.messages import Message, Other, payload_of, read
 
 UNCHANGED = object()
 """A TOASTed value that the change left alone: pgoutput does not repeat it."""

@@ -1,12 +1,12 @@
 """From the evidence to the exact LSN, or to the reason why there is none. Pure.
 
 The proof decides. Every LSN in the joint bracket makes the subscription deliver exactly what the copy lacks, and no
-other does; a witness that points elsewhere is shown with what it would have done, and is not followed.
+other does; a candidate that points elsewhere is shown with what it would have done, and is not followed.
 """
 
-from controller.errors import Refused
-from controller.exact_lsn.evidence import COMMIT_TIMESTAMPS, Evidence, ExactLSN, Proof, Trust, Witness
-from controller.lsn import LSN
+from encryptdb.controller.exact_lsn.evidence import COMMIT_TIMESTAMPS, Candidate, Evidence, ExactLSN, Proof, Trust
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.stacks.contract.errors import Refused
 
 BY_HAND = "by hand (--lsn)"
 
@@ -14,10 +14,10 @@ _START_OVER = "Abandon, set attempt one higher in the stack's config, and begin 
 
 
 def decide(evidence: Evidence, by_hand: str | None = None) -> ExactLSN:
-    """The exact LSN: the one typed by hand if it is proved; else the best witness in the bracket; else the end of the
+    """The exact LSN: the one typed by hand if it is proved; else the best candidate in the bracket; else the end of the
     last included commit. Raises Refused, with the bracket in the message, where nothing is proved."""
     proof = join(evidence)
-    inside = [w for w in _by_trust(evidence.witnesses) if _holds(proof, w.lsn)]
+    inside = [w for w in _by_trust(evidence.candidates) if _holds(proof, w.lsn)]
     if proof.by != COMMIT_TIMESTAMPS and not inside:
         _refuse_uncorroborated(evidence, proof)
     if by_hand is not None:
@@ -27,10 +27,10 @@ def decide(evidence: Evidence, by_hand: str | None = None) -> ExactLSN:
         remarks = _remarks(evidence, proof)
     else:
         value = max(b.included_end for b in evidence.brackets.values())
-        alone = f"No witness names an LSN in the bracket: {value} rests on the proof alone, its only witness."
+        alone = f"No candidate names an LSN in the bracket: {value} rests on the proof alone, its only candidate."
         remarks = (alone, *_remarks(evidence, proof))
     _refuse_out_of_slot(value, evidence, proof)
-    return ExactLSN(value, evidence.witnesses, proof, remarks)
+    return ExactLSN(value, evidence.candidates, proof, remarks)
 
 
 def join(evidence: Evidence) -> Proof:
@@ -73,7 +73,7 @@ def _refuse_uncorroborated(evidence: Evidence, proof: Proof) -> None:
     """A row that is not there may also have been deleted on the copy, by a job of its own, before we closed it."""
     raise Refused(
         f"The exact LSN cannot be proved: by {proof.by} it is after {proof.last_included} up to {proof.first_missing}, "
-        "but no witness names an LSN there.",
+        "but no candidate names an LSN there.",
         detail=f"{_named(evidence)}. Commit timestamps are lost, and {proof.by} alone are not enough. "
         "Nothing was changed on either server.",
         hint=_START_OVER,
@@ -99,13 +99,13 @@ def _accept_by_hand(typed: str, evidence: Evidence, proof: Proof) -> ExactLSN:
             hint="Leave --lsn out: it is found and proved without.",
         )
     _refuse_out_of_slot(lsn, evidence, proof)
-    witness = Witness(BY_HAND, lsn, Trust.EXACT, "typed by the operator, checked like any other")
+    candidate = Candidate(BY_HAND, lsn, Trust.EXACT, "typed by the operator, checked like any other")
     differing = tuple(
         f"{w.name} names {w.lsn} instead, which {consequence(w.lsn, proof)}."
-        for w in evidence.witnesses
+        for w in evidence.candidates
         if w.lsn != lsn
     )
-    return ExactLSN(lsn, (witness, *evidence.witnesses), proof, differing)
+    return ExactLSN(lsn, (candidate, *evidence.candidates), proof, differing)
 
 
 def _refuse_out_of_slot(lsn: LSN, evidence: Evidence, proof: Proof) -> None:
@@ -124,19 +124,19 @@ def _refuse_out_of_slot(lsn: LSN, evidence: Evidence, proof: Proof) -> None:
 def _remarks(evidence: Evidence, proof: Proof) -> tuple[str, ...]:
     return tuple(
         f"{w.name} names {w.lsn}, which {consequence(w.lsn, proof)}: not followed ({w.says})."
-        for w in _by_trust(evidence.witnesses)
+        for w in _by_trust(evidence.candidates)
         if not _holds(proof, w.lsn)
     )
 
 
 def _named(evidence: Evidence) -> str:
-    if not evidence.witnesses:
-        return "No witness names an LSN"
-    return "The witnesses name: " + ", ".join(f"{w.lsn} ({w.name})" for w in evidence.witnesses)
+    if not evidence.candidates:
+        return "No candidate names an LSN"
+    return "The candidates name: " + ", ".join(f"{w.lsn} ({w.name})" for w in evidence.candidates)
 
 
-def _by_trust(witnesses: tuple[Witness, ...]) -> list[Witness]:
-    return sorted(witnesses, key=lambda w: w.trust is not Trust.EXACT)
+def _by_trust(candidates: tuple[Candidate, ...]) -> list[Candidate]:
+    return sorted(candidates, key=lambda w: w.trust is not Trust.EXACT)
 
 
 def _holds(proof: Proof, lsn: LSN) -> bool:

@@ -1,14 +1,14 @@
-"""What is known about the end of recovery: witnesses, brackets, and the conclusion that is kept. Only values."""
+"""What is known about the end of recovery: candidates, brackets, and the conclusion that is kept. Only values."""
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from controller.lsn import LSN
+from encryptdb.controller.postgres.lsn import LSN
 
 
 class Trust(Enum):
-    """How far a witness can be believed by itself. None is believed against the proof."""
+    """How far a candidate can be believed by itself. None is believed against the proof."""
 
     EXACT = "exact"
     """The end of recovery by its very meaning."""
@@ -18,11 +18,11 @@ class Trust(Enum):
 
 COMMIT_TIMESTAMPS = "commit timestamps"
 ROW_VERSIONS = "row versions"
-"""What a proof rests on. Commit timestamps prove by themselves; row versions only together with a witness."""
+"""What a proof rests on. Commit timestamps prove by themselves; row versions only together with a candidate."""
 
 
 @dataclass(frozen=True)
-class Witness:
+class Candidate:
     """One source that names an LSN. `says` is what it was found to say, for the operator."""
 
     name: str
@@ -33,7 +33,7 @@ class Witness:
 
 @dataclass(frozen=True)
 class Silence:
-    """A witness that was asked and says nothing usable, and why."""
+    """A candidate that was asked and says nothing usable, and why."""
 
     name: str
     why: str
@@ -77,7 +77,7 @@ class Evidence:
     read before the slots were read to it.
     """
 
-    witnesses: tuple[Witness, ...]
+    candidates: tuple[Candidate, ...]
     silent: tuple[Silence, ...]
     brackets: dict[str, Bracket]
     slots: dict[str, LSN]
@@ -91,7 +91,7 @@ class ExactLSN:
     """The exact LSN, who named it, and the proof. `remarks` are for the operator."""
 
     value: LSN
-    witnesses: tuple[Witness, ...]
+    candidates: tuple[Candidate, ...]
     proof: Proof
     remarks: tuple[str, ...] = ()
 
@@ -100,10 +100,10 @@ class ExactLSN:
         return {
             "lsn": {
                 "value": str(self.value),
-                "witnesses": [
+                "candidates": [
                     {"name": w.name, "lsn": str(w.lsn), "trust": w.trust.value, "says": w.says,
                      "in_bracket": self.proof.last_included < w.lsn <= self.proof.first_missing}
-                    for w in self.witnesses
+                    for w in self.candidates
                 ],
                 "remarks": list(self.remarks),
             },
@@ -122,7 +122,7 @@ class ExactLSN:
         lsn, proof = document["lsn"], document["proof"]
         return cls(
             LSN.parse(lsn["value"]),
-            tuple(Witness(w["name"], LSN.parse(w["lsn"]), Trust(w["trust"]), w["says"]) for w in lsn["witnesses"]),
+            tuple(Candidate(w["name"], LSN.parse(w["lsn"]), Trust(w["trust"]), w["says"]) for w in lsn["candidates"]),
             Proof(
                 LSN.parse(proof["last_included"]),
                 LSN.parse(proof["first_missing"]),

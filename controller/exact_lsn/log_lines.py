@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 
-from controller.lsn import LSN
+from encryptdb.controller.postgres.lsn import LSN
 
 _AT = r"([0-9A-F]{1,8}/[0-9A-F]{1,8})"
 _PAGE = r"(?:log|WAL) segment \w+,(?: LSN @,)? offset \d+"

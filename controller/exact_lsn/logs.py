@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from controller.aws import Aws
-from controller.engines import Log
-from controller.errors import Problem
-from controller.exact_lsn.log_lines import Recovery, first_recovery
+from encryptdb.controller.engines import Log
+from encryptdb.controller.exact_lsn.log_lines import Recovery, first_recovery
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Problem
 
 PORTION_BYTES = 1 << 20
 """What one DownloadDBLogFilePortion answers at most."""
@@ -33,7 +33,7 @@ class LogReading:
 
 def read_first_recovery(aws: Aws, log: Log) -> LogReading:
     """Look through the RDS log files, then through CloudWatch. Never raises a Problem: a log that cannot be read is
-    one witness less, and the reading says why."""
+    one candidate less, and the reading says why."""
     said: list[str] = []
     sources: tuple[tuple[str, Callable[[], Iterator[str]]], ...] = (
         ("the RDS log files", lambda: _files(aws, log)),

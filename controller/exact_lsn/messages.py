@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from controller.lsn import LSN
+from encryptdb.controller.postgres.lsn import LSN
 
 _K, _W, _B, _C = b"kwBC"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from controller.exact_lsn.evidence import Bracket
-from controller.exact_lsn.messages import Begin
-from controller.lsn import LSN
+from encryptdb.controller.exact_lsn.evidence import Bracket
+from encryptdb.controller.exact_lsn.messages import Begin
+from encryptdb.controller.postgres.lsn import LSN
 
 
 class NotAPrefix(Exception):

@@ -10,18 +10,18 @@ from datetime import datetime
 
 from psycopg import errors
 
-from controller.errors import Refused
-from controller.exact_lsn.evidence import Bracket, Witness
-from controller.exact_lsn.messages import Begin, Commit, Keepalive, Other
-from controller.exact_lsn.prefix import NotAPrefix, Prefix
-from controller.exact_lsn.slot_stream import stream
-from controller.lsn import LSN
-from controller.migration import Migration
-from controller.observe import Database
-from controller.server import Server
+from encryptdb.controller.exact_lsn.evidence import Bracket, Candidate
+from encryptdb.controller.exact_lsn.messages import Begin, Commit, Keepalive, Other
+from encryptdb.controller.exact_lsn.prefix import NotAPrefix, Prefix
+from encryptdb.controller.exact_lsn.slot_stream import stream
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Database
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.server import Server
+from encryptdb.stacks.contract.errors import Refused
 
 WINDOW_BYTES = 1 << 20
-"""How far before the witnesses the reading begins. It goes back 64 times as far, then to the slot's own position,
+"""How far before the candidates the reading begins. It goes back 64 times as far, then to the slot's own position,
 while it finds nothing included."""
 
 BATCH_TRANSACTIONS = 512
@@ -99,15 +99,15 @@ def commit_times(copy: Server, xids: list[int]) -> dict[int, datetime | None]:
     return {int(xid): at for xid, at in rows}
 
 
-def find_bracket(m: Migration, database: Database, confirmed: LSN, witnesses: tuple[Witness, ...]) -> Bracket:
-    """The bracket of one database, from reading its slot around the witnesses.
+def find_bracket(m: Migration, database: Database, confirmed: LSN, candidates: tuple[Candidate, ...]) -> Bracket:
+    """The bracket of one database, from reading its slot around the candidates.
 
     `confirmed` is the slot's confirmed_flush_lsn. Commits one heartbeat on the source. Raises Void.
     """
     before = flushed(m.source)
     heartbeat = beat(m.source, database.name)
     until = flushed(m.source)
-    for start in starts(confirmed, witnesses, before):
+    for start in starts(confirmed, candidates, before):
         prefix, ends = _read(m, database, start, heartbeat, until)
         if not prefix.starts_too_late:
             return prefix.bracket(ends)
@@ -123,12 +123,12 @@ def flushed(source: Server) -> LSN:
     return lsn
 
 
-def starts(confirmed: LSN, witnesses: tuple[Witness, ...], heartbeat_after: LSN) -> list[LSN]:
+def starts(confirmed: LSN, candidates: tuple[Candidate, ...], heartbeat_after: LSN) -> list[LSN]:
     """Where to begin reading, nearest first; the last is the slot's own position. Pure.
 
-    A witness past `heartbeat_after` is left out: reading from there could miss the heartbeat, which ends the reading.
+    A candidate past `heartbeat_after` is left out: reading from there could miss the heartbeat, which ends the reading.
     """
-    named = [w.lsn for w in witnesses if confirmed < w.lsn <= heartbeat_after]
+    named = [w.lsn for w in candidates if confirmed < w.lsn <= heartbeat_after]
     nearest = min(named, default=confirmed)
     tried = [max(confirmed, nearest.back(WINDOW_BYTES * times)) for times in (1, 64)]
     return list(dict.fromkeys([*tried, confirmed]))

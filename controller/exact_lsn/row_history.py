@@ -11,7 +11,7 @@ A set of places is an int: bit k stands for "the copy holds the first k transact
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from controller.exact_lsn.changes import UNCHANGED, Change, Emptied, Gone, Key, Relation, Row, Written
+from encryptdb.controller.exact_lsn.changes import UNCHANGED, Change, Emptied, Gone, Key, Relation, Row, Written
 
 FIRST_NORMAL_XID = 3
 """Lower ones are of no transaction: a row with one of them is older than all."""

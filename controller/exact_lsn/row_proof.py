@@ -1,7 +1,7 @@
 """The proof where commit timestamps are lost: by the row versions themselves.
 
 Slower and weaker than commit times (it needs tables with a key, and rows that tell the transactions at the join apart),
-so it is asked only where those are gone, and what it finds is used only where a witness agrees (`decision`).
+so it is asked only where those are gone, and what it finds is used only where a candidate agrees (`decision`).
 """
 
 from datetime import datetime, timedelta
@@ -9,16 +9,16 @@ from datetime import datetime, timedelta
 import psycopg
 from psycopg import errors, sql
 
-from controller.exact_lsn.changes import Changes, Key, Relation, Row, RowReader
-from controller.exact_lsn.evidence import Bracket, Witness
-from controller.exact_lsn.messages import Begin, Commit, Keepalive
-from controller.exact_lsn.proof import TELL_SECONDS, WINDOW_BYTES, Void, beat, flushed
-from controller.exact_lsn.row_history import Seen, Series, extremes, only, places
-from controller.exact_lsn.slot_stream import stream
-from controller.lsn import LSN
-from controller.migration import Migration
-from controller.observe import Database
-from controller.server import STATEMENT_SECONDS, Db, Server
+from encryptdb.controller.exact_lsn.changes import Changes, Key, Relation, Row, RowReader
+from encryptdb.controller.exact_lsn.evidence import Bracket, Candidate
+from encryptdb.controller.exact_lsn.messages import Begin, Commit, Keepalive
+from encryptdb.controller.exact_lsn.proof import TELL_SECONDS, WINDOW_BYTES, Void, beat, flushed
+from encryptdb.controller.exact_lsn.row_history import Seen, Series, extremes, only, places
+from encryptdb.controller.exact_lsn.slot_stream import stream
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Database
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.server import STATEMENT_SECONDS, Db, Server
 
 SERIES_TRANSACTIONS = 2000
 KEYS = 10_000
@@ -56,15 +56,15 @@ def check_anchor(copy: Server, databases: tuple[Database, ...], heartbeats: dict
             )
 
 
-def find_bracket(m: Migration, database: Database, confirmed: LSN, witnesses: tuple[Witness, ...]) -> Bracket:
+def find_bracket(m: Migration, database: Database, confirmed: LSN, candidates: tuple[Candidate, ...]) -> Bracket:
     """The bracket of one database, by its rows. Commits one heartbeat on the source. Raises Void.
 
-    The slot is read from shortly before each witness in turn, and last from its own position, each time to its end.
+    The slot is read from shortly before each candidate in turn, and last from its own position, each time to its end.
     """
     before = flushed(m.source)
     heartbeat = beat(m.source, database.name)
     until = flushed(m.source)
-    near = [max(confirmed, w.lsn.back(WINDOW_BYTES)) for w in witnesses if confirmed < w.lsn <= before]
+    near = [max(confirmed, w.lsn.back(WINDOW_BYTES)) for w in candidates if confirmed < w.lsn <= before]
     whys: list[str] = []
     for start in dict.fromkeys([*near, confirmed]):
         reading = _Reading()

@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 
 from psycopg import errors, pq
 
-from controller.errors import Failed
-from controller.exact_lsn.changes import Changes
-from controller.exact_lsn.messages import Keepalive, Message, read, status_update
-from controller.lsn import LSN
-from controller.server import Db, Server
-from controller.waiting import Clock, Reporter, wait_until
+from encryptdb.controller.exact_lsn.changes import Changes
+from encryptdb.controller.exact_lsn.messages import Keepalive, Message, read, status_update
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.waiting import Clock, Reporter, wait_until
+from encryptdb.stacks.contract.errors import Failed
 
 Understand = Callable[[memoryview], Message | Changes]
 """How a frame is read: `messages.read` skips the rows, `changes.RowReader` reads them."""
@@ -123,7 +123,7 @@ def _run(connection: Db, query: str, what: str, clock: Clock, reporter: Reporter
 
 
 def _start(pgconn: pq.abc.PGconn, slot: str, publication: str, start: LSN) -> None:
-    # Both names are ours: letters, digits and underscores (controller.names). The protocol has no parameters.
+    # Both names are ours: letters, digits and underscores (postgres.object_names). The protocol has no parameters.
     command = f"START_REPLICATION SLOT {slot} LOGICAL {start} (proto_version '1', publication_names '{publication}')"
     pgconn.send_query(command.encode())
     while pgconn.flush():

@@ -1,4 +1,4 @@
-"""pg_walinspect as a witness: the copy's own WAL still shows where the source's ended, as long as it is kept.
+"""pg_walinspect as a candidate: the copy's own WAL still shows where the source's ended, as long as it is kept.
 
 Recovery ends in a shutdown checkpoint (CreateEndOfRecoveryRecord is only for promotions; a crash recovery writes
 CHECKPOINT_SHUTDOWN). The record before it is the last one that was replayed, or the OVERWRITE_CONTRECORD that skips a
@@ -8,15 +8,15 @@ says is a hint. It outlives later checkpoints of the copy, which pg_control_chec
 
 from psycopg import errors
 
-from controller.exact_lsn.evidence import Silence, Trust, Witness
-from controller.lsn import LSN
-from controller.names import CONTROL_DATABASE
-from controller.server import Server
+from encryptdb.controller.exact_lsn.evidence import Candidate, Silence, Trust
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.postgres.server import Server
 
 NAME = "pg_walinspect"
 BEFORE_BYTES = 1 << 20
 RANGE_BYTES = 16 << 20
-"""How far before the other witnesses the reading begins, and how much WAL is read: its answer is held on the copy."""
+"""How far before the other candidates the reading begins, and how much WAL is read: its answer is held on the copy."""
 
 THERE_SQL = """
 -- Is pg_walinspect at hand (it came with 15); is it installed here, or may we install it: asked, so that a refusal does
@@ -41,8 +41,8 @@ SELECT s.start_lsn, CASE WHEN p.record_type = 'OVERWRITE_CONTRECORD' THEN p.prev
 """
 
 
-def inspect(copy: Server, since: LSN, others: tuple[Witness, ...]) -> list[Witness | Silence]:
-    """What the copy's WAL from `since` on, around the other witnesses, says. Leaves nothing on the copy: where the
+def inspect(copy: Server, since: LSN, others: tuple[Candidate, ...]) -> list[Candidate | Silence]:
+    """What the copy's WAL from `since` on, around the other candidates, says. Leaves nothing on the copy: where the
     extension is not there it is made in a transaction that is rolled back."""
     near = min((w.lsn for w in others if w.lsn > since), default=since)
     start = max(since, near.back(BEFORE_BYTES))
@@ -63,10 +63,10 @@ def inspect(copy: Server, since: LSN, others: tuple[Witness, ...]) -> list[Witne
             return [Silence(NAME, str(error).splitlines()[0])]
     if not found:
         return [Silence(NAME, f"no shutdown checkpoint is in the WAL from {start} on, as far as it was read")]
-    return [_witness(checkpoint, before) for checkpoint, before in found]
+    return [_candidate(checkpoint, before) for checkpoint, before in found]
 
 
-def _witness(checkpoint: LSN, before: LSN) -> Witness:
+def _candidate(checkpoint: LSN, before: LSN) -> Candidate:
     # As with "redo done": past the start of that record, and before any other.
     says = f"the last record before the shutdown checkpoint at {checkpoint} begins at {before}"
-    return Witness(f"{NAME}: last record before a shutdown checkpoint, plus one byte", before + 1, Trust.HINT, says)
+    return Candidate(f"{NAME}: last record before a shutdown checkpoint, plus one byte", before + 1, Trust.HINT, says)

@@ -4,10 +4,10 @@
 Nothing is changed on any server: privileges are probed in transactions that are rolled back.
 """
 
-from controller.migration import Migration
-from controller.preflight.checks import CHECKS, Check, evaluate
-from controller.preflight.read import read
-from controller.preflight.report import Finding, PreflightFailed, PreflightRefused, Report
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.preflight.checks import CHECKS, Check, evaluate
+from encryptdb.controller.preflight.read import read
+from encryptdb.controller.preflight.report import Finding, PreflightFailed, PreflightRefused, Report
 
 __all__ = ["CHECKS", "Check", "Finding", "PreflightFailed", "PreflightRefused", "Report", "preflight"]
 

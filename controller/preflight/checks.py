@@ -7,17 +7,17 @@ makes it `unestablished`, never passed.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from controller.preflight import decide_cloud as cloud
-from controller.preflight import decide_databases as databases
-from controller.preflight import decide_logs as logs
-from controller.preflight import decide_rights as rights
-from controller.preflight import decide_roles as roles
-from controller.preflight import decide_servers as servers
-from controller.preflight import decide_storage as storage
-from controller.preflight import decide_surroundings as around
-from controller.preflight import decide_tables as tables
-from controller.preflight.facts import Facts, Stage
-from controller.preflight.report import Finding, Report
+from encryptdb.controller.preflight import decide_cloud as cloud
+from encryptdb.controller.preflight import decide_databases as databases
+from encryptdb.controller.preflight import decide_logs as logs
+from encryptdb.controller.preflight import decide_rights as rights
+from encryptdb.controller.preflight import decide_roles as roles
+from encryptdb.controller.preflight import decide_servers as servers
+from encryptdb.controller.preflight import decide_storage as storage
+from encryptdb.controller.preflight import decide_surroundings as around
+from encryptdb.controller.preflight import decide_tables as tables
+from encryptdb.controller.preflight.facts import Facts, Stage
+from encryptdb.controller.preflight.report import Finding, Report
 
 BOTH = ("source", "target")
 SOURCE = ("source",)

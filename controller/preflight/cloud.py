@@ -1,8 +1,8 @@
 """What AWS says about the source, the target and their parameter groups. Reads only."""
 
-from controller.engines import Engine
-from controller.preflight.facts import CloudFacts
-from stacks.outputs import Outputs
+from encryptdb.controller.engines import Engine
+from encryptdb.controller.preflight.facts import CloudFacts
+from encryptdb.stacks.contract.outputs import Outputs
 
 
 def read_cloud(engine: Engine, outputs: Outputs) -> CloudFacts:

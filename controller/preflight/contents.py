@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from controller.errors import Problem
+from encryptdb.stacks.contract.errors import Problem
 
 
 @dataclass(frozen=True)

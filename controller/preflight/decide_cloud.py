@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from controller.engines import Description
-from controller.preflight.facts import Facts, Stage
-from controller.preflight.report import Finding
-from controller.preflight.text import listed
+from encryptdb.controller.engines import Description
+from encryptdb.controller.preflight.facts import Facts, Stage
+from encryptdb.controller.preflight.report import Finding
+from encryptdb.controller.preflight.text import listed
 
 WELL = ("available", "storage-optimization", "configuring-enhanced-monitoring", "configuring-log-exports")
 BUSY = (

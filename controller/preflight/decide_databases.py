@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from controller.preflight.facts import Facts, Stage
-from controller.preflight.report import Finding, problem_text
-from controller.preflight.text import ident, lines, listed
+from encryptdb.controller.preflight.facts import Facts, Stage
+from encryptdb.controller.preflight.report import Finding, problem_text
+from encryptdb.controller.preflight.text import ident, lines, listed
 
 
 def readable(facts: Facts) -> Iterator[Finding]:

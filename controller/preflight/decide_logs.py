@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from controller.preflight.facts import Facts
-from controller.preflight.report import Finding
-from controller.preflight.text import ident
+from encryptdb.controller.preflight.facts import Facts
+from encryptdb.controller.preflight.report import Finding
+from encryptdb.controller.preflight.text import ident
 
 
 def statement_logs(facts: Facts) -> Iterator[Finding]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from controller.preflight.contents import Table
-from controller.preflight.decide_roles import grant
-from controller.preflight.facts import Facts, ServerFacts
-from controller.preflight.report import Finding
-from controller.preflight.text import ident, lines, listed
+from encryptdb.controller.preflight.contents import Table
+from encryptdb.controller.preflight.decide_roles import grant
+from encryptdb.controller.preflight.facts import Facts, ServerFacts
+from encryptdb.controller.preflight.report import Finding
+from encryptdb.controller.preflight.text import ident, lines, listed
 
 
 def database_owner(facts: Facts) -> Iterator[Finding]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from controller.preflight.contents import Contents, Database, Refusal
-from controller.preflight.facts import Facts, ServerFacts
-from controller.preflight.report import Finding
-from controller.preflight.text import ident, lines, listed
+from encryptdb.controller.preflight.contents import Contents, Database, Refusal
+from encryptdb.controller.preflight.facts import Facts, ServerFacts
+from encryptdb.controller.preflight.report import Finding
+from encryptdb.controller.preflight.text import ident, lines, listed
 
 
 def own_role(facts: Facts) -> Iterator[Finding]:

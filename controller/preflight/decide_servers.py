@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from controller.preflight.facts import Facts, ServerFacts, Stage
-from controller.preflight.report import Finding, problem_text
+from encryptdb.controller.preflight.facts import Facts, ServerFacts, Stage
+from encryptdb.controller.preflight.report import Finding, problem_text
 
 OLDEST, NEWEST = 13, 18
 """Majors whose log messages, catalogs and fences are known (docs/preflight.md)."""
@@ -171,7 +171,7 @@ def demands(facts: Facts, server: ServerFacts) -> Iterator[tuple[str, int, str]]
             "LSN is proved",
         )
     else:
-        yield "max_replication_slots", databases, "a slot for the way back for each migrated database"
+        yield "max_replication_slots", databases, "a slot for the rollback path for each migrated database"
     yield (
         "max_wal_senders",
         server.counts.senders + databases,

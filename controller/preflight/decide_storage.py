@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from controller.preflight.facts import Facts
-from controller.preflight.report import Finding
-from controller.preflight.text import duration, listed, size
+from encryptdb.controller.preflight.facts import Facts
+from encryptdb.controller.preflight.report import Finding
+from encryptdb.controller.preflight.text import duration, listed, size
 
 SNAPSHOT_BYTES_PER_SECOND = 200 << 20
 SNAPSHOT_FIXED_SECONDS = 600

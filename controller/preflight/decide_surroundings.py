@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from controller.names import CONTROL_DATABASE, SCHEMA
-from controller.preflight.facts import Facts, Stage
-from controller.preflight.report import Finding
-from controller.preflight.text import duration, ident, lines, listed, literal
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE, SCHEMA
+from encryptdb.controller.preflight.facts import Facts, Stage
+from encryptdb.controller.preflight.report import Finding
+from encryptdb.controller.preflight.text import duration, ident, lines, listed, literal
 
 LONG_SECONDS = 60.0
 """A transaction that has written for longer than this will hold up the slots noticeably."""

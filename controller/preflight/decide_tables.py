@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from controller.preflight.contents import Contents, Database, Table
-from controller.preflight.facts import Facts, ServerFacts
-from controller.preflight.report import Finding
-from controller.preflight.text import ident, lines, listed, size
+from encryptdb.controller.preflight.contents import Contents, Database, Table
+from encryptdb.controller.preflight.facts import Facts, ServerFacts
+from encryptdb.controller.preflight.report import Finding
+from encryptdb.controller.preflight.text import ident, lines, listed, size
 
 SLOW_FULL_BYTES = 64 << 20
 """From this size on, reading a whole table for each changed row is worth a warning."""

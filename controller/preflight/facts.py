@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from controller.engines import Description, Words, words_of
-from controller.errors import Problem
-from controller.names import Names
-from controller.preflight.contents import Contents, Database, Refusal
-from controller.server import SideName
-from stacks.outputs import Engine, Outputs, Side
+from encryptdb.controller.engines import Description, Words, words_of
+from encryptdb.controller.postgres.object_names import Names
+from encryptdb.controller.postgres.server import SideName
+from encryptdb.controller.preflight.contents import Contents, Database, Refusal
+from encryptdb.stacks.contract.errors import Problem
+from encryptdb.stacks.contract.outputs import Engine, Outputs, Side
 
 
 class Stage(IntEnum):

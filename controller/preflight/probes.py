@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import psycopg
 
-from controller.names import REPLICATION_ROLE
-from controller.preflight.contents import Refusal
-from controller.preflight.facts import Role
-from controller.server import Db
+from encryptdb.controller.postgres.object_names import REPLICATION_ROLE
+from encryptdb.controller.postgres.server import Db
+from encryptdb.controller.preflight.contents import Refusal
+from encryptdb.controller.preflight.facts import Role
 
 PROBE = "encryptdb_preflight"
 

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 from psycopg import errors
 from psycopg.rows import class_row, dict_row
 
-from controller import control
-from controller.errors import Failed, Problem
-from controller.migration import Migration
-from controller.names import CONTROL_DATABASE
-from controller.observe import DATABASE_OBJECTS_SQL, NEVER_MIGRATED
-from controller.preflight import queries
-from controller.preflight.cloud import read_cloud
-from controller.preflight.contents import Contents, Database, Table, Thing
-from controller.preflight.facts import (
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import DATABASE_OBJECTS_SQL, NEVER_MIGRATED
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.preflight import queries
+from encryptdb.controller.preflight.cloud import read_cloud
+from encryptdb.controller.preflight.contents import Contents, Database, Table, Thing
+from encryptdb.controller.preflight.facts import (
     Counts,
     Facts,
     Prepared,
@@ -30,10 +30,10 @@ from controller.preflight.facts import (
     Subscription,
     Wal,
 )
-from controller.preflight.probes import database_probes, server_probes
-from controller.server import Db, Server
-from controller.waiting import Clock
-from stacks.outputs import Outputs
+from encryptdb.controller.preflight.probes import database_probes, server_probes
+from encryptdb.controller.waiting import Clock
+from encryptdb.stacks.contract.errors import Failed, Problem
+from encryptdb.stacks.contract.outputs import Outputs
 
 T = TypeVar("T")
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from controller.errors import Failed, Problem, Refused
-from controller.preflight.text import listed
+from encryptdb.controller.preflight.text import listed
+from encryptdb.stacks.contract.errors import Failed, Problem, Refused
 
 Severity = Literal["blocks", "warns", "ok"]
 

@@ -4,8 +4,8 @@
 databases that it came from.
 """
 
-from controller.report.collect import collect
-from controller.report.page import render
-from controller.report.store import write
+from encryptdb.controller.report.collect import collect
+from encryptdb.controller.report.page import render
+from encryptdb.controller.report.store import write
 
 __all__ = ["collect", "render", "write"]

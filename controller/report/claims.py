@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controller.report.html import Html, section, table, tag
+from encryptdb.controller.report.html import Html, section, table, tag
 
 Data = Mapping[str, Any]
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from controller import control, leftovers
-from controller.control import Records
-from controller.cutover import epoch
-from controller.errors import Problem
-from controller.migration import Migration
-from controller.observe import State
-from controller.server import Server
-from controller.station import station
-from stacks.outputs import Side
+from encryptdb.controller import epoch, leftovers
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.control import Records
+from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.state import state
+from encryptdb.stacks.contract.errors import Problem
+from encryptdb.stacks.contract.outputs import Side
 
 RECORDS = (
     "migration", "databases", "parameters", "heartbeats", "prepared", "exact_lsn", "caught_up", "verify", "open",
@@ -32,7 +32,7 @@ class _Side:
     journal: list[Data]
 
 
-def collect(m: Migration, state: State | None) -> Data:
+def collect(m: Migration, observed: Observed | None) -> Data:
     """Everything the report shows, as JSON. `state` is None where not both sides could be observed.
 
     Raises nothing for a server or an AWS that does not answer: that becomes part of the report.
@@ -42,7 +42,7 @@ def collect(m: Migration, state: State | None) -> Data:
     source, target = sides["source"], sides.get("target", _Side({}, []))
     serves = epoch.serving(source.records, target.records)
     records = target.records | source.records if serves == "source" else source.records | target.records
-    where = station(m, state) if state is not None else None
+    where = state(m, observed) if observed is not None else None
     return {
         "version": 1,
         "at": datetime.now(UTC).isoformat(),
@@ -55,7 +55,7 @@ def collect(m: Migration, state: State | None) -> Data:
         "account": m.outputs.account,
         "kms_key_arn": m.outputs.kms_key_arn,
         "snapshot_arn": m.outputs.snapshot_arn,
-        "station": where,
+        "state": where,
         "serves": serves,
         "evidence_at": datetime.now(UTC).isoformat() if records else None,
         "instances": {

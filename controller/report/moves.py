@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from controller.report.html import Html, facts, join, lsn, moment, paragraph, section, table, tag
+from encryptdb.controller.report.html import Html, facts, join, lsn, moment, paragraph, section, table, tag
 
 Data = Mapping[str, Any]
 
@@ -20,7 +20,7 @@ def moves(data: Data) -> Html:
     return section("The move of the applications", *found)
 
 
-VERBS = ("watchdog", "pause", "fence", "mark", "drain", "sequences", "detach", "way back", "open", "switch")
+VERBS = ("watchdog", "pause", "fence", "end markers", "drain", "sequences", "detach", "rollback path", "open", "switch")
 """The verbs of a move in their order: the control database keeps objects without one."""
 
 
@@ -36,11 +36,11 @@ def _move(name: str, move: Data) -> Html:
     known: list[tuple[str, object]] = []
     if opened := move.get("opened_at") or move.get("at"):
         known.append(("Opened", moment(opened)))
-    if "way_back" in move:
+    if "rollback_path" in move:
         known.append(
             (
-                "Way back",
-                "made, to be kept until retire" if move["way_back"] else "none: the side that was left is closed",
+                "Rollback path",
+                "made, to be kept until retire" if move["rollback_path"] else "none: the side that was left is closed",
             )
         )
     known += [(f"End marker in {database}", lsn(end)) for database, end in (move.get("end_lsns") or {}).items()]

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from controller.report import sections
-from controller.report.html import Html, join, tag
+from encryptdb.controller.report import sections
+from encryptdb.controller.report.html import Html, join, tag
 
 DATA_ID = "encryptdb-report"
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from controller.report.claims import claims, encrypted_as_asked
-from controller.report.html import Html, code, facts, join, lsn, moment, paragraph, section, table, tag, text
-from controller.report.moves import moves
+from encryptdb.controller.report.claims import claims, encrypted_as_asked
+from encryptdb.controller.report.html import Html, code, facts, join, lsn, moment, paragraph, section, table, tag, text
+from encryptdb.controller.report.moves import moves
 
 Data = Mapping[str, Any]
 
@@ -15,7 +15,7 @@ STATIONS = {
     "restored": "The encrypted copy is there. It does not follow the source yet.",
     "replicating": "The encrypted copy follows the source, and is still catching up.",
     "caught-up": "The encrypted copy has caught up and follows the source. Applications use the source.",
-    "open": "Applications use the encrypted target. The way back is open until retire.",
+    "open": "Applications use the encrypted target. The rollback path is open until retire.",
     "rolled-back": "Applications were moved back to the source.",
     "retired": "The move is complete: applications use the encrypted target, and replication is taken down.",
     "abandoned": "The attempt was abandoned before the target was opened. Applications use the source.",
@@ -48,7 +48,7 @@ def summary(data: Data) -> Html:
     for problem in data["problems"]:
         what = f"Not known: {problem['what']}. {problem['message']} {problem['detail'] or ''}"
         notes.append(paragraph(what, class_="warn"))
-    return join([paragraph(STATIONS.get(data["station"], str(data["station"])), class_="lead"), *notes, facts(rows)])
+    return join([paragraph(STATIONS.get(data["state"], str(data["state"])), class_="lead"), *notes, facts(rows)])
 
 
 def encryption(data: Data) -> Html:
@@ -118,12 +118,12 @@ def exact_lsn(data: Data) -> Html:
                 for name, b in proof.get("databases", {}).items()
             ],
         ),
-        tag("h3", "Witnesses"),
+        tag("h3", "Candidates"),
         table(
-            ["Witness", "LSN", "Within the bracket", "What it says"],
+            ["Candidate", "LSN", "Within the bracket", "What it says"],
             [
                 (w["name"], lsn(w["lsn"]), {True: "yes", False: "no"}.get(w.get("in_bracket"), ""), w.get("says", ""))
-                for w in exact["witnesses"]
+                for w in exact["candidates"]
             ],
         ),
         *(paragraph(remark) for remark in exact.get("remarks", ())),

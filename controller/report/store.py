@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from controller.errors import Usage
-from controller.migration import Migration
-from controller.report.page import DATA_ID, render
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.report.page import DATA_ID, render
+from encryptdb.stacks.contract.errors import Usage
 
 Data = dict[str, Any]
 

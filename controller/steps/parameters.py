@@ -1,21 +1,21 @@
 """Logical decoding and commit timestamps on the source: another parameter group and one reboot."""
 
-from controller import control
-from controller.errors import NotYet, Refused
-from controller.migration import Migration
-from controller.observe import State, observe_server
-from controller.steps.step import observed_source
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed, observe_server
+from encryptdb.controller.postgres import control
+from encryptdb.controller.steps.step import observed_source
+from encryptdb.stacks.contract.errors import NotYet, Refused
 
 
-def has_parameters(m: Migration, state: State) -> bool:
-    return bool(observed_source(state).logical)
+def has_parameters(m: Migration, observed: Observed) -> bool:
+    return bool(observed_source(observed).logical)
 
 
-def refuse_reboot_without_leave(m: Migration, state: State) -> None:
+def refuse_reboot_without_leave(m: Migration, observed: Observed) -> None:
     """Raise NotYet, before anything is changed, where a reboot is needed and was not allowed."""
-    if has_parameters(m, state) or m.options.allow_reboot:
+    if has_parameters(m, observed) or m.options.allow_reboot:
         return
-    settings = observed_source(state).settings
+    settings = observed_source(observed).settings
     raise NotYet(
         "The source must be rebooted once, and that was not allowed.",
         detail=f"wal_level is {settings['wal_level']} and track_commit_timestamp is "
@@ -25,8 +25,8 @@ def refuse_reboot_without_leave(m: Migration, state: State) -> None:
     )
 
 
-def set_parameters(m: Migration, state: State) -> None:
-    refuse_reboot_without_leave(m, state)
+def set_parameters(m: Migration, observed: Observed) -> None:
+    refuse_reboot_without_leave(m, observed)
     identifier, group = m.outputs.source.identifier, m.outputs.source_parameter_group
     found = m.described(identifier)
     wanted = group or found.parameter_group
@@ -47,9 +47,9 @@ def set_parameters(m: Migration, state: State) -> None:
         )
 
 
-def restore_parameters(m: Migration, state: State) -> None:
+def restore_parameters(m: Migration, observed: Observed) -> None:
     """Attach the group that the source had. It acts at the next reboot, which only happens where allowed."""
-    before = (observed_source(state).records or {}).get("parameters", {}).get("before")
+    before = (observed_source(observed).records or {}).get("parameters", {}).get("before")
     identifier = m.outputs.source.identifier
     found = m.engine.find(identifier)
     if before is None or found is None:

@@ -6,12 +6,12 @@ from typing import Any
 
 from psycopg import sql
 
-from controller import control, mark, replication_role
-from controller.cutover import watchdog
-from controller.errors import Refused
-from controller.migration import Migration
-from controller.observe import State, to_migrate
-from controller.steps.step import observed_source
+from encryptdb.controller import prepared_parameter
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed, to_migrate
+from encryptdb.controller.postgres import control, replication_role, watchdog
+from encryptdb.controller.steps.step import observed_source
+from encryptdb.stacks.contract.errors import Refused
 
 HEARTBEAT_SQL = """
 CREATE SCHEMA IF NOT EXISTS encryptdb;
@@ -33,15 +33,15 @@ RETURNING (pg_current_xact_id()::text::numeric % 4294967296)::bigint
 # The control database, first of all: it remembers what has to be undone.
 
 
-def has_control(m: Migration, state: State) -> bool:
-    records = observed_source(state).records
+def has_control(m: Migration, observed: Observed) -> bool:
+    records = observed_source(observed).records
     return records is not None and "migration" in records and "databases" in records
 
 
-def make_control(m: Migration, state: State) -> None:
+def make_control(m: Migration, observed: Observed) -> None:
     control.create(m.source)
     watchdog.install(m.source)
-    databases = to_migrate(observed_source(state))
+    databases = to_migrate(observed_source(observed))
     control.record(m.source, "databases", [{"oid": d.oid, "name": d.name} for d in databases])
     control.record(
         m.source,
@@ -55,13 +55,13 @@ def make_control(m: Migration, state: State) -> None:
     )
 
 
-def drop_control(m: Migration, state: State) -> None:
+def drop_control(m: Migration, observed: Observed) -> None:
     control.drop(m.source)
 
 
-def refuse_another_attempt(m: Migration, state: State) -> None:
+def refuse_another_attempt(m: Migration, observed: Observed) -> None:
     """Raise Refused where the source is in the middle of another migration, or another attempt of this one."""
-    found = (observed_source(state).records or {}).get("migration")
+    found = (observed_source(observed).records or {}).get("migration")
     if found is None:
         return
     if (found["stack"], found["attempt"]) != (m.outputs.stack, m.outputs.attempt):
@@ -85,53 +85,53 @@ def refuse_another_attempt(m: Migration, state: State) -> None:
 # The role that subscriptions log in with.
 
 
-def has_role(m: Migration, state: State) -> bool:
-    return bool(observed_source(state).replication_role)
+def has_role(m: Migration, observed: Observed) -> bool:
+    return bool(observed_source(observed).replication_role)
 
 
-def make_role(m: Migration, state: State) -> None:
-    replication_role.make(m.source, [d.oid for d in state.migrated])
+def make_role(m: Migration, observed: Observed) -> None:
+    replication_role.make(m.source, [d.oid for d in observed.migrated])
 
 
-def drop_role(m: Migration, state: State) -> None:
+def drop_role(m: Migration, observed: Observed) -> None:
     replication_role.drop(m.source)
 
 
 # Heartbeat and publication: in every migrated database.
 
 
-def has_heartbeats(m: Migration, state: State) -> bool:
-    return all(d.name in (o := observed_source(state).objects) and o[d.name].heartbeat for d in state.migrated)
+def has_heartbeats(m: Migration, observed: Observed) -> bool:
+    return all(d.name in (o := observed_source(observed).objects) and o[d.name].heartbeat for d in observed.migrated)
 
 
-def make_heartbeats(m: Migration, state: State) -> None:
-    for database in state.migrated:
+def make_heartbeats(m: Migration, observed: Observed) -> None:
+    for database in observed.migrated:
         with m.source.translated(database.name):
             m.source.db(database.name).execute(HEARTBEAT_SQL)
 
 
-def drop_heartbeats(m: Migration, state: State) -> None:
-    for database in state.migrated:
+def drop_heartbeats(m: Migration, observed: Observed) -> None:
+    for database in observed.migrated:
         with m.source.translated(database.name):
             m.source.db(database.name).execute("DROP SCHEMA IF EXISTS encryptdb CASCADE")
 
 
-def has_publications(m: Migration, state: State) -> bool:
-    objects = observed_source(state).objects
-    return all(d.name in objects and m.names.publication in objects[d.name].publications for d in state.migrated)
+def has_publications(m: Migration, observed: Observed) -> bool:
+    objects = observed_source(observed).objects
+    return all(d.name in objects and m.names.publication in objects[d.name].publications for d in observed.migrated)
 
 
-def make_publications(m: Migration, state: State) -> None:
+def make_publications(m: Migration, observed: Observed) -> None:
     name = sql.Identifier(m.names.publication)
-    for database in state.migrated:
-        if m.names.publication not in observed_source(state).objects[database.name].publications:
+    for database in observed.migrated:
+        if m.names.publication not in observed_source(observed).objects[database.name].publications:
             with m.source.translated(database.name):
                 m.source.db(database.name).execute(sql.SQL("CREATE PUBLICATION {} FOR ALL TABLES").format(name))
 
 
-def drop_publications(m: Migration, state: State) -> None:
+def drop_publications(m: Migration, observed: Observed) -> None:
     name = sql.Identifier(m.names.publication)
-    for database in state.migrated:
+    for database in observed.migrated:
         with m.source.translated(database.name):
             m.source.db(database.name).execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(name))
 
@@ -139,14 +139,14 @@ def drop_publications(m: Migration, state: State) -> None:
 # The first commit of our own after the slots: every snapshot of this migration holds it.
 
 
-def has_first_beat(m: Migration, state: State) -> bool:
-    beats = (observed_source(state).records or {}).get("heartbeats", {})
-    return all(d.name in beats for d in state.migrated)
+def has_first_beat(m: Migration, observed: Observed) -> bool:
+    beats = (observed_source(observed).records or {}).get("heartbeats", {})
+    return all(d.name in beats for d in observed.migrated)
 
 
-def make_first_beat(m: Migration, state: State) -> None:
+def make_first_beat(m: Migration, observed: Observed) -> None:
     beats: dict[str, Any] = {}
-    for database in state.migrated:
+    for database in observed.migrated:
         with m.source.translated(database.name):
             db = m.source.db(database.name)
             db.execute("SET synchronous_commit = on")
@@ -163,9 +163,9 @@ def make_first_beat(m: Migration, state: State) -> None:
 # The word to Pulumi, last of all.
 
 
-def has_mark(m: Migration, state: State) -> bool:
-    prepared = (observed_source(state).records or {}).get("prepared")
-    found = state.mark
+def has_parameter(m: Migration, observed: Observed) -> bool:
+    prepared = (observed_source(observed).records or {}).get("prepared")
+    found = observed.prepared_parameter
     return (
         prepared is not None
         and found is not None
@@ -174,20 +174,20 @@ def has_mark(m: Migration, state: State) -> bool:
     )
 
 
-def make_mark(m: Migration, state: State) -> None:
-    slots = observed_source(state).slots
+def write_parameter(m: Migration, observed: Observed) -> None:
+    slots = observed_source(observed).slots
     document = {
         "source_resource_id": m.outputs.source.resource_id,
         "attempt": m.outputs.attempt,
         "slots": {
             d.name: {"name": m.names.slot(d.oid), "lsn": str(slots[m.names.slot(d.oid)].confirmed_flush_lsn)}
-            for d in state.migrated
+            for d in observed.migrated
         },
         "time": datetime.now(UTC).isoformat(),
     }
     control.record(m.source, "prepared", document)
-    mark.write(m, document)
+    prepared_parameter.write(m, document)
 
 
-def delete_mark(m: Migration, state: State) -> None:
-    mark.delete(m)
+def delete_parameter(m: Migration, observed: Observed) -> None:
+    prepared_parameter.delete(m)

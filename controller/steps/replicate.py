@@ -2,30 +2,30 @@
 
 from psycopg import errors
 
-from controller import control, replication_role, subscriptions
-from controller.errors import Failed, Refused
-from controller.exact_lsn import find_exact_lsn
-from controller.lsn import LSN
-from controller.migration import Migration
-from controller.names import CONTROL_DATABASE
-from controller.observe import State, Subscription
-from controller.steps.step import observed_source, observed_target
-from controller.waiting import wait_until
+from encryptdb.controller.exact_lsn import find_exact_lsn
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed, Subscription
+from encryptdb.controller.postgres import control, replication_role, subscriptions
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.steps.step import observed_source, observed_target
+from encryptdb.controller.waiting import wait_until
+from encryptdb.stacks.contract.errors import Failed, Refused
 
 STALL_SECONDS = 600.0
 """Catch-up may take days; only this long without any progress is a failure."""
 
 
-def _forward(m: Migration, state: State) -> list[Subscription | None]:
+def _forward(m: Migration, observed: Observed) -> list[Subscription | None]:
     """The forward subscription of each migrated database, None where there is none."""
-    return [observed_target(state).subscriptions.get(m.names.slot(d.oid)) for d in state.migrated]
+    return [observed_target(observed).subscriptions.get(m.names.slot(d.oid)) for d in observed.migrated]
 
 
 # The exact LSN: found, proved, kept.
 
 
-def has_exact_lsn(m: Migration, state: State) -> bool:
-    found = (observed_source(state).records or {}).get("exact_lsn")
+def has_exact_lsn(m: Migration, observed: Observed) -> bool:
+    found = (observed_source(observed).records or {}).get("exact_lsn")
     return found is not None and found.get("target_resource_id") == _target_id(m)
 
 
@@ -34,19 +34,19 @@ def _target_id(m: Migration) -> str:
     return m.outputs.target.resource_id
 
 
-def find_lsn(m: Migration, state: State) -> None:
-    exact = find_exact_lsn(m, state)
+def find_lsn(m: Migration, observed: Observed) -> None:
+    exact = find_exact_lsn(m, observed)
     document = exact.as_json() | {"target_resource_id": _target_id(m)}
     control.record(m.source, "exact_lsn", document)
     control.record(m.the_target, "exact_lsn", document)
     m.say(f"the copy holds exactly the commits before {exact.value}, proved by {exact.proof.by}")
 
 
-def refuse_other_lsn(m: Migration, state: State) -> None:
+def refuse_other_lsn(m: Migration, observed: Observed) -> None:
     """Raise Refused where an LSN is given by hand although the sides are joined at another one already."""
-    if m.options.lsn is None or not has_exact_lsn(m, state):
+    if m.options.lsn is None or not has_exact_lsn(m, observed):
         return
-    recorded = state.records["exact_lsn"]
+    recorded = observed.records["exact_lsn"]
     try:
         given = LSN.parse(m.options.lsn)
     except ValueError:
@@ -62,22 +62,22 @@ def refuse_other_lsn(m: Migration, state: State) -> None:
     )
 
 
-def exact_lsn(state: State) -> LSN:
+def exact_lsn(observed: Observed) -> LSN:
     """The recorded exact LSN."""
-    return LSN.parse(state.records["exact_lsn"]["lsn"]["value"])
+    return LSN.parse(observed.records["exact_lsn"]["lsn"]["value"])
 
 
 # Subscriptions, without a copy of the data, disabled until the origin stands.
 
 
-def has_subscriptions(m: Migration, state: State) -> bool:
-    return all(_forward(m, state))
+def has_subscriptions(m: Migration, observed: Observed) -> bool:
+    return all(_forward(m, observed))
 
 
-def make_subscriptions(m: Migration, state: State) -> None:
+def make_subscriptions(m: Migration, observed: Observed) -> None:
     # One role, so one password for all of them: made anew, and given to those that are there already.
     password = replication_role.set_password(m.source)
-    for database in state.migrated:
+    for database in observed.migrated:
         name = m.names.slot(database.oid)
         subscriptions.create(
             m.the_target,
@@ -90,38 +90,38 @@ def make_subscriptions(m: Migration, state: State) -> None:
         )
 
 
-def has_origins(m: Migration, state: State) -> bool:
-    lsn = exact_lsn(state)
-    return all(s is not None and s.origin_lsn is not None and s.origin_lsn >= lsn for s in _forward(m, state))
+def has_origins(m: Migration, observed: Observed) -> bool:
+    lsn = exact_lsn(observed)
+    return all(s is not None and s.origin_lsn is not None and s.origin_lsn >= lsn for s in _forward(m, observed))
 
 
-def advance_origins(m: Migration, state: State) -> None:
-    lsn = exact_lsn(state)
-    for database, subscription in zip(state.migrated, _forward(m, state), strict=True):
+def advance_origins(m: Migration, observed: Observed) -> None:
+    lsn = exact_lsn(observed)
+    for database, subscription in zip(observed.migrated, _forward(m, observed), strict=True):
         if subscription is None or subscription.origin_lsn is None or subscription.origin_lsn < lsn:
             subscriptions.advance_origin(m.the_target, database.name, m.names.slot(database.oid), lsn)
 
 
-def is_enabled(m: Migration, state: State) -> bool:
-    return all(s is not None and s.enabled for s in _forward(m, state))
+def is_enabled(m: Migration, observed: Observed) -> bool:
+    return all(s is not None and s.enabled for s in _forward(m, observed))
 
 
-def enable(m: Migration, state: State) -> None:
-    for database in state.migrated:
+def enable(m: Migration, observed: Observed) -> None:
+    for database in observed.migrated:
         subscriptions.enable(m.the_target, database.name, m.names.slot(database.oid))
 
 
 # Follow until a heartbeat committed now is seen on the other side.
 
 
-def never_done(m: Migration, state: State) -> bool:
+def never_done(m: Migration, observed: Observed) -> bool:
     """Catching up is asked anew each time: it costs one heartbeat."""
     return False
 
 
-def catch_up(m: Migration, state: State) -> None:
+def catch_up(m: Migration, observed: Observed) -> None:
     marks: dict[str, int] = {}
-    for database in state.migrated:
+    for database in observed.migrated:
         with m.source.translated(database.name):
             row = m.source.db(database.name).execute(
                 "UPDATE encryptdb.heartbeat SET n = n + 1, at = clock_timestamp() RETURNING n"
@@ -194,14 +194,14 @@ def _workers(m: Migration) -> str:
     return "Apply errors: " + ", ".join(f"{name}: {count}" for name, count in listed) if listed else ""
 
 
-def undo_replication(m: Migration, state: State) -> None:
+def undo_replication(m: Migration, observed: Observed) -> None:
     """Let the target go: drop its subscriptions, so that no worker takes a slot again. The copy stays as it is."""
-    if m.target is None or state.target is None:
+    if m.target is None or observed.target is None:
         return
-    for name, subscription in state.target.subscriptions.items():
+    for name, subscription in observed.target.subscriptions.items():
         if name.startswith(m.names.publication):
             subscriptions.drop(m.target, subscription.database, name)
     with m.target.translated("postgres"):
-        for name in state.target.slots:
+        for name in observed.target.slots:
             if name.startswith(m.names.publication):
                 m.target.db("postgres").execute("SELECT pg_drop_replication_slot(%s)", [name])

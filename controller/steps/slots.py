@@ -4,11 +4,11 @@ import threading
 
 from psycopg import errors
 
-from controller.migration import Migration
-from controller.observe import State
-from controller.server import Db, Server
-from controller.steps.step import observed_source
-from controller.waiting import wait_until
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.steps.step import observed_source
+from encryptdb.controller.waiting import wait_until
 
 SLOT_SECONDS = 900.0
 """How long making a slot may wait for the transactions that were running when it began."""
@@ -19,14 +19,14 @@ SELECT format('pid %s, %s, open since %s', pid, usename, xact_start) FROM pg_sta
 """
 
 
-def has_slots(m: Migration, state: State) -> bool:
-    return all(m.names.slot(d.oid) in observed_source(state).slots for d in state.migrated)
+def has_slots(m: Migration, observed: Observed) -> bool:
+    return all(m.names.slot(d.oid) in observed_source(observed).slots for d in observed.migrated)
 
 
-def make_slots(m: Migration, state: State) -> None:
-    for database in state.migrated:
+def make_slots(m: Migration, observed: Observed) -> None:
+    for database in observed.migrated:
         name = m.names.slot(database.oid)
-        if name not in observed_source(state).slots:
+        if name not in observed_source(observed).slots:
             connection = m.source.connect(database.name, statement_seconds=SLOT_SECONDS)
             try:
                 with m.source.translated(database.name):
@@ -70,8 +70,8 @@ def _make_slot(m: Migration, connection: Db, name: str) -> None:
         raise outcome[0]
 
 
-def drop_slots(m: Migration, state: State) -> None:
-    for database in state.migrated:
+def drop_slots(m: Migration, observed: Observed) -> None:
+    for database in observed.migrated:
         drop_slot(m, m.names.slot(database.oid), m.source)
 
 

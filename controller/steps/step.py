@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from controller.migration import Migration
-from controller.observe import ServerState, State
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed, ObservedServer
 
 Command = Literal["prepare", "replicate", "cutover", "retire"]
 COMMANDS: tuple[Command, ...] = ("prepare", "replicate", "cutover", "retire")
 
-Goal = Callable[[Migration, State], bool]
-Act = Callable[[Migration, State], None]
+Goal = Callable[[Migration, Observed], bool]
+Act = Callable[[Migration, Observed], None]
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Step:
     """Whether `act` may reboot the source: our own connections, the lock's among them, do not outlive that."""
 
 
-def observed_source(state: State) -> ServerState:
+def observed_source(observed: Observed) -> ObservedServer:
     """The source as it was observed. Before OPEN it always is: otherwise observing fails."""
-    assert state.source is not None
-    return state.source
+    assert observed.source is not None
+    return observed.source
 
 
-def observed_target(state: State) -> ServerState:
+def observed_target(observed: Observed) -> ObservedServer:
     """The target as it was observed, for the steps that come after the commands made sure that there is one."""
-    assert state.target is not None
-    return state.target
+    assert observed.target is not None
+    return observed.target

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.survey.references import Proxy, Record, SecretKey, Unread
+from encryptdb.controller.survey.references import Proxy, Record, SecretKey, Unread
 
 STACK_TAG = "encryptdb:stack"
 """The tag that the Pulumi program puts on what a stack has made."""

@@ -7,12 +7,12 @@ the permission that it takes, and never taken as absent.
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from controller.aws import Aws, NotFound
-from controller.errors import Problem, Refused
-from controller.survey import references
-from controller.survey.found import Alias, Found, Source, cluster, holder, instance, tags
-from controller.survey.references import Unread
-from controller.survey.refusals import not_found, refuse
+from encryptdb.controller.survey import references
+from encryptdb.controller.survey.found import Alias, Found, Source, cluster, holder, instance, tags
+from encryptdb.controller.survey.references import Unread
+from encryptdb.controller.survey.refusals import not_found, refuse
+from encryptdb.stacks.cloud.client import Aws, NotFound
+from encryptdb.stacks.contract.errors import Problem, Refused
 
 T = TypeVar("T")
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controller.survey.found import Found, Source
-from controller.survey.references import Record, SecretKey, Unread
+from encryptdb.controller.survey.found import Found, Source
+from encryptdb.controller.survey.references import Record, SecretKey, Unread
 
 LOW_TTL = 60
 """Seconds: what is above this is advised against."""

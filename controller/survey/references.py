@@ -1,8 +1,8 @@
 """Who names this database: Route 53 records, RDS proxies, Secrets Manager secrets.
 
-Each function returns what names it, and nothing else. Where the whole list cannot be read it raises as `controller.aws`
-does; where one thing of the list cannot be looked into, that thing is `Unread` among the results: it may name the
-database or not. No value of a secret leaves this module, except the names of its keys.
+Each function returns what names it, and nothing else. Where the whole list cannot be read it raises as
+`stacks.cloud.client` does; where one thing of the list cannot be looked into, that thing is `Unread` among the
+results: it may name the database or not. No value of a secret leaves this module, except the names of its keys.
 """
 
 import ipaddress
@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controller.aws import Aws, NotFound
-from controller.errors import Problem
+from encryptdb.stacks.cloud.client import Aws, NotFound
+from encryptdb.stacks.contract.errors import Problem
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Unread:
 
     @classmethod
     def of(cls, what: str, permission: str, problem: Problem) -> "Unread":
-        """From the Problem that `controller.aws` raised; its hint tells whether it was for want of a permission."""
+        """From the Problem that the client raised; its hint tells whether it was for want of a permission."""
         denied = "permission" in (problem.hint or "")
         return cls(what, permission if denied else None, problem.detail or problem.message)
 

@@ -4,8 +4,8 @@ import difflib
 import re
 from collections.abc import Collection
 
-from controller.errors import NotYet, Problem, Refused, Usage
-from controller.survey.found import STACK_TAG, Source
+from encryptdb.controller.survey.found import STACK_TAG, Source
+from encryptdb.stacks.contract.errors import NotYet, Problem, Refused, Usage
 
 _IDENTIFIER = re.compile(r"[a-z](?:-?[a-z0-9])*", re.ASCII)
 _STACK = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)

@@ -5,8 +5,8 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from controller.survey.found import Found
-from controller.survey.proposal import Proposal, Switch
+from encryptdb.controller.survey.found import Found
+from encryptdb.controller.survey.proposal import Proposal, Switch
 
 WIDTH = 118
 
@@ -51,7 +51,7 @@ def _lines(found: Found, proposal: Proposal) -> Iterator[str]:
     yield ""
     yield from _copied(found)
     yield ""
-    yield from _entry("encryptdb:rollbackWindow", "7d", "How long the way back stays open.", active=False)
+    yield from _entry("encryptdb:rollbackWindow", "7d", "How long the rollback path stays open.", active=False)
     again = "A second try, after `controller abandon`: 2. Nothing of the first is met."
     yield from _entry("encryptdb:attempt", 1, again, active=False)
     yield ""

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from controller.aws import Aws
-from controller.errors import Usage
-from controller.waiting import Clock, Reporter
+from encryptdb.controller.waiting import Clock, Reporter
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Usage
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ Factory = Callable[[Mapping[str, Any], Target], Switch]
 
 
 def _kinds() -> dict[str, Factory]:
-    from controller.switches import command, pgbouncer, rds_proxy, route53, secretsmanager
+    from encryptdb.controller.switches import command, pgbouncer, rds_proxy, route53, secretsmanager
 
     return {
         "pgbouncer": pgbouncer.PgBouncer.read,

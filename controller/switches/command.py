@@ -22,8 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controller.errors import Failed, Usage
-from controller.switches import Endpoint, Target
+from encryptdb.controller.switches import Endpoint, Target
+from encryptdb.stacks.contract.errors import Failed, Usage
 
 SECONDS = 30.0
 """What one event may take unless `seconds` says otherwise."""

@@ -7,8 +7,8 @@ from typing import Any
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from controller.errors import Usage
-from controller.secret import Secret
+from encryptdb.controller.secret import Secret
+from encryptdb.stacks.contract.errors import Usage
 
 Row = dict[str, Any]
 ANSWER_SECONDS = 5.0

@@ -17,10 +17,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from controller.errors import Failed
-from controller.secret import Secret
-from controller.switches import Switch, command
-from controller.switches.console import Console, ConsoleError
+from encryptdb.controller.secret import Secret
+from encryptdb.controller.switches import Switch, command
+from encryptdb.controller.switches.console import Console, ConsoleError
+from encryptdb.stacks.contract.errors import Failed
 
 READY_SECONDS = 10.0
 RESUME_AFTER_SECONDS = 1.0
@@ -36,7 +36,7 @@ def guarding(switches: Sequence[Switch], seconds: float) -> Iterator[None]:
         yield
         return
     guard = subprocess.Popen(
-        [sys.executable, "-m", "controller.switches.guard"],
+        [sys.executable, "-m", "encryptdb.controller.switches.guard"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from controller.aws import Aws
-from controller.secret import Secret
-from controller.server import Login
+from encryptdb.controller.postgres.server import Login
+from encryptdb.controller.secret import Secret
+from encryptdb.stacks.cloud.client import Aws
 
 KEYS = {"username": "username", "password": "password", "database": "dbname"}
 """Where a login is in a secret, unless the switch's `keys` say otherwise: as in the secrets that RDS makes."""

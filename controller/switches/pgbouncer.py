@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controller.errors import Failed, Refused, Usage
-from controller.secret import Secret
-from controller.switches import Endpoint, Target, ini, text
-from controller.switches.console import Console, ConsoleError, Row
+from encryptdb.controller.secret import Secret
+from encryptdb.controller.switches import Endpoint, Target, ini, text
+from encryptdb.controller.switches.console import Console, ConsoleError, Row
+from encryptdb.stacks.contract.errors import Failed, Refused, Usage
 
 
 @dataclass

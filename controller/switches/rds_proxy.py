@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controller.aws import Aws, NotFound
-from controller.errors import Failed, Refused, Usage
-from controller.switches import Endpoint, Target, text
-from controller.switches.logins import ApplicationLogin, login_in
-from controller.waiting import Clock, Reporter, SystemClock, wait_until
+from encryptdb.controller.switches import Endpoint, Target, text
+from encryptdb.controller.switches.logins import ApplicationLogin, login_in
+from encryptdb.controller.waiting import Clock, Reporter, SystemClock, wait_until
+from encryptdb.stacks.cloud.client import Aws, NotFound
+from encryptdb.stacks.contract.errors import Failed, Refused, Usage
 
 AVAILABLE_SECONDS = 60.0
 """How long a target may be REGISTERING each time that we look. The proxy's clients wait for it."""

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.aws import Aws
-from controller.errors import Failed, Refused, Usage
-from controller.switches import Endpoint, Target, text
-from controller.waiting import Clock, Reporter, wait_until
+from encryptdb.controller.switches import Endpoint, Target, text
+from encryptdb.controller.waiting import Clock, Reporter, wait_until
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Failed, Refused, Usage
 
 INSYNC_SECONDS = 300.0
 """How long a change may stay PENDING; AWS says "generally within 60 seconds"."""

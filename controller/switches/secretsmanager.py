@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.aws import Aws
-from controller.errors import Failed, Refused, Usage
-from controller.switches import Endpoint, Target, text
-from controller.switches.logins import KEYS, ApplicationLogin, login_in
+from encryptdb.controller.switches import Endpoint, Target, text
+from encryptdb.controller.switches.logins import KEYS, ApplicationLogin, login_in
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Failed, Refused, Usage
 
 
 @dataclass

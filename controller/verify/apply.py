@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from controller.errors import Failed
-from controller.lsn import LSN
-from controller.server import Db, Server
-from controller.waiting import Clock, Reporter, wait_until
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.waiting import Clock, Reporter, wait_until
+from encryptdb.stacks.contract.errors import Failed
 
 WORKER_SECONDS = 30.0
 """How long there may be no apply worker at all."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from psycopg import sql
 from psycopg.rows import class_row
 
-from controller.server import Db
-from controller.verify.result import NotCovered, SequenceResult, TableResult
+from encryptdb.controller.postgres.server import Db
+from encryptdb.controller.verify.result import NotCovered, SequenceResult, TableResult
 
 TABLES_SQL = """
 -- Every ordinary, logged table: partitions, not their parents; extensions' tables too, because FOR ALL TABLES

@@ -6,13 +6,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TypeVar
 
-from controller.lsn import LSN
-from controller.server import Db, Server
-from controller.verify import locate, scan
-from controller.verify.catalog import Pair, Table
-from controller.verify.point import Meeting
-from controller.verify.result import Digest, RowDifference, TableResult
-from controller.verify.scan import Unreadable
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.verify import locate, scan
+from encryptdb.controller.verify.catalog import Pair, Table
+from encryptdb.controller.verify.point import Meeting
+from encryptdb.controller.verify.result import Digest, RowDifference, TableResult
+from encryptdb.controller.verify.scan import Unreadable
 
 T = TypeVar("T")
 Reader = Callable[[Db, Table], T]

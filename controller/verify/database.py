@@ -3,15 +3,15 @@
 from collections import deque
 from dataclasses import dataclass
 
-from controller.lsn import LSN
-from controller.verify import catalog
-from controller.verify.apply import Ends
-from controller.verify.catalog import Pair
-from controller.verify.compare import Comparer
-from controller.verify.point import Meeting, Missed, NotLocked
-from controller.verify.result import DatabaseResult, TableResult
-from controller.verify.scan import Unreadable
-from controller.waiting import Clock, Reporter
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.verify import catalog
+from encryptdb.controller.verify.apply import Ends
+from encryptdb.controller.verify.catalog import Pair
+from encryptdb.controller.verify.compare import Comparer
+from encryptdb.controller.verify.point import Meeting, Missed, NotLocked
+from encryptdb.controller.verify.result import DatabaseResult, TableResult
+from encryptdb.controller.verify.scan import Unreadable
+from encryptdb.controller.waiting import Clock, Reporter
 
 BUSY_SECONDS = 120.0
 """How long a table that is busy is tried again, counted from the first time it was."""

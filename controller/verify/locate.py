@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from controller.verify.result import Digest, RowDifference
-from controller.verify.scan import RowKey
+from encryptdb.controller.verify.result import Digest, RowDifference
+from encryptdb.controller.verify.scan import RowKey
 
 SHOWN = 10
 """Rows told about per table: enough to see what they have in common."""

@@ -12,12 +12,12 @@ from types import TracebackType
 from psycopg import errors, sql
 from psycopg.pq import TransactionStatus
 
-from controller.errors import Failed, NotYet
-from controller.lsn import LSN
-from controller.server import Db, Server
-from controller.verify.apply import Apply, Ends, only
-from controller.verify.catalog import Pair
-from controller.waiting import Clock, Reporter
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.verify.apply import Apply, Ends, only
+from encryptdb.controller.verify.catalog import Pair
+from encryptdb.controller.waiting import Clock, Reporter
+from encryptdb.stacks.contract.errors import Failed, NotYet
 
 LOCK_MS = 100
 """How long we queue for one lock, and so how long a writer can queue behind us, in ms."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.lsn import LSN
+from encryptdb.controller.postgres.lsn import LSN
 
 _MASK = (1 << 64) - 1
 

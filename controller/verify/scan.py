@@ -11,9 +11,9 @@ from typing import Any
 
 from psycopg import errors, sql
 
-from controller.server import Db
-from controller.verify.catalog import Table
-from controller.verify.result import Digest
+from encryptdb.controller.postgres.server import Db
+from encryptdb.controller.verify.catalog import Table
+from encryptdb.controller.verify.result import Digest
 
 PIECE_PAGES = 1 << 16
 """512 MB: a table larger than this is read in pieces, so that progress can be told."""

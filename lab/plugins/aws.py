@@ -13,12 +13,12 @@ import grpc  # type: ignore[import-untyped]
 from google.protobuf import any_pb2, empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
-from lab.plugins.serve import serve
-from lab.plugins.wire import from_struct, to_struct
-from lab.provider import HANDLERS
-from lab.provider.base import Calls, Handler, Interrupted, Properties, ProviderError
-from lab.provider.functions import FUNCTIONS, Function
-from lab.pulumi.step import DEFAULT_SECONDS, UNKNOWN, deletes_first
+from encryptdb.lab.plugins.serve import serve
+from encryptdb.lab.plugins.wire import from_struct, to_struct
+from encryptdb.lab.provider import HANDLERS
+from encryptdb.lab.provider.base import Calls, Handler, Interrupted, Properties, ProviderError
+from encryptdb.lab.provider.functions import FUNCTIONS, Function
+from encryptdb.lab.pulumi.step import DEFAULT_SECONDS, UNKNOWN, deletes_first
 
 T = TypeVar("T")
 

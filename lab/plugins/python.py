@@ -17,7 +17,7 @@ from typing import Any
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
-from lab.plugins.serve import serve
+from encryptdb.lab.plugins.serve import serve
 
 EXEC = "pulumi-language-python-exec"
 

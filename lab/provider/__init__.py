@@ -4,13 +4,13 @@ Property names and behaviour are pulumi-aws's where that matters: what is an inp
 only be had by replacing the resource, what a resource's id is.
 """
 
-from lab.provider.base import Handler
-from lab.provider.cluster import Cluster
-from lab.provider.cluster_instance import ClusterInstance
-from lab.provider.ingress import IngressRule
-from lab.provider.instance import Instance
-from lab.provider.parameter_group import ClusterParameterGroup, ParameterGroup
-from lab.provider.snapshot import ClusterSnapshot, Snapshot, SnapshotCopy
+from encryptdb.lab.provider.base import Handler
+from encryptdb.lab.provider.cluster import Cluster
+from encryptdb.lab.provider.cluster_instance import ClusterInstance
+from encryptdb.lab.provider.ingress import IngressRule
+from encryptdb.lab.provider.instance import Instance
+from encryptdb.lab.provider.parameter_group import ClusterParameterGroup, ParameterGroup
+from encryptdb.lab.provider.snapshot import ClusterSnapshot, Snapshot, SnapshotCopy
 
 HANDLERS: dict[str, Handler] = {
     "aws:rds/parameterGroup:ParameterGroup": ParameterGroup(),

@@ -3,8 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lab.provider.base import Calls, Handler, Properties, ProviderError, as_tag_list, as_tags, retag_rds, same_tags
-from lab.provider.cluster_schema import (
+from encryptdb.lab.provider.base import (
+    Calls,
+    Handler,
+    Properties,
+    ProviderError,
+    as_tag_list,
+    as_tags,
+    retag_rds,
+    same_tags,
+)
+from encryptdb.lab.provider.cluster_schema import (
     CAPACITY,
     COMPUTED,
     DEFAULTS,
@@ -16,7 +25,7 @@ from lab.provider.cluster_schema import (
     RESTORED_WITH,
     TOLD,
 )
-from lab.provider.states import available, gone
+from encryptdb.lab.provider.states import available, gone
 
 ABSENT = ("DBClusterNotFound", "DBClusterNotFoundFault")
 

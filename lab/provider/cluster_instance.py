@@ -3,10 +3,19 @@
 from types import MappingProxyType
 from typing import Any
 
-from lab.provider.base import Calls, Handler, Properties, ProviderError, as_tag_list, as_tags, retag_rds, same_tags
-from lab.provider.cluster import describe as describe_cluster
-from lab.provider.instance import ABSENT
-from lab.provider.states import available, gone
+from encryptdb.lab.provider.base import (
+    Calls,
+    Handler,
+    Properties,
+    ProviderError,
+    as_tag_list,
+    as_tags,
+    retag_rds,
+    same_tags,
+)
+from encryptdb.lab.provider.cluster import describe as describe_cluster
+from encryptdb.lab.provider.instance import ABSENT
+from encryptdb.lab.provider.states import available, gone
 
 CREATED_WITH = {
     "availabilityZone": "AvailabilityZone",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lab.provider.base import Calls, Properties
+from encryptdb.lab.provider.base import Calls, Properties
 
 Function = Callable[[Calls, Properties], Properties]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lab.provider.base import Calls, Handler, Properties, as_tag_list, as_tags, same_tags
+from encryptdb.lab.provider.base import Calls, Handler, Properties, as_tag_list, as_tags, same_tags
 
 ABSENT = ("InvalidSecurityGroupRuleId.NotFound", "InvalidGroup.NotFound", "InvalidPermission.NotFound")
 

@@ -3,8 +3,17 @@
 from types import MappingProxyType
 from typing import Any
 
-from lab.provider.base import Calls, Handler, Properties, ProviderError, as_tag_list, as_tags, retag_rds, same_tags
-from lab.provider.states import available, gone
+from encryptdb.lab.provider.base import (
+    Calls,
+    Handler,
+    Properties,
+    ProviderError,
+    as_tag_list,
+    as_tags,
+    retag_rds,
+    same_tags,
+)
+from encryptdb.lab.provider.states import available, gone
 
 ABSENT = ("DBInstanceNotFound", "DBInstanceNotFoundFault")
 

@@ -4,7 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lab.provider.base import Calls, Handler, Properties, ProviderError, as_tag_list, as_tags, retag_rds, same_tags
+from encryptdb.lab.provider.base import (
+    Calls,
+    Handler,
+    Properties,
+    ProviderError,
+    as_tag_list,
+    as_tags,
+    retag_rds,
+    same_tags,
+)
 
 ABSENT = ("DBParameterGroupNotFound", "DBParameterGroupNotFoundFault")
 

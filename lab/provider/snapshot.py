@@ -3,8 +3,17 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lab.provider.base import Calls, Handler, Properties, ProviderError, as_tag_list, as_tags, retag_rds, same_tags
-from lab.provider.states import gone
+from encryptdb.lab.provider.base import (
+    Calls,
+    Handler,
+    Properties,
+    ProviderError,
+    as_tag_list,
+    as_tags,
+    retag_rds,
+    same_tags,
+)
+from encryptdb.lab.provider.states import gone
 
 STATE_SECONDS = 120.0
 """How long a database may be in a state that allows no snapshot."""

@@ -1,6 +1,6 @@
 """What the state of an instance or a cluster means to someone who waits."""
 
-from lab.provider.base import ProviderError
+from encryptdb.lab.provider.base import ProviderError
 
 BROKEN = frozenset(
     {

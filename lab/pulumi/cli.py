@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import LabError
-from lab.plugins.python import EXEC
-from lab.pulumi.up import ROOT, environment
+from encryptdb.lab.errors import LabError
+from encryptdb.lab.plugins.python import EXEC
+from encryptdb.lab.pulumi.up import ROOT, environment
 
 CLI = "pulumi"
 HOST = "pulumi-language-python"
@@ -58,9 +58,11 @@ class Cli:
 
     def _set_up(self) -> None:
         self.backend.mkdir(parents=True, exist_ok=True)
-        write_executable(self.plugins / PROVIDER, [sys.executable, "-m", "lab.plugins.aws"])
+        write_executable(self.plugins / PROVIDER, [sys.executable, "-m", "encryptdb.lab.plugins.aws"])
         if not shutil.which(HOST, path=os.pathsep.join([str(self.binary.parent), os.environ.get("PATH", "")])):
-            write_executable(self.plugins / HOST, [sys.executable, "-m", "lab.plugins.python", str(self.binary.parent)])
+            write_executable(
+                self.plugins / HOST, [sys.executable, "-m", "encryptdb.lab.plugins.python", str(self.binary.parent)]
+            )
 
 
 def of(directory: Path, environ: Mapping[str, str] = os.environ) -> Cli:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from lab.provider.base import Calls, Handler, Interrupted, Properties, ProviderError
-from lab.pulumi.state import Pending, Resource, State
-from lab.pulumi.step import Goal, Step, seconds, step
+from encryptdb.lab.provider.base import Calls, Handler, Interrupted, Properties, ProviderError
+from encryptdb.lab.pulumi.state import Pending, Resource, State
+from encryptdb.lab.pulumi.step import Goal, Step, seconds, step
 
 T = TypeVar("T")
 

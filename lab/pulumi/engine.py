@@ -16,13 +16,13 @@ from pulumi.runtime.proto import engine_pb2
 from pulumi.runtime.settings import configure
 from pulumi.runtime.stack import run_in_stack
 
-from lab.provider import HANDLERS
-from lab.provider.base import Calls, Handler, Properties
-from lab.provider.functions import FUNCTIONS, Function
-from lab.pulumi.deployment import Changes, Deployment
-from lab.pulumi.interrupts import Interrupts
-from lab.pulumi.monitor import Monitor
-from lab.pulumi.state import State
+from encryptdb.lab.provider import HANDLERS
+from encryptdb.lab.provider.base import Calls, Handler, Properties
+from encryptdb.lab.provider.functions import FUNCTIONS, Function
+from encryptdb.lab.pulumi.deployment import Changes, Deployment
+from encryptdb.lab.pulumi.interrupts import Interrupts
+from encryptdb.lab.pulumi.monitor import Monitor
+from encryptdb.lab.pulumi.state import State
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
 from pulumi.runtime.proto import provider_pb2, resource_pb2
 
-from lab.provider.base import Properties, ProviderError
-from lab.provider.functions import Function
-from lab.pulumi.deployment import Deployment, DeploymentError
-from lab.pulumi.step import Goal
+from encryptdb.lab.provider.base import Properties, ProviderError
+from encryptdb.lab.provider.functions import Function
+from encryptdb.lab.pulumi.deployment import Deployment, DeploymentError
+from encryptdb.lab.pulumi.step import Goal
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 SECRET = rpc._special_sig_key

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lab.provider.base import Handler, Properties
-from lab.pulumi.state import Resource
+from encryptdb.lab.provider.base import Handler, Properties
+from encryptdb.lab.pulumi.state import Resource
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """How the SDK writes a value that is known only once something else was made (pulumi/runtime/rpc.py)."""

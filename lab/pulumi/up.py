@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.provider.base import Calls, Interrupted, ProviderError
-from lab.pulumi.config import ConfigFileError, Project, effective
-from lab.pulumi.deployment import Changes, DeploymentError, ProtectedError
-from lab.pulumi.engine import Program, script, update
-from lab.pulumi.state import State, StateError
-from stacks.errors import StackError
-from stacks.outputs import Outputs
+from encryptdb.lab.provider.base import Calls, Interrupted, ProviderError
+from encryptdb.lab.pulumi.config import ConfigFileError, Project, effective
+from encryptdb.lab.pulumi.deployment import Changes, DeploymentError, ProtectedError
+from encryptdb.lab.pulumi.engine import Program, script, update
+from encryptdb.lab.pulumi.state import State, StateError
+from encryptdb.stacks.contract.outputs import Outputs
+from encryptdb.stacks.errors import StackError
 
 ROOT = Path(__file__).resolve().parents[2]
 """Where Pulumi.yaml and __main__.py lie."""

@@ -13,8 +13,8 @@ from moto.rds.exceptions import (
 )
 from moto.rds.models import DBInstance, DBParameterGroup, RDSBackend
 
-from lab.plane import Host, Plane
-from lab.rds.models import LabInstance
+from encryptdb.lab.plane import Host, Plane
+from encryptdb.lab.rds.models import LabInstance
 
 
 class InvalidState(RDSClientError):

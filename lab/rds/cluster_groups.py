@@ -6,10 +6,10 @@ from typing import Any
 from moto.rds.exceptions import DBClusterNotFoundError, DBClusterParameterGroupNotFoundError, RDSClientError
 from moto.rds.models import DBClusterParameterGroup
 
-from lab.parameters import Setting
-from lab.rds.cluster_models import LabCluster, LabMember, cluster_settings
-from lab.rds.models import LabInstance
-from lab.rds.proxies import Proxies
+from encryptdb.lab.parameters import Setting
+from encryptdb.lab.rds.cluster_models import LabCluster, LabMember, cluster_settings
+from encryptdb.lab.rds.models import LabInstance
+from encryptdb.lab.rds.proxies import Proxies
 
 
 class ClusterGroups(Proxies):

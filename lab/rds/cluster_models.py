@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from moto.rds.models import DBCluster, DBClusterParameterGroup, DBClusterSnapshot, DBInstanceClustered, RDSBackend
 
-from lab.parameters import Setting, from_moto
-from lab.rds.models import LabInstance
-from lab.vault import Stored
+from encryptdb.lab.parameters import Setting, from_moto
+from encryptdb.lab.rds.models import LabInstance
+from encryptdb.lab.vault import Stored
 
 ENGINE = "aurora-postgresql"
 EncryptionType = Literal["none", "sse-rds", "sse-kms"]

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from moto.rds.exceptions import InvalidDBClusterStateFault
 from moto.rds.models import DBCluster, DBInstance
 
-from lab import readers
-from lab.rds.cluster_models import LabCluster, LabMember
-from lab.rds.members import Members
-from lab.rds.transitions import LOCK, background
+from encryptdb.lab import readers
+from encryptdb.lab.rds.cluster_models import LabCluster, LabMember
+from encryptdb.lab.rds.members import Members
+from encryptdb.lab.rds.transitions import LOCK, background
 
 
 class ClusterPower(Members):

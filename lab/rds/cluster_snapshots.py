@@ -13,9 +13,9 @@ from moto.rds.exceptions import (
 )
 from moto.rds.models import DBClusterSnapshot
 
-from lab.rds.cluster_groups import ClusterGroups
-from lab.rds.cluster_models import EncryptionType, LabCluster, LabClusterSnapshot
-from lab.rds.transitions import LOCK, background
+from encryptdb.lab.rds.cluster_groups import ClusterGroups
+from encryptdb.lab.rds.cluster_models import EncryptionType, LabCluster, LabClusterSnapshot
+from encryptdb.lab.rds.transitions import LOCK, background
 
 
 class ClusterSnapshots(ClusterGroups):

@@ -13,14 +13,14 @@ from moto.rds.exceptions import (
 )
 from moto.rds.models import DBCluster
 
-from lab import readers
-from lab.endpoint import Endpoints
-from lab.plane import Host, KeyUnavailable
-from lab.processes import wait_until
-from lab.rds.cluster_models import ENGINE, EncryptionType, LabCluster
-from lab.rds.cluster_power import ClusterPower
-from lab.rds.members import WRITER_SECONDS, reader_for
-from lab.rds.transitions import LOCK, background
+from encryptdb.lab import readers
+from encryptdb.lab.endpoint import Endpoints
+from encryptdb.lab.plane import Host, KeyUnavailable
+from encryptdb.lab.processes import wait_until
+from encryptdb.lab.rds.cluster_models import ENGINE, EncryptionType, LabCluster
+from encryptdb.lab.rds.cluster_power import ClusterPower
+from encryptdb.lab.rds.members import WRITER_SECONDS, reader_for
+from encryptdb.lab.rds.transitions import LOCK, background
 
 # What a restored cluster has from its snapshot unless the call says otherwise.
 FROM_SNAPSHOT = (

@@ -12,9 +12,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 from moto.rds.models import RDSBackend
 
-from lab.plane import Host, Plane
-from lab.rds.models import LabInstance
-from lab.rds.transitions import LOCK
+from encryptdb.lab.plane import Host, Plane
+from encryptdb.lab.rds.models import LabInstance
+from encryptdb.lab.rds.transitions import LOCK
 
 log = logging.getLogger(__name__)
 

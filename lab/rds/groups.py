@@ -12,10 +12,10 @@ from moto.rds.exceptions import (
 )
 from moto.rds.models import DBParameterGroup
 
-from lab import parameters
-from lab.rds import models
-from lab.rds.models import LabInstance
-from lab.rds.modify import Modify
+from encryptdb.lab import parameters
+from encryptdb.lab.rds import models
+from encryptdb.lab.rds.models import LabInstance
+from encryptdb.lab.rds.modify import Modify
 
 log = logging.getLogger(__name__)
 

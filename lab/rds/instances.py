@@ -12,12 +12,12 @@ from moto.rds.exceptions import (
 )
 from moto.rds.models import DBInstance
 
-from lab import parameters
-from lab.plane import Host, KeyUnavailable
-from lab.rds import models
-from lab.rds.models import LabInstance
-from lab.rds.snapshots import Snapshots
-from lab.rds.transitions import LOCK, background
+from encryptdb.lab import parameters
+from encryptdb.lab.plane import Host, KeyUnavailable
+from encryptdb.lab.rds import models
+from encryptdb.lab.rds.models import LabInstance
+from encryptdb.lab.rds.snapshots import Snapshots
+from encryptdb.lab.rds.transitions import LOCK, background
 
 # What a restored instance has from its snapshot unless the call says otherwise; all else is as if newly created.
 # Source: RestoreDBInstanceFromDBSnapshot in the RDS API reference.

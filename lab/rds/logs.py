@@ -5,7 +5,7 @@ from typing import Any
 
 from moto.rds.exceptions import InvalidParameterValue, RDSClientError
 
-from lab.rds.groups import Groups
+from encryptdb.lab.rds.groups import Groups
 
 PORTION = 1 << 20
 """Bytes: RDS gives at most 1 MB at a call."""

@@ -12,13 +12,13 @@ from moto.rds.exceptions import (
 )
 from moto.rds.models import DBInstance, DBSnapshot
 
-from lab import readers
-from lab.errors import LabError
-from lab.processes import wait_until
-from lab.rds.cluster_models import ENGINE, LabCluster, LabMember
-from lab.rds.cluster_snapshots import ClusterSnapshots
-from lab.rds.models import LabInstance
-from lab.rds.transitions import LOCK, background
+from encryptdb.lab import readers
+from encryptdb.lab.errors import LabError
+from encryptdb.lab.processes import wait_until
+from encryptdb.lab.rds.cluster_models import ENGINE, LabCluster, LabMember
+from encryptdb.lab.rds.cluster_snapshots import ClusterSnapshots
+from encryptdb.lab.rds.models import LabInstance
+from encryptdb.lab.rds.transitions import LOCK, background
 
 OF_THE_CLUSTER = {
     "allocated_storage": "AllocatedStorage",

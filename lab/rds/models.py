@@ -8,8 +8,8 @@ from typing import Any
 
 from moto.rds.models import DBInstance, DBParameterGroup, DBSnapshot, RDSBackend
 
-from lab.parameters import Setting, from_moto
-from lab.vault import Stored
+from encryptdb.lab.parameters import Setting, from_moto
+from encryptdb.lab.vault import Stored
 
 
 class LabInstance(DBInstance):

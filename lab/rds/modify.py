@@ -6,9 +6,9 @@ from typing import Any
 from moto.rds.exceptions import DBInstanceAlreadyExists, DBParameterGroupNotFoundError, InvalidParameterCombination
 from moto.rds.models import DBInstance
 
-from lab.rds.instances import Instances
-from lab.rds.models import LabInstance
-from lab.rds.transitions import LOCK, background
+from encryptdb.lab.rds.instances import Instances
+from encryptdb.lab.rds.models import LabInstance
+from encryptdb.lab.rds.transitions import LOCK, background
 
 # Without ApplyImmediately these wait for the maintenance window. moto's name → PendingModifiedValues' name.
 DEFERRABLE = {

@@ -6,7 +6,7 @@ A target's health is REGISTERING when it is first looked at and AVAILABLE from t
 from moto.rds.exceptions import DBProxyNotFoundFault, RDSClientError
 from moto.rds.models import DBProxy, DBProxyTarget
 
-from lab.rds.logs import Logs
+from encryptdb.lab.rds.logs import Logs
 
 
 class Proxies(Logs):

@@ -6,9 +6,9 @@ from moto.core.responses import ActionResult
 from moto.rds.models import rds_backends
 from moto.rds.responses import RDSResponse
 
-from lab.rds.cluster_models import ENGINE
-from lab.rds.clusters import Clusters
-from lab.rds.transitions import LOCK
+from encryptdb.lab.rds.cluster_models import ENGINE
+from encryptdb.lab.rds.clusters import Clusters
+from encryptdb.lab.rds.transitions import LOCK
 
 
 class LabBackendOfAll(Clusters):

@@ -8,9 +8,9 @@ from moto.core.utils import utcnow
 from moto.rds.exceptions import DBSnapshotAlreadyExistsError, RDSClientError, SnapshotQuotaExceededFault
 from moto.rds.models import DBInstance, DBSnapshot
 
-from lab.rds.base import LabBackend
-from lab.rds.models import LabInstance, LabSnapshot
-from lab.rds.transitions import LOCK, background
+from encryptdb.lab.rds.base import LabBackend
+from encryptdb.lab.rds.models import LabInstance, LabSnapshot
+from encryptdb.lab.rds.transitions import LOCK, background
 
 log = logging.getLogger(__name__)
 

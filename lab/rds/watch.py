@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from moto.rds.models import RDSBackend
 
-from lab.plane import Host, Plane
-from lab.rds.models import LabInstance
-from lab.rds.transitions import LOCK, background
+from encryptdb.lab.plane import Host, Plane
+from encryptdb.lab.rds.models import LabInstance
+from encryptdb.lab.rds.transitions import LOCK, background
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ def twice(world: World, command: str, *options: str) -> Ended:
     assert first.status == 0, first.told
     second = world.controller(command, *options)
     assert second.status == 0, second.told
-    assert second.document["station"] == first.document["station"]
+    assert second.document["state"] == first.document["state"]
     if command in STATIONS:
-        assert first.document["station"] == STATIONS[command]
+        assert first.document["state"] == STATIONS[command]
     assert set(first.document["databases"]) == set(world.source["databases"])
     return first
 
@@ -39,8 +39,8 @@ def test_an_unencrypted_server_becomes_an_encrypted_one_under_load(world: World)
     assert world.up(phase="restore").status == 0
     joined = twice(world, "replicate")
     assert joined.document["lsn"]["proof"]["last_included"]
-    assert joined.document["lsn"]["witnesses"]
-    assert world.controller("status").document["station"] == "caught-up"
+    assert joined.document["lsn"]["candidates"]
+    assert world.controller("status").document["state"] == "caught-up"
     compared = twice(world, "verify")
     assert compared.document["equal"] is True
     again = world.up()
@@ -48,7 +48,7 @@ def test_an_unencrypted_server_becomes_an_encrypted_one_under_load(world: World)
 
     moved = world.controller("cutover")
     assert moved.status == 0, moved.told
-    assert moved.document["station"] == "open"
+    assert moved.document["state"] == "open"
     assert moved.document["pause_ms"] > 0
     assert set(moved.document["end_lsns"]) == set(databases)
     for writer in writers:
@@ -89,8 +89,8 @@ def test_an_unencrypted_server_becomes_an_encrypted_one_under_load(world: World)
     assert not any(item["kind"] == hands(world).leftover for item in ended.document["leftovers"])
     assert world.up(phase="retire").status == 0
     assert world.outputs()["target"]["host"]
-    assert world.controller("retire").document["station"] == "retired"
-    assert world.controller("status").document["station"] == "retired"
+    assert world.controller("retire").document["state"] == "retired"
+    assert world.controller("status").document["state"] == "retired"
     adopted = twice(world, "adopt")
     assert adopted.document["source_gone"] is True
     assert adopted.document["target"][0] == world.outputs()["target"]["identifier"]
@@ -144,7 +144,7 @@ def test_abandon_leaves_the_source_as_it_was_and_a_second_attempt_goes_to_the_en
     assert as_it_is(world) != before
     twice(world, "abandon", "--allow-reboot")
     assert as_it_is(world) == before
-    assert world.controller("status").document["station"] == "abandoned"
+    assert world.controller("status").document["state"] == "abandoned"
     for command in ("replicate", "cutover", "retire", "prepare", "adopt"):
         assert world.controller(command).status in (3, 4)
     assert as_it_is(world) == before

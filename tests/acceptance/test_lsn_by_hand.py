@@ -68,8 +68,8 @@ def test_by_hand_it_is_refused_outside_of_the_bracket_and_taken_inside(restored:
     joined = world.controller("replicate", f"--lsn={written(last + 1)}")
     assert joined.status == 0, joined.told
     assert joined.document["lsn"]["value"] == written(last + 1)
-    assert joined.document["lsn"]["witnesses"][0]["name"] == "by hand (--lsn)"
-    assert "which is exact" in joined.document["lsn"]["remarks"][0], "a word about the witnesses it differs from"
+    assert joined.document["lsn"]["candidates"][0]["name"] == "by hand (--lsn)"
+    assert "which is exact" in joined.document["lsn"]["remarks"][0], "a word about the candidates it differs from"
 
     # Joined is joined: another one is refused, also where it is nonsense.
     for wrong in (written(last), "the end of it"):

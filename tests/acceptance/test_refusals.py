@@ -132,7 +132,7 @@ def test_a_target_that_is_not_the_one_asked_for(world: World, tmp_path: Path) ->
 def test_only_one_controller_at_a_time(prepared: World) -> None:
     holder = prepared.connect("encryptdb")
     try:
-        from controller.control import LOCK_KEY
+        from encryptdb.controller.postgres.control import LOCK_KEY
 
         holder.execute("SELECT pg_advisory_lock(%s)", [LOCK_KEY])
         assert "held by" in told(prepared.controller("prepare"), 4)
@@ -182,7 +182,7 @@ def test_ctrl_c_in_each_command(world: World) -> None:
     stop("verify", by=signal.SIGINT)
     stop("status", "--watch", by=signal.SIGINT)
     stop("cutover", by=signal.SIGTERM, fenced_first=True)
-    assert world.controller("status").document["station"] == "caught-up"
+    assert world.controller("status").document["state"] == "caught-up"
     assert world.controller("cutover").status == 0
 
 

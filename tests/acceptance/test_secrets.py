@@ -37,7 +37,7 @@ def test_a_whole_migration_tells_nobody_its_secrets(world: World, tmp_path: Path
         wrong = world.controller("status", env={"ENCRYPTDB_SOURCE_PASSWORD": master[:-1] + "~"})
         assert wrong.status == 1
         stored = passwords_of_subscriptions(world)
-        assert len(stored) >= 2, "one for the way there and one for the way back"
+        assert len(stored) >= 2, "one for the way there and one for the rollback path"
         assert world.controller("retire", "--json").status == 0
     assert watch.found() == []
 

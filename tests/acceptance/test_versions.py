@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.binaries import wheel_folder
+from encryptdb.lab.binaries import wheel_folder
 from tests.acceptance.world import World, Writer, fill, ledger, make_directory, make_world, stop_world
 
 
@@ -31,11 +31,11 @@ def test_the_whole_way_without_a_superuser(newest: World, tmp_path: Path) -> Non
     writer.start()
     assert newest.up(source=newest.source["identifier"], phase="prepare").status == 0
     waits = newest.controller("run", "--allow-reboot")
-    assert (waits.status, waits.document["station"], waits.document["step"]) == (3, "prepared", "tame")
+    assert (waits.status, waits.document["state"], waits.document["step"]) == (3, "prepared", "isolate")
     assert newest.up(phase="restore").status == 0
     for _ in range(2):
         waits = newest.controller("run")
-        assert (waits.status, waits.document["station"], waits.document["step"]) == (3, "caught-up", "cutover")
+        assert (waits.status, waits.document["state"], waits.document["step"]) == (3, "caught-up", "cutover")
     assert newest.controller("verify").document["equal"] is True
     moved = newest.controller("cutover")
     assert moved.status == 0, moved.told
@@ -46,7 +46,7 @@ def test_the_whole_way_without_a_superuser(newest: World, tmp_path: Path) -> Non
 
     back = newest.controller("rollback")
     assert back.status == 0, back.told
-    assert back.document["station"] == "rolled-back"
+    assert back.document["state"] == "rolled-back"
     assert ledger(newest, "orders", "source") == {1: writer.acknowledged}
     with newest.connect("orders") as connection:
         assert connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper").fetchall() == [("rdsadmin",)]

@@ -94,7 +94,7 @@ class World:
         )
 
     def ready(self, phase: str = "caught-up") -> None:
-        """Bring a fresh world to the given station by the documented commands."""
+        """Bring a fresh world to the given state by the documented commands."""
         assert self.up(source=self.source["identifier"], phase="prepare").status == 0
         assert self.controller("prepare", "--allow-reboot").status == 0
         if phase == "prepared":

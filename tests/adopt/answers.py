@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from controller.adopt.found import Found
-from controller.engines import Parameter, ParameterGroup
-from controller.engines.servers import cluster, instance
-from stacks.outputs import Outputs, Side
+from encryptdb.controller.adopt.found import Found
+from encryptdb.controller.engines import Parameter, ParameterGroup
+from encryptdb.controller.engines.servers import cluster, instance
+from encryptdb.stacks.contract.outputs import Outputs, Side
 
 REGION, ACCOUNT = "eu-central-1", "123456789012"
 
@@ -120,7 +120,7 @@ def found(**changed: Any) -> Found:
     """A retired stack of an instance whose target is like its source."""
     made = Found(
         outputs=outputs(),
-        station="retired",
+        state="retired",
         marked=False,
         source=(instance(instance_answer()),),
         target=(instance(instance_answer("copy")),),

@@ -10,9 +10,9 @@ from typing import Any
 import hcl2
 import pytest
 
-from controller.adopt import program
-from controller.adopt.found import Found
-from controller.engines.servers import instance
+from encryptdb.controller.adopt import program
+from encryptdb.controller.adopt.found import Found
+from encryptdb.controller.engines.servers import instance
 from tests.adopt.answers import found, found_cluster, group, instance_answer
 
 AWKWARD = 'a "quoted" ${word} %{if} \\ and ü'

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from controller import cli
-from controller.errors import NotYet
+from encryptdb.controller import cli
+from encryptdb.stacks.contract.errors import NotYet
 
 
 @pytest.mark.parametrize(

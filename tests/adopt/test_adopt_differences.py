@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from controller.adopt.differences import Difference, differences, still_raised
-from controller.engines.servers import cluster, instance
-from controller.engines.tables import CLUSTER, INSTANCE, MEMBER, Row
+from encryptdb.controller.adopt.differences import Difference, differences, still_raised
+from encryptdb.controller.engines.servers import cluster, instance
+from encryptdb.controller.engines.tables import CLUSTER, INSTANCE, MEMBER, Row
 from tests.adopt.answers import cluster_answer, found, found_cluster, group, instance_answer, member_answer
 
 CHANGES: dict[str, tuple[dict[str, Any], str, str, str]] = {

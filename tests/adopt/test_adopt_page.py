@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from controller.adopt import compose, not_yet
-from controller.adopt.found import Found, Reference, Unseen
-from controller.adopt.read import old_of
-from controller.engines.servers import instance
-from controller.errors import Status
+from encryptdb.controller.adopt import compose, not_yet
+from encryptdb.controller.adopt.found import Found, Reference, Unseen
+from encryptdb.controller.adopt.read import old_of
+from encryptdb.controller.engines.servers import instance
+from encryptdb.stacks.contract.errors import Status
 from tests.adopt.answers import REGION, found, found_cluster, group, instance_answer, outputs
 
 HEADINGS = ["## 1. Import", "## 2. Settings", "## 3. What refers", "## 4. Letting", "## Could not be seen"]
@@ -23,13 +23,13 @@ def page(one: Found) -> str:
     ("changed", "status", "said"),
     [
         ({"outputs": outputs(target=None)}, Status.NOT_YET, "no target"),
-        ({"station": "open"}, Status.NOT_YET, "controller retire"),
-        ({"station": "caught-up"}, Status.NOT_YET, "controller retire"),
+        ({"state": "open"}, Status.NOT_YET, "controller retire"),
+        ({"state": "caught-up"}, Status.NOT_YET, "controller retire"),
         ({"marked": True}, Status.NOT_YET, "controller retire"),
-        ({"station": None, "marked": True}, Status.NOT_YET, "controller retire"),
+        ({"state": None, "marked": True}, Status.NOT_YET, "controller retire"),
         ({"outputs": outputs(phase="restore")}, Status.NOT_YET, "encryptdb:phase retire"),
-        ({"station": "abandoned"}, Status.REFUSED, "abandoned"),
-        ({"station": "rolled-back"}, Status.REFUSED, "rolled back"),
+        ({"state": "abandoned"}, Status.REFUSED, "abandoned"),
+        ({"state": "rolled-back"}, Status.REFUSED, "rolled back"),
     ],
 )
 def test_before_its_turn_it_says_what_comes_first(changed: dict[str, Any], status: Status, said: str) -> None:
@@ -39,10 +39,10 @@ def test_before_its_turn_it_says_what_comes_first(changed: dict[str, Any], statu
     assert said in f"{problem.message} {problem.detail} {problem.hint}"
 
 
-@pytest.mark.parametrize("station", ["retired", None])
-def test_after_retire_it_is_its_turn_also_where_the_servers_do_not_tell(station: str | None) -> None:
-    assert not_yet(found(station=station)) is None
-    assert not_yet(found(station=station, marked=None)) is None
+@pytest.mark.parametrize("state", ["retired", None])
+def test_after_retire_it_is_its_turn_also_where_the_servers_do_not_tell(state: str | None) -> None:
+    assert not_yet(found(state=state)) is None
+    assert not_yet(found(state=state, marked=None)) is None
 
 
 def test_the_sections_come_in_the_order_of_the_work() -> None:
@@ -52,12 +52,12 @@ def test_the_sections_come_in_the_order_of_the_work() -> None:
 
 
 def test_what_is_known_is_shown_before_its_turn_too() -> None:
-    text = page(found(station="open"))
+    text = page(found(state="open"))
     assert "Not yet" in text
     assert 'import_="copy"' in text
 
 
-@pytest.mark.parametrize("changed", [{"station": "open"}, {"marked": True}, {"outputs": outputs(phase="restore")}])
+@pytest.mark.parametrize("changed", [{"state": "open"}, {"marked": True}, {"outputs": outputs(phase="restore")}])
 def test_no_command_that_lets_the_stack_go_is_shown_before_its_turn(changed: dict[str, Any]) -> None:
     assert "pulumi destroy" in page(found())
     assert "pulumi state delete" not in page(found(**changed))
@@ -65,15 +65,15 @@ def test_no_command_that_lets_the_stack_go_is_shown_before_its_turn(changed: dic
 
 
 def test_of_an_abandoned_copy_nothing_is_shown() -> None:
-    text = page(found(station="abandoned"))
+    text = page(found(state="abandoned"))
     assert "No: This attempt was abandoned" in text
     assert "import" not in text
 
 
 def test_where_the_servers_do_not_tell_it_does_not_claim_to_know() -> None:
     assert "The migration is retired." in page(found())
-    assert "The migration is retired." not in page(found(station=None))
-    assert "may have been abandoned" in page(found(station=None))
+    assert "The migration is retired." not in page(found(state=None))
+    assert "may have been abandoned" in page(found(state=None))
 
 
 def test_without_a_target_there_is_nothing_to_import_and_nothing_to_let_go() -> None:

@@ -9,11 +9,11 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from controller.adopt.found import Reference, Unseen
-from controller.adopt.read import old_of
-from controller.adopt.references import READERS, find
-from controller.aws import Aws
-from controller.errors import Failed
+from encryptdb.controller.adopt.found import Reference, Unseen
+from encryptdb.controller.adopt.read import old_of
+from encryptdb.controller.adopt.references import READERS, find
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Failed
 from tests.adopt.answers import REGION, found, found_cluster
 
 OLD = old_of(found(), "/aws/rds/instance/orders/", "/aws/rds/instance/copy/")

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from controller import control
-from controller.cli import _terminate
-from controller.commands import cutover, rollback
-from controller.cutover import lasting, move, watchdog
-from controller.cutover.move import Moment, Observer
-from controller.errors import Problem
-from controller.migration import Migration
+from encryptdb.controller.cli import _terminate
+from encryptdb.controller.commands import cutover, rollback
+from encryptdb.controller.cutover import move
+from encryptdb.controller.cutover.move import Moment, Observer
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.postgres import connect_privileges, control, watchdog
+from encryptdb.stacks.contract.errors import Problem
 from tests.cutover.proxy import Proxy
 from tests.cutover.rig import DATABASES, World, controller_process, migration
 from tests.cutover.writers import Writers, lost_and_repeated, wait_for
@@ -167,8 +167,8 @@ def assert_as_before(world: World) -> None:
     assert not world.writable(world.target)
     with world.migration() as m:
         assert watchdog.left_over(m.source) == []
-        assert lasting.closed(m.the_target) == set(DATABASES)
-        assert lasting.closed(m.source) == set()
+        assert connect_privileges.closed(m.the_target) == set(DATABASES)
+        assert connect_privileges.closed(m.source) == set()
         assert "open" not in (control.records(m.the_target) or {})
         assert "moving" not in (control.records(m.source) or {})
     watching = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT encryptdb.watch(%'"
@@ -179,7 +179,7 @@ def assert_as_before(world: World) -> None:
 
 
 def _past_the_proxy(world: World) -> None:
-    """The way back was made by a controller that reaches the target through a proxy, which is gone by now."""
+    """The rollback path was made by a controller that reaches the target through a proxy, which is gone by now."""
     for database in DATABASES:
         found = world.source.sql(
             "SELECT s.subname, s.subconninfo FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid "

@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.commands import cutover
+from encryptdb.controller.commands import cutover
 from tests.cutover.aborts import AFTER_MATRIX, MATRIX, Point, abort_after_open, abort_before_open
 from tests.cutover.rig import World
 from tests.cutover.writers import Writers, lost_and_repeated

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from controller.switches.console import Console, ConsoleError
+from encryptdb.controller.switches.console import Console, ConsoleError
 from tests.postgres.servers import free_port, owner
 
 INI = """\

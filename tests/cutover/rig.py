@@ -16,19 +16,18 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from controller import control
-from controller.aws import Aws
-from controller.cutover import lasting
-from controller.migration import Migration, Options
-from controller.names import Names
-from controller.observe import observe
-from controller.secret import Secret
-from controller.server import Login
-from controller.server import Server as Side
-from controller.steps import copy, prepare, replicate, slots
-from controller.waiting import Reporter
-from stacks.outputs import Outputs
-from stacks.outputs import Side as OutputSide
+from encryptdb.controller.migration import Migration, Options
+from encryptdb.controller.observe import observe
+from encryptdb.controller.postgres import connect_privileges, control
+from encryptdb.controller.postgres.object_names import Names
+from encryptdb.controller.postgres.server import Login
+from encryptdb.controller.postgres.server import Server as Side
+from encryptdb.controller.secret import Secret
+from encryptdb.controller.steps import isolate, prepare, replicate, slots
+from encryptdb.controller.waiting import Reporter
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.outputs import Outputs
+from encryptdb.stacks.contract.outputs import Side as OutputSide
 from tests.cutover.writers import Writers
 from tests.postgres.servers import Server, owner
 
@@ -173,11 +172,11 @@ def follow(
     """Prepare a source, copy it under load, join the copy to it, and let it catch up."""
     outlook = migration(source.port, source.port, (), "7d", [])
     try:
-        state = observe(outlook)
-        prepare.make_control(outlook, state)
-        state = observe(outlook)
-        prepare.make_role(outlook, state)
-        prepare.make_heartbeats(outlook, state)
+        observed = observe(outlook)
+        prepare.make_control(outlook, observed)
+        observed = observe(outlook)
+        prepare.make_role(outlook, observed)
+        prepare.make_heartbeats(outlook, observed)
         for name in databases:
             # The one statement that needs a superuser everywhere but on RDS.
             source.sql(f"CREATE PUBLICATION {outlook.names.publication} FOR ALL TABLES", database=name)
@@ -190,12 +189,12 @@ def follow(
     target.start()
     world = World(source, target)
     with world.migration() as m:
-        copy.tame(m, observe(m))
+        isolate.isolate(m, observe(m))
         end = target.recovery_end()
-        control.record(m.source, "exact_lsn", {"lsn": {"value": end, "witnesses": []}, "proof": {}})
+        control.record(m.source, "exact_lsn", {"lsn": {"value": end, "candidates": []}, "proof": {}})
         for step in (replicate.make_subscriptions, replicate.advance_origins, replicate.enable, replicate.catch_up):
             step(m, observe(m))
-        assert lasting.closed(m.the_target) == set(databases)
+        assert connect_privileges.closed(m.the_target) == set(databases)
     return world
 
 

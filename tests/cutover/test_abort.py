@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from controller.commands import cutover
-from controller.cutover import lasting
-from controller.cutover.move import Moment
-from controller.errors import Failed, Interrupted, Problem
+from encryptdb.controller.commands import cutover
+from encryptdb.controller.cutover.move import Moment
+from encryptdb.controller.postgres import connect_privileges
+from encryptdb.stacks.contract.errors import Failed, Interrupted, Problem
 from tests.cutover.aborts import Fault, assert_as_before
 from tests.cutover.rig import DATABASES, World, controller_process
 from tests.cutover.writers import Writers, lost_and_repeated, wait_for
@@ -19,11 +19,11 @@ BEFORE_OPEN = [
     ("watchdog", "begin"),
     ("fence", "begin"),
     ("fence", "end"),
-    ("mark", "end"),
+    ("end markers", "end"),
     ("drain", "end"),
     ("sequences", "end"),
     ("detach", "end"),
-    ("way back", "end"),
+    ("rollback path", "end"),
     ("open", "begin"),
 ]
 
@@ -53,7 +53,7 @@ def test_a_fault_at_any_verb_leaves_the_source_serving(world: World, verb: str, 
 
 def test_a_pause_that_outlasts_the_watchdog_does_not_open(world: World) -> None:
     def dawdle(verb: str, moment: Moment) -> None:
-        if (verb, moment) == ("way back", "end"):
+        if (verb, moment) == ("rollback path", "end"):
             wait_for(lambda: world.writable(world.source), "the watchdog to open the source")
 
     with world.migration(max_pause=1.5) as m, pytest.raises(Failed, match="the watchdog is not running any more"):
@@ -63,7 +63,7 @@ def test_a_pause_that_outlasts_the_watchdog_does_not_open(world: World) -> None:
 
 def test_a_target_that_dies_in_the_pause_leaves_the_source_serving(world: World) -> None:
     def crash(verb: str, moment: Moment) -> None:
-        if (verb, moment) == ("mark", "end"):
+        if (verb, moment) == ("end markers", "end"):
             world.target.stop("immediate")
 
     with world.migration(max_pause=3) as m, pytest.raises(Failed):
@@ -83,7 +83,7 @@ def _runs(action: object) -> bool:
     return True
 
 
-@pytest.mark.parametrize("verb", ["fence", "way back"])
+@pytest.mark.parametrize("verb", ["fence", "rollback path"])
 def test_killed_inside_the_pause_the_watchdog_lets_the_source_serve(world: World, verb: str) -> None:
     with Writers(world.source, 2) as writers:
         killed = controller_process(
@@ -121,7 +121,7 @@ def test_sigterm_in_the_pause_is_an_interruption(world: World) -> None:
     running = controller_process(
         world,
         "from controller.cli import _terminate\n"
-        "from controller.errors import Interrupted\n"
+        "from stacks.contract.errors import Interrupted\n"
         "import time\n"
         "signal.signal(signal.SIGTERM, _terminate)\n"
         "def wait(verb, moment):\n"
@@ -153,12 +153,12 @@ def test_cut_off_after_open_the_same_command_completes_it(fresh: Callable[[], Wo
         assert done["interrupted"] is True
         assert done["serving"] == "target"
         assert cutover.run(m) == done
-        assert lasting.closed(m.source) == set(DATABASES)
+        assert connect_privileges.closed(m.source) == set(DATABASES)
     assert lost_and_repeated(world.rows(world.target), writers) == ([], [])
     began = time.monotonic()
     with Writers(world.target, 1) as later:
         pass
     wait_for(
         lambda: lost_and_repeated(world.rows(world.source), later) == ([], []),
-        f"the way back to run, since {began:.0f}",
+        f"the rollback path to run, since {began:.0f}",
     )

@@ -6,7 +6,7 @@ Here one point of the move for each fault, picked by a seed; `make test-cutover`
 import random
 from collections.abc import Callable
 
-from controller.commands import cutover
+from encryptdb.controller.commands import cutover
 from tests.cutover.aborts import AFTER_MATRIX, FAULTS, MATRIX, abort_after_open, abort_before_open
 from tests.cutover.rig import World
 from tests.cutover.writers import Writers, lost_and_repeated

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from controller import control
-from controller.commands import cutover
-from controller.cutover import foreign
-from controller.cutover.move import Moment
+from encryptdb.controller.commands import cutover
+from encryptdb.controller.cutover import foreign
+from encryptdb.controller.cutover.move import Moment
+from encryptdb.controller.postgres import control
 from tests.cutover.rig import World
 from tests.cutover.writers import Writers, lost_and_repeated, wait_for
 from tests.postgres.servers import Server
@@ -100,15 +100,15 @@ def test_nobody_of_any_kind_commits_after_the_end_markers(fresh: Callable[[], Wo
         wait_for(lambda: all(c.acknowledged for c in clients), "every client to write")
         with world.migration(max_pause=30) as m:
             cutover.run(m, end_superusers)
-            # All go on trying against the lasting fence, until the way back has been seen to run.
+            # All go on trying against the lasting fence, until the rollback path has been seen to run.
             with Writers(world.target, 1) as after:
                 pass
-            wait_for(lambda: after.acknowledged <= set(world.rows(world.source)), "the way back to run")
+            wait_for(lambda: after.acknowledged <= set(world.rows(world.source)), "the rollback path to run")
             told = [detail for _, _, event, detail in control.journal(m.the_target) if "left disabled" in event]
         ends.close()
         assert upstream.acknowledged
     late = set(world.source.sql(AFTER_MARKER_SQL, database="app"))
-    assert late == after.acknowledged, "nothing but what came by the way back"
+    assert late == after.acknowledged, "nothing but what came by the rollback path"
     for client in clients:
         assert client.errors, "it was thrown out at least once"
         assert lost_and_repeated(world.rows(world.target), client) == ([], [])

@@ -2,12 +2,11 @@
 
 import pytest
 
-from controller import control, subscriptions
-from controller.commands import cutover
-from controller.cutover import lasting
-from controller.errors import NotYet, Problem, Refused
-from controller.migration import Migration
-from controller.observe import observe
+from encryptdb.controller.commands import cutover
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import observe
+from encryptdb.controller.postgres import connect_privileges, control, subscriptions
+from encryptdb.stacks.contract.errors import NotYet, Problem, Refused
 from tests.cutover.rig import DATABASES, World
 from tests.cutover.writers import wait_for
 
@@ -102,12 +101,12 @@ def test_a_role_that_would_slip_through_the_lasting_fence(world: World) -> None:
 def test_a_target_that_applications_may_enter(world: World) -> None:
     with world.migration() as m:
         databases = observe(m).migrated
-        lasting.reopen(m.the_target, databases)
+        connect_privileges.reopen(m.the_target, databases)
     try:
         assert "Applications may be writing in: app" in refusal(world, Refused)
     finally:
         with world.migration() as m:
-            lasting.close(m.the_target, databases, keep=["encryptdb_replication"])
+            connect_privileges.close(m.the_target, databases, keep=["encryptdb_replication"])
 
 
 def test_a_database_that_does_not_follow(world: World) -> None:
@@ -133,6 +132,6 @@ def test_a_target_that_is_stuck_behind(world: World) -> None:
 
 
 def _workers(m: Migration) -> int:
-    state = observe(m)
-    assert state.target is not None
-    return sum(s.worker_pid is not None for s in state.target.subscriptions.values())
+    observed = observe(m)
+    assert observed.target is not None
+    return sum(s.worker_pid is not None for s in observed.target.subscriptions.values())

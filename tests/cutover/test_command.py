@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from controller.aws import Aws
-from controller.commands import cutover
-from controller.errors import Failed, Problem, Usage
-from controller.switches import Endpoint, build, guard
+from encryptdb.controller.commands import cutover
+from encryptdb.controller.switches import Endpoint, build, guard
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Failed, Problem, Usage
 from tests.cutover.rig import DATABASES, World
 
 OLD, NEW = Endpoint("10.0.0.1", 5432, "orders"), Endpoint("10.0.0.2", 5433, "orders-encrypted-1")

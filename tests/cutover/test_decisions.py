@@ -4,14 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from controller.commands.rollback import window_length
-from controller.cutover import epoch
-from controller.cutover.undo import Undo
-from controller.errors import Failed, Interrupted, Refused, Usage
-from controller.secret import Secret
-from controller.server import Login, Server
-from controller.switches import ini
-from controller.waiting import SystemClock
+from encryptdb.controller import epoch
+from encryptdb.controller.commands.rollback import window_length
+from encryptdb.controller.cutover.undo import Undo
+from encryptdb.controller.postgres.server import Login, Server
+from encryptdb.controller.secret import Secret
+from encryptdb.controller.switches import ini
+from encryptdb.controller.waiting import SystemClock
+from encryptdb.stacks.contract.errors import Failed, Interrupted, Refused, Usage
 
 SIDE = Server("source", "127.0.0.1", 1, Login("master", Secret("x"), "the test"))
 
@@ -96,7 +96,7 @@ def undone(error: BaseException, *, returned: bool = False, broken: bool = False
 
     with pytest.raises(BaseException) as told, Undo(SIDE, SystemClock(), SystemClock().monotonic() + 5) as undo:
         undo.first("end the watchdog", lambda: done.append("watchdog"))
-        undo.then("drop the way back", lambda: done.append("way back"))
+        undo.then("drop the rollback path", lambda: done.append("rollback path"))
         undo.first("take the fence down", fail if broken else lambda: done.append("fence"))
         undo.then("let the changes follow again", lambda: done.append("follow"))
         if returned:
@@ -107,7 +107,7 @@ def undone(error: BaseException, *, returned: bool = False, broken: bool = False
 
 def test_what_serving_depends_on_is_undone_first_and_in_reverse() -> None:
     done, told = undone(Refused("No.", detail="Because.", hint="Do this."))
-    assert done == ["fence", "watchdog", "follow", "way back"]
+    assert done == ["fence", "watchdog", "follow", "rollback path"]
     assert isinstance(told, Refused)
     assert (told.detail or "").startswith("Because. The source serves again, ")
     assert told.hint == "Do this."
@@ -119,7 +119,7 @@ def test_an_interruption_is_told_as_one() -> None:
 
 def test_an_undo_that_fails_does_not_stop_the_others_and_the_watchdog_is_told_of() -> None:
     done, told = undone(Failed("Broken."), broken=True)
-    assert done == ["watchdog", "follow", "way back"]
+    assert done == ["watchdog", "follow", "rollback path"]
     assert isinstance(told, Failed)
     assert "take the fence down: The source does not answer. connection refused" in (told.detail or "")
     assert "The watchdog in the source takes the fence down by itself in" in (told.detail or "")

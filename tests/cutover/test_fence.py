@@ -5,12 +5,12 @@ import threading
 import psycopg
 import pytest
 
-from controller.commands import cutover
-from controller.cutover import fence
-from controller.errors import Refused
-from controller.migration import Migration
-from controller.observe import observe
-from controller.waiting import SystemClock
+from encryptdb.controller.commands import cutover
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import observe
+from encryptdb.controller.postgres import fence
+from encryptdb.controller.waiting import SystemClock
+from encryptdb.stacks.contract.errors import Refused
 from tests.cutover.rig import World
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from controller.aws import Aws
-from controller.errors import Failed, Refused, Usage
-from controller.switches import Endpoint, Settles, build
-from controller.switches.logins import KnowsLogins
-from controller.waiting import Reporter, SystemClock
+from encryptdb.controller.switches import Endpoint, Settles, build
+from encryptdb.controller.switches.logins import KnowsLogins
+from encryptdb.controller.waiting import Reporter, SystemClock
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Failed, Refused, Usage
 from tests.cutover.rig import Lines
 from tests.lab_fixture import Lab, start_lab
 

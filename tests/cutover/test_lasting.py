@@ -8,15 +8,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from controller import control
-from controller.cutover import fence, lasting
-from controller.cutover.watchdog import install
-from controller.errors import Refused
-from controller.observe import observe_server
-from controller.secret import Secret
-from controller.server import Login
-from controller.server import Server as Side
-from controller.waiting import SystemClock
+from encryptdb.controller.observe import observe_server
+from encryptdb.controller.postgres import connect_privileges, control, fence
+from encryptdb.controller.postgres.server import Login
+from encryptdb.controller.postgres.server import Server as Side
+from encryptdb.controller.postgres.watchdog import install
+from encryptdb.controller.secret import Secret
+from encryptdb.controller.waiting import SystemClock
+from encryptdb.stacks.contract.errors import Refused
 from tests.cutover.rig import DATABASES, PASSWORD, make_source
 from tests.postgres.servers import Server
 
@@ -77,21 +76,21 @@ def test_the_default_acl_and_every_odd_grant_come_back_as_they_were(server: Serv
             db.execute('GRANT "odd ""role" TO master')
     assert server.sql("SELECT datacl FROM pg_database WHERE datname = 'app'") == [(None,)]
     before = everything(server)
-    lasting.close(side, databases(side), keep=["encryptdb_replication"])
+    connect_privileges.close(side, databases(side), keep=["encryptdb_replication"])
     # Closing what is closed keeps the first record.
-    lasting.close(side, databases(side), keep=["encryptdb_replication"])
-    assert lasting.closed(side) == set(DATABASES)
+    connect_privileges.close(side, databases(side), keep=["encryptdb_replication"])
+    assert connect_privileges.closed(side) == set(DATABASES)
     assert everything(server) != before
-    lasting.reopen(side, databases(side))
+    connect_privileges.reopen(side, databases(side))
     assert everything(server) == before
-    assert lasting.closed(side) == set()
+    assert connect_privileges.closed(side) == set()
     # Opening what is open changes nothing.
-    lasting.reopen(side, databases(side))
+    connect_privileges.reopen(side, databases(side))
     assert everything(server) == before
 
 
 def test_only_those_let_in_enter_and_sessions_start_read_only(server: Server, side: Side) -> None:
-    lasting.close(side, databases(side), keep=["encryptdb_replication"])
+    connect_privileges.close(side, databases(side), keep=["encryptdb_replication"])
     try:
         assert not enters(server, "app")
         assert not enters(server, "app_owner"), "the owner's own privilege is taken as well"
@@ -100,23 +99,23 @@ def test_only_those_let_in_enter_and_sessions_start_read_only(server: Server, si
         with server.connect("app", user="encryptdb_replication", password="x") as db:
             assert db.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
     finally:
-        lasting.reopen(side, databases(side))
+        connect_privileges.reopen(side, databases(side))
     assert enters(server, "app") and enters(server, "app_owner")
 
 
 def test_who_was_inside_is_sent_away(server: Server, side: Side) -> None:
     with server.connect("app", user="app") as inside:
-        lasting.close(side, databases(side), keep=[])
+        connect_privileges.close(side, databases(side), keep=[])
         fence.empty(side, databases(side), slots=[], seconds=10, clock=SystemClock())
         with pytest.raises(psycopg.OperationalError):
             inside.execute("SELECT 1")
-    lasting.reopen(side, databases(side))
+    connect_privileges.reopen(side, databases(side))
 
 
 def test_roles_that_inherit_from_one_let_in_are_named(server: Server, side: Side) -> None:
-    assert lasting.still_enter(side, databases(side), keep=["encryptdb_replication"]) == []
+    assert connect_privileges.still_enter(side, databases(side), keep=["encryptdb_replication"]) == []
     server.sql("GRANT encryptdb_replication TO app")
-    found = lasting.still_enter(side, databases(side), keep=["encryptdb_replication"])
+    found = connect_privileges.still_enter(side, databases(side), keep=["encryptdb_replication"])
     server.sql("REVOKE encryptdb_replication FROM app")
     assert found == [(name, "app") for name in sorted(DATABASES)]
 
@@ -124,16 +123,16 @@ def test_roles_that_inherit_from_one_let_in_are_named(server: Server, side: Side
 def test_a_database_that_is_not_ours_to_close_is_named(server: Server, side: Side) -> None:
     if server.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'master'") == [(True,)]:
         # A superuser may do all of it; nothing is left to refuse.
-        lasting.close(side, databases(side), keep=[])
-        lasting.reopen(side, databases(side))
+        connect_privileges.close(side, databases(side), keep=[])
+        connect_privileges.reopen(side, databases(side))
         return
     server.sql("REVOKE app_owner FROM master")
     before = everything(server)
     try:
         with pytest.raises(Exception, match=r"may not do this|could be taken away") as told:
-            lasting.close(side, databases(side), keep=[])
+            connect_privileges.close(side, databases(side), keep=[])
         assert isinstance(told.value, Refused) or "owner" in str(getattr(told.value, "detail", ""))
     finally:
         server.sql("GRANT app_owner TO master")
     assert everything(server) == before
-    assert lasting.closed(side) == set()
+    assert connect_privileges.closed(side) == set()

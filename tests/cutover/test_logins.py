@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from controller.commands import cutover
-from controller.cutover import logins
-from controller.cutover.way import Way
-from controller.errors import Failed, Refused
-from controller.observe import observe
-from controller.secret import Secret
-from controller.server import Login, Server
-from controller.switches.logins import ApplicationLogin
+from encryptdb.controller.commands import cutover
+from encryptdb.controller.cutover import logins
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.observe import observe
+from encryptdb.controller.postgres.server import Login, Server
+from encryptdb.controller.secret import Secret
+from encryptdb.controller.switches.logins import ApplicationLogin
+from encryptdb.stacks.contract.errors import Failed, Refused
 from tests.cutover.rig import DATABASES, World
 
 # Roles that must give a password: pg_hba.conf of these servers trusts all others.
@@ -33,8 +33,10 @@ def asking(world: World) -> World:
 
 def tried(world: World, user: str, password: str, database: str | None = "app") -> int:
     with world.migration() as m:
-        way = Way.cutover(m, observe(m).migrated)
-        return logins.probe(way, [ApplicationLogin(Login(user, Secret(password), "the secret orders/db"), database)])
+        direction = Direction.cutover(m, observe(m).migrated)
+        return logins.probe(
+            direction, [ApplicationLogin(Login(user, Secret(password), "the secret orders/db"), database)]
+        )
 
 
 @pytest.mark.parametrize("database", ["app", None, "one that does not move"])

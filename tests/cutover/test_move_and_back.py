@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from controller import control
-from controller.commands import cutover, rollback
-from controller.cutover import epoch
-from controller.errors import NotYet, Refused
+from encryptdb.controller import epoch
+from encryptdb.controller.commands import cutover, rollback
+from encryptdb.controller.postgres import control
+from encryptdb.stacks.contract.errors import NotYet, Refused
 from tests.cutover.rig import DATABASES, World
 from tests.cutover.writers import Writers, lost_and_repeated, wait_for
 from tests.postgres.servers import Server
@@ -79,7 +79,7 @@ def test_nothing_is_lost_or_repeated_on_the_way_there_and_back(fresh: Callable[[
     assert epoch.serving(*records) == "target"
     for writers in (first, second, third):
         assert lost_and_repeated(world.rows(world.target), writers) == ([], [])
-    # And the way back goes on running: what is written there now arrives.
+    # And the rollback path goes on running: what is written there now arrives.
     with Writers(world.target) as fourth:
         pass
     wait_for(lambda: lost_and_repeated(world.rows(world.source), fourth) == ([], []), "the source to follow the target")
@@ -95,7 +95,7 @@ def test_without_a_way_back_the_source_takes_no_connections_for_ever(fresh: Call
     world.rollback_window = "none"
     with Writers(world.source) as writers, world.migration() as m:
         done = cutover.run(m)
-    assert done["way_back"] is False
+    assert done["rollback_path"] is False
     assert lost_and_repeated(world.rows(world.target), writers) == ([], [])
     assert world.source.sql("SELECT datname FROM pg_database WHERE NOT datallowconn ORDER BY 1") == [
         (name,) for name in sorted([*DATABASES, "template0"])
@@ -105,5 +105,5 @@ def test_without_a_way_back_the_source_takes_no_connections_for_ever(fresh: Call
         assert server.sql("SELECT subname FROM pg_subscription") == []
     with world.migration() as m:
         assert cutover.run(m) == done
-        with pytest.raises(Refused, match="no way back"):
+        with pytest.raises(Refused, match="no rollback path"):
             rollback.run(m)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from controller.commands import cutover, rollback, status
-from controller.cutover import definitions
-from controller.errors import Refused
-from controller.observe import observe
-from controller.station import document
+from encryptdb.controller.commands import cutover, rollback, status
+from encryptdb.controller.cutover import definitions
+from encryptdb.controller.observe import observe
+from encryptdb.controller.state import document
+from encryptdb.stacks.contract.errors import Refused
 from tests.cutover.rig import World
 from tests.cutover.test_checks import refusal
 from tests.cutover.writers import wait_for
@@ -121,14 +121,14 @@ def test_views_are_refreshed_and_those_that_went_stale_named_and_what_makes_the_
         with world.migration() as m:
             return status.health(m, observe(m))
 
-    whole = told()["way_back"]
+    whole = told()["rollback_path"]
     assert whole["lossy"] == [] and whole["open"] is True and whole["until"]
     world.target.sql("CREATE TABLE made_since (id int); CREATE VIEW seen AS SELECT 1", database="app")
     world.target.sql("SELECT lo_from_bytea(0, 'new')", database="app")
     found = told()
-    assert found["way_back"]["open"] is False
+    assert found["rollback_path"]["open"] is False
     for part in ("public.made_since (only on the target)", "view public.seen (only on the target)", "a large object"):
-        assert any(part in words for words in found["way_back"]["lossy"])
+        assert any(part in words for words in found["rollback_path"]["lossy"])
         assert any(part in warning for warning in found["warnings"])
     with world.migration() as m, pytest.raises(Refused, match=r"The definitions of both sides differ\.") as refused:
         rollback.run(m)
@@ -139,7 +139,7 @@ def test_views_are_refreshed_and_those_that_went_stale_named_and_what_makes_the_
                      database="app")  # fmt: skip
     with world.migration() as m:
         assert rollback.run(m)["serving"] == "source"
-    assert told()["way_back"] == {"open": False, "until": None, "lossy": []}
+    assert told()["rollback_path"] == {"open": False, "until": None, "lossy": []}
 
 
 def test_status_reads_the_lag_of_the_direction_that_runs(fresh: Callable[[], World]) -> None:
@@ -150,15 +150,15 @@ def test_status_reads_the_lag_of_the_direction_that_runs(fresh: Callable[[], Wor
 
     def look() -> dict[str, Any]:
         with world.migration() as m:
-            state = observe(m)
-            return document(m, state, None) | status.health(m, state)
+            observed = observe(m)
+            return document(m, observed, None) | status.health(m, observed)
 
     wait_for(lambda: set(look()["slots"]) >= {back} and look()["lag_bytes"] == 0, "the source to have followed")
     assert look()["lag_seconds"] == 0
     world.source.stop("immediate")
     world.target.sql("INSERT INTO ledger (who, n) SELECT 'later', i FROM generate_series(1, 1000) i", database="app")
     behind = look()
-    assert behind["station"] == "open"
+    assert behind["state"] == "open"
     assert behind["lag_bytes"] > 0 and behind["databases"]["app"]["lag_bytes"] > 0
     assert behind["lag_seconds"] is None
-    assert behind["way_back"]["open"] is False
+    assert behind["rollback_path"]["open"] is False

@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from controller import control
-from controller.cutover import lasting
-from controller.cutover.opening import NotOpened, Opening, Unknown
-from controller.cutover.way import Way
-from controller.errors import Failed
-from controller.observe import observe
-from controller.server import Server as Side
-from controller.waiting import SystemClock
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.cutover.opening import NotOpened, Opening, Unknown
+from encryptdb.controller.observe import observe
+from encryptdb.controller.postgres import connect_privileges, control
+from encryptdb.controller.postgres.server import Server as Side
+from encryptdb.controller.waiting import SystemClock
+from encryptdb.stacks.contract.errors import Failed
 from tests.cutover.proxy import Proxy
 from tests.cutover.rig import DATABASES, World
 
@@ -37,7 +36,7 @@ def opening(world: World) -> Iterator[tuple[Opening, Proxy]]:
     with Proxy(world.target.port) as proxy, world.migration() as m:
         databases = observe(m).migrated
         behind = Side("target", "127.0.0.1", proxy.port, m.the_target.login)
-        prepared = Opening(replace(Way.cutover(m, databases), to=behind), 1)
+        prepared = Opening(replace(Direction.cutover(m, databases), to=behind), 1)
         prepared.execute({"at": "now", "end_lsns": {}})
         try:
             yield prepared, proxy
@@ -45,12 +44,12 @@ def opening(world: World) -> Iterator[tuple[Opening, Proxy]]:
             prepared.close()
             behind.close()
             control.forget(m.the_target, "open")
-            lasting.close(m.the_target, databases, keep=["encryptdb_replication"])
+            connect_privileges.close(m.the_target, databases, keep=["encryptdb_replication"])
 
 
 def closed(world: World) -> set[str]:
     with world.migration() as m:
-        return lasting.closed(m.the_target)
+        return connect_privileges.closed(m.the_target)
 
 
 def test_executed_but_not_committed_the_target_is_closed(world: World) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from controller.aws import Aws
-from controller.commands import cutover, rollback
-from controller.errors import Failed, Refused, Usage
-from controller.switches import Endpoint, build
+from encryptdb.controller.commands import cutover, rollback
+from encryptdb.controller.switches import Endpoint, build
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Failed, Refused, Usage
 from tests.cutover.pooler import Pooler
 from tests.cutover.rig import World, controller_process
 from tests.cutover.writers import Writers, lost_and_repeated, wait_for
@@ -51,7 +51,7 @@ def test_clients_behind_it_wait_and_none_fails(fresh: Callable[[], World], poole
     assert writers.errors == []
     assert lost_and_repeated(world.rows(world.source), writers) == ([], [])
     assert there["steps_ms"]["pause"] > 0 and there["pause_ms"] >= sum(
-        there["steps_ms"][verb] for verb in ("pause", "fence", "mark", "drain", "sequences", "open")
+        there["steps_ms"][verb] for verb in ("pause", "fence", "end markers", "drain", "sequences", "open")
     )
     assert back["serving"] == "source"
     assert one.databases()["app"]["port"] == str(world.source.port)

@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from controller.aws import NotFound
-from controller.commands import cutover, rollback, status
-from controller.cutover import readers
-from controller.errors import NotYet
-from controller.migration import Migration
+from encryptdb.controller.commands import cutover, rollback, status
+from encryptdb.controller.cutover import readers
+from encryptdb.controller.migration import Migration
+from encryptdb.stacks.cloud.client import NotFound
+from encryptdb.stacks.contract.errors import NotYet
 from tests.acceptance.world import wait
 from tests.cutover.rig import World
 from tests.postgres.servers import Server

@@ -8,9 +8,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from controller.aws import Aws
-from controller.errors import Refused, Usage
-from controller.switches import Endpoint, build
+from encryptdb.controller.switches import Endpoint, build
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Refused, Usage
 
 OLD, NEW = Endpoint("orders.internal", 5432), Endpoint("orders-encrypted.internal", 5433)
 REGION = "eu-central-1"

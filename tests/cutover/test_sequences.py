@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.cutover import sequences
-from controller.cutover.sequences import BATCH
-from controller.cutover.way import Way
-from controller.errors import Failed
-from controller.observe import observe
+from encryptdb.controller.cutover import sequences
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.cutover.sequences import BATCH
+from encryptdb.controller.observe import observe
+from encryptdb.stacks.contract.errors import Failed
 from tests.cutover.rig import World
 from tests.postgres.servers import Server
 
@@ -43,26 +43,26 @@ def trips(server: Server) -> int:
 
 def test_thousands_are_read_in_one_round_trip_and_set_in_one(many: World) -> None:
     with many.migration() as m:
-        way = Way.cutover(m, [d for d in observe(m).migrated if d.name == "app"])
-        planned = sequences.plan(way)
-        sequences.put(way, planned, sequences.read(way, planned))
+        direction = Direction.cutover(m, [d for d in observe(m).migrated if d.name == "app"])
+        planned = sequences.plan(direction)
+        sequences.put(direction, planned, sequences.read(direction, planned))
         many.source.sql("SELECT nextval('many.s' || i) FROM generate_series(0, %s) i", [MANY - 1], "app")
         before = trips(many.source), trips(many.target)
-        assert sequences.put(way, planned, sequences.read(way, planned)) == MANY
+        assert sequences.put(direction, planned, sequences.read(direction, planned)) == MANY
         assert (trips(many.source), trips(many.target)) == (before[0] + 1, before[1] + 1)
         # What did not move is not set again, and then nothing is sent.
-        assert sequences.put(way, planned, sequences.read(way, planned)) == 0
+        assert sequences.put(direction, planned, sequences.read(direction, planned)) == 0
         assert (trips(many.source), trips(many.target)) == (before[0] + 2, before[1] + 1)
 
 
 def test_a_batch_that_fails_leaves_a_connection_that_others_can_use(many: World) -> None:
     with many.migration() as m:
-        way = Way.cutover(m, [d for d in observe(m).migrated if d.name == "app"])
-        planned = sequences.plan(way)
-        values = sequences.read(way, planned)
+        direction = Direction.cutover(m, [d for d in observe(m).migrated if d.name == "app"])
+        planned = sequences.plan(direction)
+        values = sequences.read(direction, planned)
         many.target.sql("BEGIN READ WRITE; DROP SEQUENCE many.s0; COMMIT", database="app")
         planned.known["app"].clear()
         with pytest.raises(Failed, match="answered with an error"):
-            sequences.put(way, planned, values)
-        assert way.to.db("app").execute("SELECT 1").fetchone() == (1,)
+            sequences.put(direction, planned, values)
+        assert direction.to.db("app").execute("SELECT 1").fetchone() == (1,)
     many.target.sql("BEGIN READ WRITE; CREATE SEQUENCE many.s0; COMMIT", database="app")

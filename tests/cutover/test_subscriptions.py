@@ -2,10 +2,10 @@
 
 import pytest
 
-from controller import replication_role, subscriptions
-from controller.errors import Failed
-from controller.lsn import LSN
-from controller.secret import Secret
+from encryptdb.controller.postgres import replication_role, subscriptions
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.secret import Secret
+from encryptdb.stacks.contract.errors import Failed
 from tests.cutover.rig import DATABASES, World
 
 LOUD = """

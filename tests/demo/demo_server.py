@@ -14,7 +14,7 @@ import pytest
 
 from demo.load import BILLING, ORDERS, Loaded, load
 from demo.postgres import Login
-from lab import binaries, processes
+from encryptdb.lab import binaries, processes
 
 
 @dataclass(frozen=True)

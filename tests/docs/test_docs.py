@@ -45,19 +45,19 @@ def module_calls(page: str, module: str) -> list[list[str]]:
 
 
 def controller_parser() -> Any:
-    from controller.cli import parser
+    from encryptdb.controller.cli import parser
 
     return parser()
 
 
 def lab_parser() -> Any:
-    from lab import __main__
+    from encryptdb.lab import __main__
 
     return __main__._parser()
 
 
 def stacks_parser() -> Any:
-    from stacks import __main__
+    from encryptdb.stacks import __main__
 
     return __main__.parser()
 
@@ -130,13 +130,13 @@ def test_the_readme_tells_every_config_key_and_no_other() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_config_key_that_is_mentioned_exists(page: str) -> None:
-    tags = set(re.findall(r'"encryptdb:([\w-]+)"', text("stacks/names.py")))
+    tags = set(re.findall(r'"encryptdb:([\w-]+)"', text("stacks/contract/names.py")))
     assert set(re.findall(r"encryptdb:([a-z][\w-]*\w)", text(page))) - config_keys() - tags == set()
 
 
 def test_the_switches_of_the_readme_are_known_to_program_and_controller() -> None:
-    from controller import switches
-    from stacks.settings import SWITCH_KINDS
+    from encryptdb.controller import switches
+    from encryptdb.stacks.settings import SWITCH_KINDS
 
     told = set(re.findall(r"kind: ([\w-]+)", text("README.md")))
     assert told == set(switches._kinds())
@@ -144,7 +144,7 @@ def test_the_switches_of_the_readme_are_known_to_program_and_controller() -> Non
 
 
 def test_the_table_of_exit_statuses_is_the_one_in_the_code() -> None:
-    from controller.errors import Status
+    from encryptdb.stacks.contract.errors import Status
 
     table = text("README.md").split("### Exit statuses")[1].split("\n\n")[1]
     assert [int(status) for status in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == [int(s) for s in Status]
@@ -170,7 +170,7 @@ SERVICES = (
 def aws_operations() -> set[str]:
     """Every AWS operation that the controller and the Pulumi program call themselves, as `service:operation`."""
     found = set()
-    for path in [*(ROOT / "controller").rglob("*.py"), ROOT / "stacks" / "aws_reads.py"]:
+    for path in [*(ROOT / "controller").rglob("*.py"), *(ROOT / "stacks" / "cloud").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and len(node.args) >= 2:
                 service, operation = (a.value if isinstance(a, ast.Constant) else None for a in node.args[:2])

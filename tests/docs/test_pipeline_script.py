@@ -174,11 +174,11 @@ def written(directory: Path, document: Any) -> str:
 
 
 HEALTHY = {
-    "station": "caught-up",
+    "state": "caught-up",
     "step": "cutover",
     "lag_bytes": 0,
     "slots": {"encryptdb_orders_5": {"active": True, "wal_status": "reserved"}},
-    "way_back": {"open": False, "until": None, "lossy": []},
+    "rollback_path": {"open": False, "until": None, "lossy": []},
     "warnings": [],
 }
 LOST = {"encryptdb_orders_5": {"active": False, "wal_status": "lost"}}
@@ -188,16 +188,16 @@ LOST = {"encryptdb_orders_5": {"active": False, "wal_status": "lost"}}
     ("changed", "told"),
     [
         ({}, None),
-        ({"station": "prepared", "slots": LOST}, None),
+        ({"state": "prepared", "slots": LOST}, None),
         ({"warnings": ["slot x is lost"]}, "slot x is lost"),
         ({"slots": LOST}, "nobody follows"),
         ({"slots": {}}, "there is no slot"),
         (
-            {"station": "open", "slots": LOST, "way_back": {"open": True, "until": "2024-05-01T12:00:00+00:00"}},
+            {"state": "open", "slots": LOST, "rollback_path": {"open": True, "until": "2024-05-01T12:00:00+00:00"}},
             "follows",
         ),
-        ({"station": "open", "slots": {}, "way_back": {"until": None}}, None),
-        ({"station": "retired", "warnings": ["The stack names no address for the source."]}, None),
+        ({"state": "open", "slots": {}, "rollback_path": {"until": None}}, None),
+        ({"state": "retired", "warnings": ["The stack names no address for the source."]}, None),
     ],
 )
 def test_status_fails_where_somebody_has_to_look(
@@ -214,7 +214,7 @@ def test_status_fails_where_somebody_has_to_look(
 def test_the_window_is_over_when_its_end_has_passed(
     summary: Any, tmp_path: Path, until: str | None, over: bool
 ) -> None:
-    path = written(tmp_path, HEALTHY | {"way_back": {"until": until}})
+    path = written(tmp_path, HEALTHY | {"rollback_path": {"until": until}})
     assert summary.due(path, datetime.fromisoformat("2024-05-01T12:00:00+00:00"))[1] == (0 if over else 1)
 
 

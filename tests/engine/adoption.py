@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from stacks.outputs import Outputs
+from encryptdb.stacks.contract.outputs import Outputs
 from tests.engine.conftest import World
 from tests.engine.engines import ROOT, SECONDS, Real
 

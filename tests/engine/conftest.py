@@ -12,9 +12,9 @@ from typing import Any
 import boto3
 import pytest
 
-from lab.errors import LabError
-from lab.pulumi import cli
-from lab.pulumi.up import enter
+from encryptdb.lab.errors import LabError
+from encryptdb.lab.pulumi import cli
+from encryptdb.lab.pulumi.up import enter
 from tests.engine.engines import ROOT, SECONDS, InProcess, Real, Stack
 from tests.engine.pipeline import Pipeline
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import boto3
 
-from lab.pulumi.cli import Cli
+from encryptdb.lab.pulumi.cli import Cli
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 180.0

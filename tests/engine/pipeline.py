@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 import psycopg
 
-from lab.pulumi.cli import Cli
+from encryptdb.lab.pulumi.cli import Cli
 from tests.engine.engines import ROOT, lay_project, start
 
 JOB_SECONDS = 400.0

@@ -7,7 +7,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from stacks.outputs import Outputs
+from encryptdb.stacks.contract.outputs import Outputs
 from tests.engine import adoption
 from tests.engine.conftest import World
 from tests.engine.engines import Real

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import boto3
 
-from stacks.outputs import Outputs
+from encryptdb.stacks.contract.outputs import Outputs
 from tests.engine import adoption
 from tests.engine.conftest import World
 from tests.engine.engines import Real

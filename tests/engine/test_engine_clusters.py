@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 import pytest
 
-from stacks.outputs import Outputs
+from encryptdb.stacks.contract.outputs import Outputs
 from tests.engine.conftest import World
 from tests.engine.engines import Real, Stack
 

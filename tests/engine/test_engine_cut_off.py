@@ -59,7 +59,7 @@ def test_jobs_that_end_before_aws_does_come_back_until_all_is_there(
         pytest.fail("the jobs never came to an end")
     assert cut_off_in_the_middle
     assert len(seen) == 3
-    pipeline.run("cutover", "short", ENCRYPTDB_APPROVED_BY="a reviewer").ended(0, "Station: open.")
+    pipeline.run("cutover", "short", ENCRYPTDB_APPROVED_BY="a reviewer").ended(0, "State: open.")
     database.side = pipeline.outputs("short")["target"]
     assert database.rows() == database.written
 

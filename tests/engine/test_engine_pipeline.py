@@ -45,7 +45,7 @@ def migrate(pipeline: Pipeline, database: Database) -> None:
     pipeline.run("check", stack).ended(0, "| create | source-parameters |", "A new stack")
     writer = database.write_on()
     pipeline.run("advance", stack, ENCRYPTDB_ALLOW_REBOOT="1").ended(0, "+ 3 created", "approval of the cutover")
-    pipeline.run("cutover", stack, ENCRYPTDB_APPROVED_BY="a reviewer").ended(0, "Station: open.")
+    pipeline.run("cutover", stack, ENCRYPTDB_APPROVED_BY="a reviewer").ended(0, "State: open.")
     target = pipeline.outputs(stack)["target"]
     assert boto3.client("rds").describe_db_instances(DBInstanceIdentifier=target["identifier"])["DBInstances"][0][
         "StorageEncrypted"
@@ -67,7 +67,7 @@ def test_one_after_another(
     assert stack not in states
 
     migrate(pipeline, committed(stack))
-    pipeline.run("status", stack).ended(0, "Station: open.")
+    pipeline.run("status", stack).ended(0, "State: open.")
     pipeline.run("advance", stack).ended(0, "8 unchanged", "`phase: retire`")
     if stack in RETIRED:
         if stack == BY_APPROVAL:
@@ -75,13 +75,13 @@ def test_one_after_another(
             pipeline.run("advance", stack).ended(0, "replication has been taken down")
         pipeline.configure(stack, phase="retire")
         pipeline.run("advance", stack).ended(0, "Replication is taken down.", f"instance {stack}", "- 3 deleted")
-        pipeline.run("status", stack).ended(0, "Station: retired.")
+        pipeline.run("status", stack).ended(0, "State: retired.")
         assert databases[stack].rows() == databases[stack].written
     else:
         pipeline.run("retire", stack).ended(3, "the end of the rollback window")
     if stack == ROLLED_BACK:
         source = pipeline.outputs(stack)["source"]
-        pipeline.run("rollback", stack).ended(0, "Station: rolled-back.")
+        pipeline.run("rollback", stack).ended(0, "State: rolled-back.")
         databases[stack].side = source
         databases[stack].write(5)
         assert databases[stack].rows() == databases[stack].written
@@ -111,7 +111,7 @@ def test_two_at_the_same_time(
         assert mine["source"]["identifier"] == stack
         assert mine["target"]["identifier"] == f"{stack}-encrypted-1"
         assert mine["target"]["resourceId"] != its["target"]["resourceId"]
-        pipeline.run("status", stack).ended(0, "Station: open.")
+        pipeline.run("status", stack).ended(0, "State: open.")
 
 
 def without(stack: str, found: dict[str, object]) -> dict[str, object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from stacks.outputs import Outputs
+from encryptdb.stacks.contract.outputs import Outputs
 from tests.engine.conftest import World
 from tests.engine.engines import Real, Stack
 

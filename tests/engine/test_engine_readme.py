@@ -12,10 +12,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from lab.errors import LabError
-from lab.pulumi import cli
-from lab.pulumi.cli import Cli
-from stacks.outputs import Outputs
+from encryptdb.lab.errors import LabError
+from encryptdb.lab.pulumi import cli
+from encryptdb.lab.pulumi.cli import Cli
+from encryptdb.stacks.contract.outputs import Outputs
 from tests.engine.conftest import World
 from tests.engine.engines import ROOT, lay_project
 

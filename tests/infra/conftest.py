@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from lab.pulumi.engine import Program, run
-from lab.pulumi.monitor import Monitor
-from stacks.engines import declare as declare_plan
-from stacks.exports import export
-from stacks.observe import Seen
-from stacks.plan import decide
+from encryptdb.lab.pulumi.engine import Program, run
+from encryptdb.lab.pulumi.monitor import Monitor
+from encryptdb.stacks.engines import declare as declare_plan
+from encryptdb.stacks.exports import export
+from encryptdb.stacks.observe import Seen
+from encryptdb.stacks.plan import decide
 from tests.infra.worlds import AURORA, RDS, Declaration, Declare, Declared, Kind, settings
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from stacks.outputs import Outputs
+from encryptdb.stacks.contract.outputs import Outputs
 from tests.infra.test_on_the_lab import ROOT, SECONDS, Lab, nothing, succeed
 
 
@@ -37,7 +37,7 @@ def cluster(identifier: str) -> dict[str, Any]:
     return dict(boto3.client("rds").describe_db_clusters(DBClusterIdentifier=identifier)["DBClusters"][0])
 
 
-def mark(stack: str, resource_id: str) -> None:
+def prepared_parameter(stack: str, resource_id: str) -> None:
     """What `controller prepare` writes when it has finished."""
     document = {"source_resource_id": resource_id, "attempt": 1, "slots": {}, "time": "2024-05-01T12:00:00Z"}
     boto3.client("ssm").put_parameter(
@@ -54,7 +54,7 @@ def test_from_nothing_to_an_encrypted_cluster_alone(lab: Lab) -> None:
     nothing(lab.up("first"))
     assert lab.up("first", phase="restore").status == 3
 
-    mark("first", cluster("orders-prod")["DbClusterResourceId"])
+    prepared_parameter("first", cluster("orders-prod")["DbClusterResourceId"])
     made = succeed(lab.up("first"))
     assert made.changes.created == ["snapshot-1", "target-1", "target-1-1", "target-1-2"]
     nothing(lab.up("first"))

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from stacks.facts import Capacity, Cluster
-from stacks.names import ATTEMPT, MEMBER, MEMBERS, SOURCE_RESOURCE_ID, STACK
-from stacks.outputs import Outputs
-from stacks.settings import Overrides
+from encryptdb.stacks.cloud.database import Capacity, Cluster
+from encryptdb.stacks.contract.names import ATTEMPT, MEMBER, MEMBERS, SOURCE_RESOURCE_ID, STACK
+from encryptdb.stacks.contract.outputs import Outputs
+from encryptdb.stacks.settings import Overrides
 from tests.infra.worlds import AURORA, KEY, OTHER_KEY, SOURCE_CLUSTER, Declare, member_of, target_cluster_of
 
 FORCE_REPLACEMENT = {

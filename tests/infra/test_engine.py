@@ -10,12 +10,12 @@ from typing import Any
 import pulumi
 import pytest
 
-from lab.provider.base import Calls, Interrupted, Properties
-from lab.pulumi.deployment import Changes, DeploymentError, ProtectedError
-from lab.pulumi.engine import Program, update
-from lab.pulumi.state import Pending, State, StateError
-from lab.pulumi.step import seconds, with_ignored
-from stacks.errors import ConfigError
+from encryptdb.lab.provider.base import Calls, Interrupted, Properties
+from encryptdb.lab.pulumi.deployment import Changes, DeploymentError, ProtectedError
+from encryptdb.lab.pulumi.engine import Program, update
+from encryptdb.lab.pulumi.state import Pending, State, StateError
+from encryptdb.lab.pulumi.step import seconds, with_ignored
+from encryptdb.stacks.errors import ConfigError
 from tests.infra.worlds import Remembered, silent
 
 TYPE = "test:index:Thing"

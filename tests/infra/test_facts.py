@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stacks.facts import Capacity, Cluster
+from encryptdb.stacks.cloud.database import Capacity, Cluster
 from tests.infra.worlds import member_of
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.provider.base import Calls, Interrupted, Properties
+from encryptdb.lab.provider.base import Calls, Interrupted, Properties
 from tests.infra.test_engine import Engine, chain
 from tests.infra.worlds import Remembered
 

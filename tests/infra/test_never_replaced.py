@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from lab.provider import HANDLERS
-from lab.provider.base import Calls
-from lab.pulumi.deployment import Changes
-from lab.pulumi.engine import Program, update
-from lab.pulumi.state import State
-from stacks.engines import declare
-from stacks.exports import export
-from stacks.facts import Cluster, Instance
-from stacks.observe import Seen
-from stacks.plan import decide
-from stacks.settings import Overrides
+from encryptdb.lab.provider import HANDLERS
+from encryptdb.lab.provider.base import Calls
+from encryptdb.lab.pulumi.deployment import Changes
+from encryptdb.lab.pulumi.engine import Program, update
+from encryptdb.lab.pulumi.state import State
+from encryptdb.stacks.cloud.database import Cluster, Instance
+from encryptdb.stacks.engines import declare
+from encryptdb.stacks.exports import export
+from encryptdb.stacks.observe import Seen
+from encryptdb.stacks.plan import decide
+from encryptdb.stacks.settings import Overrides
 from tests.infra.worlds import AURORA, SOURCE_CLUSTER, Kind, Remembered, member_of, settings, silent
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import boto3
 import pytest
 
-from lab.pulumi.up import Ending, up
-from stacks.outputs import Outputs
+from encryptdb.lab.pulumi.up import Ending, up
+from encryptdb.stacks.contract.outputs import Outputs
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120.0
@@ -58,7 +58,7 @@ class Lab:
             time.sleep(0.1)
         raise AssertionError(f"{identifier} did not become available in {SECONDS:.0f} s: it is {seen}")
 
-    def mark(self, stack: str, attempt: int = 1, source: str = "orders-prod") -> None:
+    def prepared_parameter(self, stack: str, attempt: int = 1, source: str = "orders-prod") -> None:
         """What `controller prepare` writes when it has finished."""
         document = {
             "source_resource_id": self.instance(source)["DbiResourceId"],
@@ -77,7 +77,7 @@ class Lab:
     def restore(self, stack: str, source: str = "orders-prod", **config: Any) -> Outputs:
         """Everything up to the target."""
         succeed(self.up(stack, source=source, phase="prepare", **config))
-        self.mark(stack, source=source)
+        self.prepared_parameter(stack, source=source)
         return Outputs.from_json(succeed(self.up(stack, phase="restore")).outputs)
 
 
@@ -125,7 +125,7 @@ def test_from_nothing_to_an_encrypted_target_alone(lab: Lab) -> None:
     assert (early.status, early.changes.created) == (3, [])
     assert "controller prepare --stack first" in early.hint
 
-    lab.mark("first")
+    lab.prepared_parameter("first")
     made = succeed(lab.up("first"))
     assert made.changes.created == ["snapshot-1", "encrypted-snapshot-1", "target-1"]
     nothing(lab.up("first"))
@@ -164,7 +164,7 @@ def test_a_link_that_another_stack_replicates_over_outlives_the_stack_that_made_
     lab.restore("maker", targetIdentifier="maker-1")
     made = succeed(lab.up("user", source="orders-prod", phase="prepare", targetIdentifier="user-1")).changes.created
     assert "link-to-source" not in made
-    lab.mark("user")
+    lab.prepared_parameter("user")
     succeed(lab.up("user", phase="restore"))
 
     lab.unmark("maker")
@@ -229,7 +229,7 @@ def test_a_second_attempt_meets_nothing_of_the_first(lab: Lab) -> None:
     assert stale.status == 3
     assert "attempt 1" in stale.what
 
-    lab.mark("again", attempt=2)
+    lab.prepared_parameter("again", attempt=2)
     made = succeed(lab.up("again"))
     assert made.changes.created == ["snapshot-2", "encrypted-snapshot-2", "target-2"]
     nothing(lab.up("again"))
@@ -290,7 +290,7 @@ def test_a_key_of_the_configuration_that_does_not_exist_is_refused(lab: Lab) -> 
 
 def test_cut_off_in_the_middle_it_goes_on_and_nothing_is_made_twice(lab: Lab) -> None:
     succeed(lab.up("cut-off", source="orders-prod"))
-    lab.mark("cut-off")
+    lab.prepared_parameter("cut-off")
     config = lab.directory / "config" / "cut-off.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"encryptdb:phase": "restore"}))
 

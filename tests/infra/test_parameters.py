@@ -2,9 +2,9 @@
 
 import pytest
 
-from stacks.facts import Parameter
-from stacks.names import IDENTIFIER_LENGTH, Names, slug
-from stacks.parameters import (
+from encryptdb.stacks.cloud.database import Parameter
+from encryptdb.stacks.contract.names import IDENTIFIER_LENGTH, Names, slug
+from encryptdb.stacks.parameters import (
     AT_LEAST,
     as_it_is,
     at_least,
@@ -15,7 +15,7 @@ from stacks.parameters import (
     quieted,
     to_tag,
 )
-from stacks.plan import decide
+from encryptdb.stacks.plan import decide
 from tests.infra.worlds import PARAMETERS, restored, seen, settings
 
 
@@ -75,7 +75,11 @@ def test_statements_with_passwords_are_not_logged_on_the_target_until_it_is_reti
     kept = to_tag(quieted(for_source(loud)))
     group = (Parameter("log_statement", "none", static=False, user=True),)
     world = restored(
-        source=None, key=None, mark=None, own_target_group=group, own_target_group_tags={"encryptdb:quieted": kept}
+        source=None,
+        key=None,
+        prepared_parameter=None,
+        own_target_group=group,
+        own_target_group_tags={"encryptdb:quieted": kept},
     )
     plan = decide(settings(phase="retire"), world)
     assert plan.target_group is not None

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from stacks.facts import IngressRule
-from stacks.names import LINK, STACK
-from stacks.outputs import Outputs
-from stacks.settings import Overrides
+from encryptdb.stacks.cloud.database import IngressRule
+from encryptdb.stacks.contract.names import LINK, STACK
+from encryptdb.stacks.contract.outputs import Outputs
+from encryptdb.stacks.settings import Overrides
 from tests.infra.worlds import KEY, SOURCE_INSTANCE, Declare, Kind, seen, snapshot_of
 
 FORCE_REPLACEMENT = {"dbName", "username", "engine", "availabilityZone", "kmsKeyId", "characterSetName"}
@@ -216,4 +216,4 @@ def test_no_input_is_a_secret_or_takes_one(declare: Declare, kind: Kind) -> None
 
 
 def test_restore_goes_on_without_the_mark_once_the_snapshot_is_there(declare: Declare, kind: Kind) -> None:
-    assert "target-1" in declare(kind.seen(mark=None, snapshot=snapshot_of(1)), phase="restore").names()
+    assert "target-1" in declare(kind.seen(prepared_parameter=None, snapshot=snapshot_of(1)), phase="restore").names()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from lab.pulumi.config import UNTYPED, Project, effective
-from stacks import settings
+from encryptdb.lab.pulumi.config import UNTYPED, Project, effective
+from encryptdb.stacks import settings
 
 ROOT = Path(__file__).parents[2]
 PROJECT = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())

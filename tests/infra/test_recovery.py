@@ -4,11 +4,11 @@ from typing import Any, cast
 
 import pytest
 
-from stacks.__main__ import settled
-from stacks.aws_reads import Aws
-from stacks.errors import NotYet, Unsafe
-from stacks.facts import Snapshot
-from stacks.recovery import Begun, Found, begun, find, taken_over
+from encryptdb.stacks.__main__ import settled
+from encryptdb.stacks.cloud.database import Snapshot
+from encryptdb.stacks.cloud.reads import Aws
+from encryptdb.stacks.errors import NotYet, Unsafe
+from encryptdb.stacks.recovery import Begun, Found, begun, find, taken_over
 from tests.infra.worlds import snapshot_of
 
 URN = "urn:pulumi:orders-prod::encryptdb::encryptdb:rds:EncryptedInstance$aws:rds/snapshot:Snapshot::snapshot-1"

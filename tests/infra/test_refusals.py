@@ -10,12 +10,12 @@ from pulumi.runtime.config import set_all_config
 from pulumi.runtime.mocks import MockSettings
 from pulumi.runtime.settings import configure
 
-from controller.switches import _kinds
-from stacks.errors import ConfigError, NotYet, StackError, Unsafe
-from stacks.facts import Cluster, Database, Mark
-from stacks.observe import Key, find_source
-from stacks.plan import decide
-from stacks.settings import SWITCH_KINDS, Overrides, Settings, read_settings
+from encryptdb.controller.switches import _kinds
+from encryptdb.stacks.cloud.database import Cluster, Database, PreparedParameter
+from encryptdb.stacks.errors import ConfigError, NotYet, StackError, Unsafe
+from encryptdb.stacks.observe import Key, find_source
+from encryptdb.stacks.plan import decide
+from encryptdb.stacks.settings import SWITCH_KINDS, Overrides, Settings, read_settings
 from tests.infra.worlds import (
     AURORA,
     KEY,
@@ -33,7 +33,7 @@ from tests.infra.worlds import (
     target_of,
 )
 
-GONE: dict[str, Any] = {"source": None, "key": None, "mark": None}
+GONE: dict[str, Any] = {"source": None, "key": None, "prepared_parameter": None}
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,9 @@ def test_wrong_config_is_an_error_that_names_the_key(key: str, config: dict[str,
     ids=["not prepared", "another server", "another attempt"],
 )
 def test_no_snapshot_of_a_source_that_is_not_prepared(kind: Kind, mark: tuple[str, int] | None) -> None:
-    prepared = Mark(kind.source.resource_id.replace("SOURCE", mark[0]), mark[1]) if mark else None
+    prepared = PreparedParameter(kind.source.resource_id.replace("SOURCE", mark[0]), mark[1]) if mark else None
     with pytest.raises(NotYet) as refused:
-        decide(settings(phase="restore"), kind.seen(mark=prepared))
+        decide(settings(phase="restore"), kind.seen(prepared_parameter=prepared))
     assert "python -m controller prepare --stack orders-prod" in refused.value.hint
     assert refused.value.status == 3
 
@@ -187,7 +187,9 @@ def test_a_stack_that_made_a_target_of_one_engine_takes_no_source_of_the_other(s
 def test_a_target_cluster_without_instances_and_without_source_is_not_guessed_at() -> None:
     bare = dataclasses.replace(target_cluster_of(1), members=())
     with pytest.raises(Unsafe) as refused:
-        decide(settings(phase="retire"), AURORA.restored(targets={1: bare}, source=None, mark=None, key=None))
+        decide(
+            settings(phase="retire"), AURORA.restored(targets={1: bare}, source=None, prepared_parameter=None, key=None)
+        )
     assert "no instance left" in refused.value.message
 
 
@@ -212,7 +214,7 @@ def test_no_retirement_while_replication_still_needs_the_link(kind: Kind) -> Non
 @pytest.mark.parametrize("text", ["", "[]", '{"attempt": 1}', '{"source_resource_id": "db-1", "attempt": "x"}'])
 def test_an_unreadable_mark_is_not_taken_for_none(text: str) -> None:
     with pytest.raises(Unsafe):
-        Mark.parse("/encryptdb/orders-prod/prepared", text)
+        PreparedParameter.parse("/encryptdb/orders-prod/prepared", text)
 
 
 def test_every_refusal_ends_a_pulumi_program_plainly() -> None:
@@ -226,7 +228,7 @@ def test_the_name_finds_the_source_before_anything_was_made_from_it() -> None:
 
 def test_a_renamed_source_is_found_by_the_resource_id_in_the_mark() -> None:
     renamed = dataclasses.replace(SOURCE_INSTANCE, identifier="orders-old")
-    assert find_source("orders-prod", (renamed,), None, Mark("db-SOURCE", 1)) is renamed
+    assert find_source("orders-prod", (renamed,), None, PreparedParameter("db-SOURCE", 1)) is renamed
 
 
 def test_after_the_cutover_a_target_that_took_over_the_name_is_not_the_source() -> None:

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.provider import HANDLERS
-from lab.provider.base import Calls, Handler, Properties, ProviderError
-from lab.pulumi.deployment import Deployment
-from lab.pulumi.state import State
-from lab.pulumi.step import Goal
-from stacks.facts import Cluster, Database, Instance, Mark, Parameter, Snapshot
-from stacks.names import ATTEMPT, IAM, MEMBER, MEMBERS, SOURCE, SOURCE_RESOURCE_ID, STACK
-from stacks.observe import Key, Place, Seen
-from stacks.settings import Settings
+from encryptdb.lab.provider import HANDLERS
+from encryptdb.lab.provider.base import Calls, Handler, Properties, ProviderError
+from encryptdb.lab.pulumi.deployment import Deployment
+from encryptdb.lab.pulumi.state import State
+from encryptdb.lab.pulumi.step import Goal
+from encryptdb.stacks.cloud.database import Cluster, Database, Instance, Parameter, PreparedParameter, Snapshot
+from encryptdb.stacks.contract.names import ATTEMPT, IAM, MEMBER, MEMBERS, SOURCE, SOURCE_RESOURCE_ID, STACK
+from encryptdb.stacks.observe import Key, Place, Seen
+from encryptdb.stacks.settings import Settings
 
 PLACE = Place("eu-central-1", "111122223333")
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/11111111-2222-3333-4444-555555555555"
@@ -144,7 +144,7 @@ def seen(**changes: Any) -> Seen:
         targets={},
         snapshot=None,
         encrypted=None,
-        mark=Mark("db-SOURCE", 1),
+        prepared_parameter=PreparedParameter("db-SOURCE", 1),
         key=Key(KEY, True, "Enabled", "SYMMETRIC_DEFAULT"),
         identifiers=frozenset({"orders-prod"}),
         source_parameters=PARAMETERS,
@@ -181,7 +181,7 @@ class Kind:
         members = {m.identifier for m in self.source.members} if isinstance(self.source, Cluster) else {"orders-prod"}
         given: dict[str, Any] = {
             "source": self.source,
-            "mark": Mark(self.source.resource_id, 1),
+            "prepared_parameter": PreparedParameter(self.source.resource_id, 1),
             "identifiers": frozenset(members),
             "cluster_identifiers": frozenset({"orders-prod"} if self.of_cluster else ()),
         }
@@ -204,7 +204,7 @@ class Kind:
 
     def gone(self) -> Seen:
         """The world in `retire`: the source is not read."""
-        return self.restored(source=None, mark=None, key=None)
+        return self.restored(source=None, prepared_parameter=None, key=None)
 
 
 RDS = Kind(SOURCE_INSTANCE, target_of, frozenset({"snapshot-1", "encrypted-snapshot-1", "target-1"}))

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
-from lab.cluster import running_postmaster
-from lab.processes import wait_until
+from encryptdb.lab.cluster import running_postmaster
+from encryptdb.lab.processes import wait_until
 from tests.lab_fixture import Lab
 
 WRITER, READER = "orders-prod-1", "orders-prod-2"

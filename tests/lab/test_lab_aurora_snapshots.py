@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from lab.processes import wait_until
+from encryptdb.lab.processes import wait_until
 from tests.lab_fixture import Lab
 
 MARKER = "marker-91be-kept-in-a-cluster"

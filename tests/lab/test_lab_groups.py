@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
-from lab.processes import wait_until
+from encryptdb.lab.processes import wait_until
 from tests.lab_fixture import Lab
 
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
-from lab.cluster import running_postmaster
+from encryptdb.lab.cluster import running_postmaster
 from tests.lab_fixture import Lab
 
 

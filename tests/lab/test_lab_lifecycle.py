@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from lab import freeze
-from lab.cluster import running_postmaster
+from encryptdb.lab import freeze
+from encryptdb.lab.cluster import running_postmaster
 from tests.lab_fixture import ROOT, environment
 
 

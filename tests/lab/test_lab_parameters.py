@@ -2,8 +2,8 @@
 
 import pytest
 
-from lab import parameters
-from lab.parameters import BadValue, Parameter, Setting
+from encryptdb.lab import parameters
+from encryptdb.lab.parameters import BadValue, Parameter, Setting
 
 KNOWN = {
     "work_mem": Parameter("work_mem", False, "integer", "4096", "64-2147483647", ""),

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
-from lab import binaries
+from encryptdb.lab import binaries
 from tests.lab_fixture import Lab, start_lab
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import LabError
-from lab.processes import Owner
-from lab.vault import CHUNK, PREFIX, TAG, Keys, Stored
+from encryptdb.lab.errors import LabError
+from encryptdb.lab.processes import Owner
+from encryptdb.lab.vault import CHUNK, PREFIX, TAG, Keys, Stored
 
 MARKER = b"marker that must not be readable"
 

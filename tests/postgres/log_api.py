@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from controller.aws import NotFound
+from encryptdb.stacks.cloud.client import NotFound
 from tests.postgres.servers import Server
 
 

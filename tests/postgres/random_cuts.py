@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.exact_lsn import find_exact_lsn
-from controller.exact_lsn.messages import Begin, Commit, Keepalive
-from controller.exact_lsn.slot_stream import stream
-from controller.lsn import LSN
+from encryptdb.controller.exact_lsn import find_exact_lsn
+from encryptdb.controller.exact_lsn.messages import Begin, Commit, Keepalive
+from encryptdb.controller.exact_lsn.slot_stream import stream
+from encryptdb.controller.postgres.lsn import LSN
 from tests.postgres.mixed_load import MixedLoad
 from tests.postgres.rig import Pair, digests, join, leave
 from tests.postgres.wal_cuts import SEGMENT_BYTES, Quarry, Rest, quarry

@@ -15,16 +15,16 @@ from typing import Any
 
 from psycopg import conninfo, sql
 
-from controller import control
-from controller.migration import Migration, Options
-from controller.names import Names
-from controller.observe import State, observe
-from controller.secret import Secret
-from controller.server import Login
-from controller.server import Server as Side
-from controller.waiting import Reporter
-from stacks.outputs import Engine, Outputs
-from stacks.outputs import Side as OutputSide
+from encryptdb.controller.migration import Migration, Options
+from encryptdb.controller.observe import Observed, observe
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.object_names import Names
+from encryptdb.controller.postgres.server import Login
+from encryptdb.controller.postgres.server import Server as Side
+from encryptdb.controller.secret import Secret
+from encryptdb.controller.waiting import Reporter
+from encryptdb.stacks.contract.outputs import Engine, Outputs
+from encryptdb.stacks.contract.outputs import Side as OutputSide
 from tests.postgres.log_api import LogApi
 from tests.postgres.servers import Server
 
@@ -101,7 +101,7 @@ class Pair:
     said: list[str] = field(default_factory=list)
 
     @contextmanager
-    def migration(self, lsn: str | None = None) -> Iterator[tuple[Migration, State]]:
+    def migration(self, lsn: str | None = None) -> Iterator[tuple[Migration, Observed]]:
         """The migration as `controller replicate` has it when it asks for the exact LSN."""
         sides = [
             Side(name, "127.0.0.1", server.port, Login("master", Secret(""), "the test"))  # type: ignore[arg-type]
@@ -128,7 +128,7 @@ class Pair:
         return [*self.source.sql(asked), *self.copy.sql(asked)]
 
 
-def tame(copy: Server) -> None:
+def isolate(copy: Server) -> None:
     """Drop the slots that the copy inherited, and roll back what was prepared, as `controller replicate` does before it
     asks for the LSN."""
     copy.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")

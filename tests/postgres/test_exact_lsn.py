@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import Failed, Refused
-from controller.exact_lsn import ExactLSN, find_exact_lsn
-from controller.exact_lsn.messages import Begin, Keepalive
-from controller.exact_lsn.slot_stream import stream
-from controller.lsn import LSN
-from stacks.outputs import Engine
+from encryptdb.controller.exact_lsn import ExactLSN, find_exact_lsn
+from encryptdb.controller.exact_lsn.messages import Begin, Keepalive
+from encryptdb.controller.exact_lsn.slot_stream import stream
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.stacks.contract.errors import Failed, Refused
+from encryptdb.stacks.contract.outputs import Engine
 from tests.postgres.log_api import LogApi
-from tests.postgres.rig import DATABASES, Load, Pair, catch_up, contents, join, live_on, prepare, tame
+from tests.postgres.rig import DATABASES, Load, Pair, catch_up, contents, isolate, join, live_on, prepare
 from tests.postgres.servers import Server
 
 
@@ -51,7 +51,7 @@ def frozen(blank: Server, room: Path) -> Iterator[Frozen]:
             source.sql("COMMIT PREPARED 'p'", database="app")
         copy.start()
         copy.sql("ROLLBACK PREPARED 'p'", database="app")
-        tame(copy)
+        isolate(copy)
         pair = Pair(source, copy, LogApi(copy))
         yield Frozen(pair, find(pair), load)
     finally:
@@ -70,8 +70,8 @@ def test_it_is_the_end_of_recovery_by_the_log_and_lies_in_the_bracket(frozen: Fr
     assert found.proof.by == "commit timestamps"
 
 
-def test_every_witness_of_a_fresh_copy_agrees(frozen: Frozen) -> None:
-    named = {w.name: w.lsn for w in frozen.found.witnesses}
+def test_every_candidate_of_a_fresh_copy_agrees(frozen: Frozen) -> None:
+    named = {w.name: w.lsn for w in frozen.found.candidates}
     assert {"server log: invalid record length", "server log: redo done, plus one byte", "pg_last_wal_replay_lsn()",
             "pg_control_checkpoint().redo_lsn"} <= set(named)  # fmt: skip
     proof = frozen.found.proof
@@ -101,13 +101,13 @@ def seed(copy: Server, function: str, body: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("engine", SEEDS.values())
 @pytest.mark.parametrize("function", SEEDS)
-def test_the_function_of_aws_is_a_witness_on_the_engine_that_has_it(
+def test_the_function_of_aws_is_a_candidate_on_the_engine_that_has_it(
     frozen: Frozen, function: str, engine: Engine
 ) -> None:
     pair, end = replace(frozen.pair, engine=engine), frozen.found.value
     with seed(pair.copy, function, f"RETURN '{end}'"):
         found = find(pair)
-    named = {w.name: w.lsn for w in found.witnesses}
+    named = {w.name: w.lsn for w in found.candidates}
     assert named.get(function.removesuffix("()")) == (end if SEEDS[function] == engine else None)
     assert found.value == end
 
@@ -139,14 +139,14 @@ def test_a_function_of_aws_that_tells_nothing_is_silent(
 def test_of_a_cluster_the_writers_log_is_read(frozen: Frozen, where: str) -> None:
     log = LogApi(frozen.pair.copy, files_there=where == "files", group_there=where == "group")
     found = find(replace(frozen.pair, engine="aurora-postgresql", log=log))
-    named = {w.name: w.lsn for w in found.witnesses if w.name.startswith("server log")}
+    named = {w.name: w.lsn for w in found.candidates if w.name.startswith("server log")}
     assert named["server log: invalid record length"] == frozen.found.value
     assert all(found.proof.last_included < lsn <= found.proof.first_missing for lsn in named.values())
 
 
 def test_redo_done_as_it_stands_is_the_last_included_commit_or_before_the_end(frozen: Frozen) -> None:
-    [redo] = [w.lsn for w in frozen.found.witnesses if "redo done" in w.name]
-    assert redo.back(1) < frozen.found.value, "the witness adds the byte that makes it exact"
+    [redo] = [w.lsn for w in frozen.found.candidates if "redo done" in w.name]
+    assert redo.back(1) < frozen.found.value, "the candidate adds the byte that makes it exact"
 
 
 def test_the_evidence_survives_its_own_json(frozen: Frozen) -> None:
@@ -167,7 +167,7 @@ def test_reading_the_slots_moves_nothing_and_spills_nothing(frozen: Frozen) -> N
 def test_from_the_slot_alone_the_bracket_is_the_same(frozen: Frozen) -> None:
     pair = frozen.pair
     with pair.migration() as (m, state):
-        from controller.exact_lsn.proof import find_bracket
+        from encryptdb.controller.exact_lsn.proof import find_bracket
 
         for database in state.migrated:
             confirmed = state.source.slots[m.names.slot(database.oid)].confirmed_flush_lsn  # type: ignore[union-attr]
@@ -215,7 +215,7 @@ def test_a_wrong_lsn_by_hand_is_refused_with_the_bracket_and_changes_nothing(fro
 def test_any_lsn_in_the_bracket_is_accepted_by_hand_with_a_word_about_the_others(frozen: Frozen) -> None:
     found = find(frozen.pair, str(frozen.found.proof.last_included + 1))
     assert found.value == frozen.found.proof.last_included + 1
-    assert found.witnesses[0].name.startswith("by hand")
+    assert found.candidates[0].name.startswith("by hand")
     assert any("invalid record length" in remark for remark in found.remarks)
 
 
@@ -249,7 +249,7 @@ def test_a_copy_that_lived_on_without_its_log_is_still_joined_exactly(frozen: Fr
         pair.log.files_there = True
     assert (found.proof.last_included, found.proof.first_missing) == (proof.last_included, proof.first_missing)
     assert proof.last_included < found.value <= proof.first_missing
-    assert "only witness" in found.remarks[0]
+    assert "only candidate" in found.remarks[0]
 
 
 def test_the_log_of_a_later_restart_does_not_count(frozen: Frozen) -> None:
@@ -262,7 +262,7 @@ def test_what_the_files_no_longer_have_is_read_from_cloudwatch(frozen: Frozen) -
     log = LogApi(frozen.pair.copy, files_there=False, group_there=True)
     found = find(Pair(frozen.pair.source, frozen.pair.copy, log))
     assert found.value == frozen.found.value
-    assert any("/aws/rds/instance/orders-encrypted/postgresql" in w.says for w in found.witnesses)
+    assert any("/aws/rds/instance/orders-encrypted/postgresql" in w.says for w in found.candidates)
 
 
 def test_replication_from_it_ends_in_equal_tables(frozen: Frozen) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.exact_lsn import ExactLSN, find_exact_lsn
-from controller.exact_lsn.messages import Begin, Keepalive
-from controller.exact_lsn.slot_stream import stream
-from controller.lsn import LSN
+from encryptdb.controller.exact_lsn import ExactLSN, find_exact_lsn
+from encryptdb.controller.exact_lsn.messages import Begin, Keepalive
+from encryptdb.controller.exact_lsn.slot_stream import stream
+from encryptdb.controller.postgres.lsn import LSN
 from tests.postgres.rig import Pair
 from tests.postgres.wal_cuts import SEGMENT_BYTES, Quarry, Rest, quarry
 
@@ -74,8 +74,8 @@ def test_a_commit_record_torn_across_a_page(rock: Quarry, sent: list[Begin], res
         found = check(pair, sent)
     proof = found.proof
     assert proof.last_included < found.value <= commit < border
-    [checkpoint] = [w for w in found.witnesses if w.name.startswith("pg_control_checkpoint")]
-    [redo] = [w for w in found.witnesses if "redo done" in w.name]
+    [checkpoint] = [w for w in found.candidates if w.name.startswith("pg_control_checkpoint")]
+    [redo] = [w for w in found.candidates if "redo done" in w.name]
     as_it_stands = {"redo done": redo.lsn.back(1), "page": border, "pg_control_checkpoint": checkpoint.lsn}
     assert {name for name, lsn in as_it_stands.items() if proof.last_included < lsn <= proof.first_missing} == set()
     assert as_it_stands["redo done"] == proof.last_included, "the commit before the torn one, which is there"
@@ -97,7 +97,7 @@ def test_right_behind_a_commit_record_redo_done_is_that_commit(rock: Quarry, sen
     start, length = next((s, n) for s, n in rock.commits() if s.bytes // PAGE_BYTES == (s.bytes + n) // PAGE_BYTES)
     with rock.cut(start + (length + 7) // 8 * 8) as pair:
         found = check(pair, sent)
-    [redo] = [w for w in found.witnesses if "redo done" in w.name]
+    [redo] = [w for w in found.candidates if "redo done" in w.name]
     assert redo.lsn == start + 1
 
 

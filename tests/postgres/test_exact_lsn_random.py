@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.exact_lsn import slot_stream
+from encryptdb.controller.exact_lsn import slot_stream
 from tests.postgres import random_cuts
 from tests.postgres.random_cuts import Run
 

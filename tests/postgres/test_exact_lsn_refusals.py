@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import Failed, Refused
-from controller.exact_lsn import Trust, Witness, find_exact_lsn
-from controller.exact_lsn.messages import Begin
-from controller.exact_lsn.proof import beat, find_bracket, flushed
-from controller.exact_lsn.slot_stream import stream
-from controller.lsn import LSN
+from encryptdb.controller.exact_lsn import Candidate, Trust, find_exact_lsn
+from encryptdb.controller.exact_lsn.messages import Begin
+from encryptdb.controller.exact_lsn.proof import beat, find_bracket, flushed
+from encryptdb.controller.exact_lsn.slot_stream import stream
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.stacks.contract.errors import Failed, Refused
 from tests.postgres.log_api import LogApi
-from tests.postgres.rig import DATABASES, Pair, live_on, prepare, tame
+from tests.postgres.rig import DATABASES, Pair, isolate, live_on, prepare
 from tests.postgres.servers import Server
 
 
@@ -25,7 +25,7 @@ def quiet(blank: Server, room: Path) -> Iterator[tuple[Server, Server]]:
         prepare(source)
         replicated_commit(source)
         copy = source.freeze_copy(room / f"{blank.data.name}-quiet-copy").start()
-        tame(copy)
+        isolate(copy)
         yield source, copy
     finally:
         source.stop("immediate")
@@ -91,7 +91,7 @@ def test_a_snapshot_from_before_prepare_is_refused(quiet: tuple[Server, Server])
             find_exact_lsn(m, state)
 
 
-def test_a_witness_far_past_the_end_only_costs_a_second_reading(quiet: tuple[Server, Server]) -> None:
+def test_a_candidate_far_past_the_end_only_costs_a_second_reading(quiet: tuple[Server, Server]) -> None:
     """Reading begins behind the join then, finds nothing included, and goes back as far as it takes."""
     source, copy = quiet
     with Pair(source, copy, LogApi(copy)).migration() as (m, state):
@@ -102,7 +102,7 @@ def test_a_witness_far_past_the_end_only_costs_a_second_reading(quiet: tuple[Ser
         expected = find_bracket(m, database, confirmed, ())
         source.sql("INSERT INTO ledger (who, note) SELECT 1, repeat('z', 900) FROM generate_series(1, 3000)",
                    database="app")  # fmt: skip
-        late = Witness("a wrong one", flushed(m.source), Trust.EXACT, "past the end")
+        late = Candidate("a wrong one", flushed(m.source), Trust.EXACT, "past the end")
         found = find_bracket(m, database, confirmed, (late,))
     assert (found.last_included, found.first_missing) == (expected.last_included, expected.first_missing)
 
@@ -164,4 +164,4 @@ def test_with_an_idle_source_a_copy_that_lived_on_is_joined_exactly_with_its_log
         found = find_exact_lsn(m, state)
     assert found.proof.last_included < LSN.parse(str(end)) <= found.proof.first_missing
     assert found.proof.last_included < found.value <= found.proof.first_missing
-    assert "only witness" in found.remarks[0]
+    assert "only candidate" in found.remarks[0]

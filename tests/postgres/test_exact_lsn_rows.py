@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.errors import Refused
-from controller.exact_lsn import ExactLSN, find_exact_lsn
+from encryptdb.controller.exact_lsn import ExactLSN, find_exact_lsn
+from encryptdb.stacks.contract.errors import Refused
 from tests.postgres.log_api import LogApi
-from tests.postgres.rig import Load, Pair, catch_up, digests, join, prepare, tame
+from tests.postgres.rig import Load, Pair, catch_up, digests, isolate, join, prepare
 from tests.postgres.servers import Server
 from tests.postgres.test_exact_lsn import XID_STATUS, missing_xids
 
@@ -23,7 +23,7 @@ def find(pair: Pair) -> ExactLSN:
 
 @contextmanager
 def a_pair(source: Server, copy_at: Path, *, load: bool) -> Iterator[tuple[Pair, Load | None]]:
-    """A prepared source and its tamed copy, and the load that runs; ends with all of it stopped."""
+    """A prepared source and its isolated copy, and the load that runs; ends with all of it stopped."""
     running, copy = None, None
     try:
         source.start()
@@ -37,7 +37,7 @@ def a_pair(source: Server, copy_at: Path, *, load: bool) -> Iterator[tuple[Pair,
             for _ in range(3):
                 source.sql(BAG_SQL, database="app")
         copy.start()
-        tame(copy)
+        isolate(copy)
         yield Pair(source, copy, LogApi(copy)), running
     finally:
         if running is not None:
@@ -92,13 +92,13 @@ def test_while_they_are_off_the_rows_give_the_same_bracket(busy: tuple[Pair, Exa
     assert any("asking the rows" in line for line in pair.said)
 
 
-def test_without_a_witness_in_the_bracket_the_rows_alone_are_not_enough(busy: tuple[Pair, ExactLSN, Load]) -> None:
+def test_without_a_candidate_in_the_bracket_the_rows_alone_are_not_enough(busy: tuple[Pair, ExactLSN, Load]) -> None:
     """A job of the copy may have deleted a row that came with the snapshot; nothing would tell."""
     pair, known, _ = busy
     forget_commit_times(pair.copy)
     pair.copy.sql("CHECKPOINT")
     silent = Pair(pair.source, pair.copy, LogApi(pair.copy, files_there=False))
-    with pytest.raises(Refused, match="no witness names an LSN there") as refused:
+    with pytest.raises(Refused, match="no candidate names an LSN there") as refused:
         find(silent)
     assert str(known.proof.last_included) in refused.value.message
 

@@ -1,18 +1,18 @@
-"""pg_walinspect as a witness: right after checkpoints and crashes too, and gone without a trace."""
+"""pg_walinspect as a candidate: right after checkpoints and crashes too, and gone without a trace."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from controller.exact_lsn import ExactLSN, Silence, Witness, find_exact_lsn
-from controller.exact_lsn.wal_inspection import NAME, inspect
-from controller.lsn import LSN
-from controller.secret import Secret
-from controller.server import Login
-from controller.server import Server as Side
+from encryptdb.controller.exact_lsn import Candidate, ExactLSN, Silence, find_exact_lsn
+from encryptdb.controller.exact_lsn.wal_inspection import NAME, inspect
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.server import Login
+from encryptdb.controller.postgres.server import Server as Side
+from encryptdb.controller.secret import Secret
 from tests.postgres.log_api import LogApi
-from tests.postgres.rig import Pair, prepare, tame
+from tests.postgres.rig import Pair, isolate, prepare
 from tests.postgres.servers import Server
 
 EXTENSIONS = "SELECT extname FROM pg_extension ORDER BY 1"
@@ -27,7 +27,7 @@ def pair(blank: Server, room: Path) -> Iterator[Pair]:
         source.sql("INSERT INTO ledger (who, note) SELECT 1, 'there' FROM generate_series(1, 100)", database="app")
         copy = source.freeze_copy(room / f"{blank.data.name}-inspected-copy").start()
         source.sql("INSERT INTO ledger (who, note) VALUES (1, 'missing')", database="app")
-        tame(copy)
+        isolate(copy)
         yield Pair(source, copy, LogApi(copy))
     finally:
         source.stop("immediate")
@@ -35,7 +35,7 @@ def pair(blank: Server, room: Path) -> Iterator[Pair]:
             copy.stop("immediate")
 
 
-def asked(pair: Pair, since: LSN, user: str = "postgres") -> list[Witness | Silence]:
+def asked(pair: Pair, since: LSN, user: str = "postgres") -> list[Candidate | Silence]:
     side = Side("target", "127.0.0.1", pair.copy.port, Login(user, Secret(""), "the test"))
     try:
         return inspect(side, since, ())
@@ -59,9 +59,9 @@ def test_it_still_names_the_end_after_checkpoints_and_a_crash_and_leaves_nothing
     pair.copy.restart("immediate")
     before = pair.copy.sql(EXTENSIONS, database="encryptdb")
     first = asked(pair, confirmed(pair))[0]
-    assert isinstance(first, Witness), first
+    assert isinstance(first, Candidate), first
     assert proof.last_included < first.lsn <= proof.first_missing
-    [checkpoint] = [w for w in find(pair).witnesses if w.name.startswith("pg_control_checkpoint")]
+    [checkpoint] = [w for w in find(pair).candidates if w.name.startswith("pg_control_checkpoint")]
     assert checkpoint.lsn > proof.first_missing, "by now the control file tells of the copy's own checkpoint"
     assert pair.copy.sql(EXTENSIONS, database="encryptdb") == before
 
@@ -79,9 +79,9 @@ def test_where_the_extension_is_there_and_may_be_used_it_is_used(pair: Pair) -> 
         found = find(pair)
     finally:
         pair.copy.sql("DROP EXTENSION pg_walinspect", database="encryptdb")
-    named = [w for w in found.witnesses if w.name.startswith(NAME)]
+    named = [w for w in found.candidates if w.name.startswith(NAME)]
     assert found.proof.last_included < named[0].lsn <= found.proof.first_missing
-    assert found.as_json()["lsn"]["witnesses"][-len(named)]["in_bracket"] is True
+    assert found.as_json()["lsn"]["candidates"][-len(named)]["in_bracket"] is True
 
 
 def test_wal_that_is_gone_makes_it_silent(pair: Pair) -> None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from controller.lsn import LSN
+from encryptdb.controller.postgres.lsn import LSN
 from tests.postgres.log_api import LogApi
-from tests.postgres.rig import Load, Pair, prepare, tame, wait_for
+from tests.postgres.rig import Load, Pair, isolate, prepare, wait_for
 from tests.postgres.servers import Server, run
 
 SEGMENT_BYTES = 1 << 20
@@ -58,12 +58,12 @@ class Quarry:
 
     @contextmanager
     def cut(self, at: LSN, rest: Rest = "zeros") -> Iterator[Pair]:
-        """The source and a running, tamed copy whose WAL ended at `at`."""
+        """The source and a running, isolated copy whose WAL ended at `at`."""
         copy = self.frozen.copy_of_files(self.room / f"cut-{at.bytes}-{rest}")
         try:
             self._cut_wal(copy.data / "pg_wal", at, rest)
             copy.start()
-            tame(copy)
+            isolate(copy)
             yield Pair(self.source, copy, LogApi(copy))
         finally:
             copy.stop("immediate")

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from controller.engines import Description
-from controller.names import Names
-from controller.preflight.checks import evaluate
-from controller.preflight.contents import Contents, Database
-from controller.preflight.facts import CloudFacts, Counts, Facts, Role, ServerFacts, Stage, Wal
-from controller.preflight.report import Finding
-from stacks.outputs import Outputs, Side
+from encryptdb.controller.engines import Description
+from encryptdb.controller.postgres.object_names import Names
+from encryptdb.controller.preflight.checks import evaluate
+from encryptdb.controller.preflight.contents import Contents, Database
+from encryptdb.controller.preflight.facts import CloudFacts, Counts, Facts, Role, ServerFacts, Stage, Wal
+from encryptdb.controller.preflight.report import Finding
+from encryptdb.stacks.contract.outputs import Outputs, Side
 
 CONTROLLER = "controller"
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-555555555555"

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from controller.engines import Member
-from controller.preflight import CHECKS
-from controller.preflight.checks import evaluate
-from controller.preflight.facts import CloudFacts, Session, Slot, Stage, Wal
-from controller.preflight.read import stage
-from controller.preflight.text import duration, ident, listed, literal, size
-from stacks.outputs import Side
+from encryptdb.controller.engines import Member
+from encryptdb.controller.preflight import CHECKS
+from encryptdb.controller.preflight.checks import evaluate
+from encryptdb.controller.preflight.facts import CloudFacts, Session, Slot, Stage, Wal
+from encryptdb.controller.preflight.read import stage
+from encryptdb.controller.preflight.text import duration, ident, listed, literal, size
+from encryptdb.stacks.contract.outputs import Side
 from tests.preflight.made import (
     ENCRYPTED,
     GOOD_GROUP,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.preflight.facts import Stage
+from encryptdb.controller.preflight.facts import Stage
 from tests.preflight.made import CONTROLLER
 from tests.preflight.world import World
 

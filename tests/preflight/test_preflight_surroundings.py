@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from controller import control
-from controller.names import CONTROL_DATABASE
-from controller.preflight.facts import Stage
-from controller.preflight.read import stage
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.preflight.facts import Stage
+from encryptdb.controller.preflight.read import stage
 from tests.preflight.made import CONTROLLER, NAMES, TARGET, outputs
 from tests.preflight.world import World
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from psycopg import errors, sql
 
-from controller.preflight.facts import Stage
+from encryptdb.controller.preflight.facts import Stage
 from tests.preflight.world import World
 
 NO_IDENTITY = {

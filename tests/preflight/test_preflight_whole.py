@@ -5,19 +5,19 @@ from dataclasses import replace
 
 import pytest
 
-from controller.aws import Aws
-from controller.engines.rds import Rds
-from controller.errors import Failed, Refused, Status
-from controller.migration import Migration
-from controller.names import Names
-from controller.preflight import preflight
-from controller.preflight.checks import evaluate
-from controller.preflight.cloud import read_cloud
-from controller.preflight.facts import Silence, Stage
-from controller.secret import Secret
-from controller.server import Login, Server, SideName
-from controller.waiting import Reporter
-from stacks.outputs import Outputs, Side
+from encryptdb.controller.engines.rds import Rds
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.postgres.object_names import Names
+from encryptdb.controller.postgres.server import Login, Server, SideName
+from encryptdb.controller.preflight import preflight
+from encryptdb.controller.preflight.checks import evaluate
+from encryptdb.controller.preflight.cloud import read_cloud
+from encryptdb.controller.preflight.facts import Silence, Stage
+from encryptdb.controller.secret import Secret
+from encryptdb.controller.waiting import Reporter
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Failed, Refused, Status
+from encryptdb.stacks.contract.outputs import Outputs, Side
 from tests.postgres.servers import free_port
 from tests.preflight.made import ENCRYPTED, TARGET, cloud, facts, outputs, server
 from tests.preflight.world import World

@@ -5,13 +5,13 @@ from typing import Any
 
 from psycopg import sql
 
-from controller.preflight.checks import evaluate
-from controller.preflight.facts import Facts, ServerFacts, Stage
-from controller.preflight.read import read_server
-from controller.preflight.report import Finding, Report
-from controller.secret import Secret
-from controller.server import Login, Server, SideName
-from controller.waiting import SystemClock
+from encryptdb.controller.postgres.server import Login, Server, SideName
+from encryptdb.controller.preflight.checks import evaluate
+from encryptdb.controller.preflight.facts import Facts, ServerFacts, Stage
+from encryptdb.controller.preflight.read import read_server
+from encryptdb.controller.preflight.report import Finding, Report
+from encryptdb.controller.secret import Secret
+from encryptdb.controller.waiting import SystemClock
 from tests.postgres import servers
 from tests.preflight.made import CONTROLLER, NAMES, cloud, outputs
 

@@ -37,7 +37,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(ROOT / "__main__.py", tmp_path)
     (tmp_path / "stacks").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lab.pulumi.up.ROOT", tmp_path)
+    monkeypatch.setattr("encryptdb.lab.pulumi.up.ROOT", tmp_path)
     return tmp_path
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from controller.aws import Aws
-from controller.survey.found import Alias, Found, Source
-from controller.survey.references import Proxy, Record, SecretKey
+from encryptdb.controller.survey.found import Alias, Found, Source
+from encryptdb.controller.survey.references import Proxy, Record, SecretKey
+from encryptdb.stacks.cloud.client import Aws
 
 HOST = "orders-prod.abc.eu-central-1.rds.amazonaws.com"
 READER = "orders-prod.cluster-ro-abc.eu-central-1.rds.amazonaws.com"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.pulumi.up import Ending, up
+from encryptdb.lab.pulumi.up import Ending, up
 from tests.lab_fixture import Lab
 from tests.secret_search import Search
 from tests.survey.made import altered
@@ -89,7 +89,8 @@ def test_a_password_that_rds_manages_is_the_controllers_login(
     arn = secret(lab, "rds!db-0001", {"username": "master", "password": password}, f"of the primary instance {NAME}")
     managed = {"SecretArn": arn, "SecretStatus": "active"}
     monkeypatch.setattr(
-        "controller.commands.init.Aws", altered("rds.DescribeDBInstances", "DBInstances", MasterUserSecret=managed)
+        "encryptdb.controller.commands.init.Aws",
+        altered("rds.DescribeDBInstances", "DBInstances", MasterUserSecret=managed),
     )
     ended = init(lab, capsys, NAME, "--json")
     assert ended.status == 0

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from controller.aws import Aws
-from controller.switches import Endpoint, build
-from lab.pulumi.up import up
+from encryptdb.controller.switches import Endpoint, build
+from encryptdb.lab.pulumi.up import up
+from encryptdb.stacks.cloud.client import Aws
 from tests.lab_fixture import Lab, start_lab
 from tests.secret_search import Search
 from tests.survey.made import refusing
@@ -151,7 +151,7 @@ def test_a_file_that_comes_meanwhile_is_kept(
             super().__init__(region)
             file.write_text("somebody else's")
 
-    monkeypatch.setattr("controller.commands.init.Aws", Slow)
+    monkeypatch.setattr("encryptdb.controller.commands.init.Aws", Slow)
     ended = init(named, capsys, "orders-prod")
     assert ended.status == 2
     assert "has come meanwhile" in ended.err
@@ -183,7 +183,7 @@ def test_what_may_not_be_read_is_unseen_and_not_absent(
     permission: str,
 ) -> None:
     whole = init(named, capsys, "orders-prod", "--json").document
-    monkeypatch.setattr("controller.commands.init.Aws", refusing(operation))
+    monkeypatch.setattr("encryptdb.controller.commands.init.Aws", refusing(operation))
     ended = init(named, capsys, "orders-prod", "--stack", "less", "--json")
     assert ended.status == 0
     less = ended.document
@@ -207,7 +207,7 @@ def test_one_secret_that_may_not_be_read_hides_no_other(
                 return refusing("secrets-manager.GetSecretValue")(self.region).call(service, operation, **parameters)
             return super().call(service, operation, **parameters)
 
-    monkeypatch.setattr("controller.commands.init.Aws", OneDenied)
+    monkeypatch.setattr("encryptdb.controller.commands.init.Aws", OneDenied)
     document = init(named, capsys, "orders-prod", "--json").document
     assert [s["secretId"] for s in only(document["switches"], "secretsmanager")] == ["orders-prod/master"]
     assert "the secret orders/db" in [u["what"] for u in document["unseen"]]

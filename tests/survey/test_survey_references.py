@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from controller.aws import Aws
-from controller.errors import Failed
-from controller.survey.references import Proxy, SecretKey, Unread, proxies, records, secrets
+from encryptdb.controller.survey.references import Proxy, SecretKey, Unread, proxies, records, secrets
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Failed
 from tests.lab_fixture import Lab
 from tests.survey.made import refusing
 from tests.survey.world import proxy, record, secret

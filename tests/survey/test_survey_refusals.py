@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from controller.aws import Aws
+from encryptdb.stacks.cloud.client import Aws
 from tests.lab_fixture import Lab
 from tests.survey.made import altered, refusing
 from tests.survey.world import Result, init
 
 Capture = pytest.CaptureFixture[str]
-AWS = "controller.commands.init.Aws"
+AWS = "encryptdb.controller.commands.init.Aws"
 
 
 def refused(ended: Result, status: int, project: Path) -> dict[str, str]:

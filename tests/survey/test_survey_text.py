@@ -11,12 +11,12 @@ from pulumi.runtime.config import set_all_config
 from pulumi.runtime.mocks import MockSettings
 from pulumi.runtime.settings import configure
 
-from controller.survey import yaml_file
-from controller.survey.found import Found, holder
-from controller.survey.proposal import MOST_ALIASES, Proposal, propose
-from controller.survey.references import Unread, _places
-from lab.pulumi.config import Project, effective
-from stacks.settings import Settings, read_settings
+from encryptdb.controller.survey import yaml_file
+from encryptdb.controller.survey.found import Found, holder
+from encryptdb.controller.survey.proposal import MOST_ALIASES, Proposal, propose
+from encryptdb.controller.survey.references import Unread, _places
+from encryptdb.lab.pulumi.config import Project, effective
+from encryptdb.stacks.settings import Settings, read_settings
 from tests.survey.made import ALIASES, CLUSTER, HOST, INSTANCE, PROXY, READER, RECORD, SECRET, found
 
 ROOT = Path(__file__).resolve().parents[2]

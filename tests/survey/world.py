@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from controller.cli import main
+from encryptdb.controller.cli import main
 from tests.lab_fixture import Lab
 
 

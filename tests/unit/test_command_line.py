@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.cli import COMMANDS, WITHOUT_STACK, main, parser
+from encryptdb.controller.cli import COMMANDS, WITHOUT_STACK, main, parser
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command not in WITHOUT_STACK])

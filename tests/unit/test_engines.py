@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from controller.aws import NotFound
-from controller.engines import engine_of, words_of
-from controller.engines.aurora import describe
-from controller.errors import Failed
-from controller.waiting import Reporter
-from stacks.outputs import Side
+from encryptdb.controller.engines import engine_of, words_of
+from encryptdb.controller.engines.aurora import describe
+from encryptdb.controller.waiting import Reporter
+from encryptdb.stacks.cloud.client import NotFound
+from encryptdb.stacks.contract.errors import Failed
+from encryptdb.stacks.contract.outputs import Side
 
 MADE = datetime(2024, 4, 27, 12, 0, tzinfo=UTC)
 SOURCE = Side("orders", "cluster-SOURCE", "orders.cluster", 5432, members=("orders-1", "orders-2"))

@@ -2,10 +2,10 @@
 
 import pytest
 
-from controller.errors import Refused
-from controller.exact_lsn.decision import consequence, decide, join
-from controller.exact_lsn.evidence import Bracket, Evidence, ExactLSN, Trust, Witness
-from controller.lsn import LSN
+from encryptdb.controller.exact_lsn.decision import consequence, decide, join
+from encryptdb.controller.exact_lsn.evidence import Bracket, Candidate, Evidence, ExactLSN, Trust
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.stacks.contract.errors import Refused
 
 
 def at(position: int) -> LSN:
@@ -16,20 +16,20 @@ def bracket(last: int, first: int) -> Bracket:
     return Bracket(at(last), at(last + 48), at(first), 10, 3)
 
 
-def exact(lsn: int, name: str = "server log: invalid record length") -> Witness:
-    return Witness(name, at(lsn), Trust.EXACT, "said so")
+def exact(lsn: int, name: str = "server log: invalid record length") -> Candidate:
+    return Candidate(name, at(lsn), Trust.EXACT, "said so")
 
 
-def hint(lsn: int) -> Witness:
-    return Witness("pg_last_wal_replay_lsn()", at(lsn), Trust.HINT, "said so")
+def hint(lsn: int) -> Candidate:
+    return Candidate("pg_last_wal_replay_lsn()", at(lsn), Trust.HINT, "said so")
 
 
-def evidence(*witnesses: Witness, brackets: dict[str, Bracket] | None = None, void: str | None = None) -> Evidence:
+def evidence(*candidates: Candidate, brackets: dict[str, Bracket] | None = None, void: str | None = None) -> Evidence:
     found = {"app": bracket(1000, 2000)} if brackets is None else brackets
-    return Evidence(witnesses, (), found, {"app": at(100)}, at(9000), void=void)
+    return Evidence(candidates, (), found, {"app": at(100)}, at(9000), void=void)
 
 
-def test_the_best_witness_in_the_bracket_names_it() -> None:
+def test_the_best_candidate_in_the_bracket_names_it() -> None:
     assert decide(evidence(hint(1100), exact(1200))).value == at(1200)
 
 
@@ -39,13 +39,13 @@ def test_a_hint_in_the_bracket_serves_where_nothing_better_is_in_it() -> None:
     assert "would lose the commit at 0/7D0" in found.remarks[0]
 
 
-def test_without_a_witness_it_is_the_end_of_the_last_included_commit() -> None:
+def test_without_a_candidate_it_is_the_end_of_the_last_included_commit() -> None:
     found = decide(evidence())
     assert found.value == at(1048)
-    assert "only witness" in found.remarks[0]
+    assert "only candidate" in found.remarks[0]
 
 
-def test_a_witness_that_points_elsewhere_is_shown_and_not_followed() -> None:
+def test_a_candidate_that_points_elsewhere_is_shown_and_not_followed() -> None:
     found = decide(evidence(exact(900), exact(1200, "another")))
     assert found.value == at(1200)
     assert found.remarks == (
@@ -59,7 +59,7 @@ def test_one_lsn_has_to_fit_every_database() -> None:
     assert (proof.last_included, proof.first_missing, proof.transactions) == (at(1500), at(1700), 39)
 
 
-def test_without_a_witness_it_lies_in_the_joint_bracket_too() -> None:
+def test_without_a_candidate_it_lies_in_the_joint_bracket_too() -> None:
     found = decide(evidence(brackets={"app": bracket(1000, 9000), "b": bracket(1500, 1548)}))
     assert found.value == at(1548)
 
@@ -69,7 +69,7 @@ def test_brackets_that_do_not_meet_are_refused() -> None:
         decide(evidence(exact(1200), brackets={"app": bracket(1000, 1100), "b": bracket(1200, 2000)}))
 
 
-def test_without_a_proof_no_witness_is_believed() -> None:
+def test_without_a_proof_no_candidate_is_believed() -> None:
     with pytest.raises(Refused, match="cannot be proved: the copy runs with track_commit_timestamp off") as refused:
         decide(evidence(exact(1200), brackets={}, void="the copy runs with track_commit_timestamp off"))
     assert "0/4B0" in str(refused.value.detail)
@@ -92,9 +92,9 @@ def test_anything_else_by_hand_is_refused_with_the_bracket(typed: str) -> None:
     assert "after 0/3E8 up to 0/7D0" in refused.value.message
 
 
-def test_an_lsn_by_hand_is_told_which_witnesses_it_differs_from() -> None:
+def test_an_lsn_by_hand_is_told_which_candidates_it_differs_from() -> None:
     found = decide(evidence(exact(1200), exact(2500, "another")), by_hand="0/3E9")
-    assert found.witnesses[0].name == "by hand (--lsn)"
+    assert found.candidates[0].name == "by hand (--lsn)"
     assert "names 0/4B0 instead, which is exact." in found.remarks[0]
     assert "would lose the commit at 0/7D0" in found.remarks[1]
 

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from controller.exact_lsn.evidence import Silence, Trust, Witness
-from controller.exact_lsn.log_lines import KINDS, Means, first_recovery, read_line, time_of
-from controller.exact_lsn.witnesses import from_log
-from controller.lsn import LSN
+from encryptdb.controller.exact_lsn.candidates import from_log
+from encryptdb.controller.exact_lsn.evidence import Candidate, Silence, Trust
+from encryptdb.controller.exact_lsn.log_lines import KINDS, Means, first_recovery, read_line, time_of
+from encryptdb.controller.postgres.lsn import LSN
 
 END = LSN.parse("0/20000110")
 
@@ -61,7 +61,7 @@ def test_a_message_that_names_the_missing_record_names_the_end(message: str) -> 
 
 
 @pytest.mark.parametrize("message", PAGES)
-def test_a_message_that_names_a_page_is_no_witness(message: str) -> None:
+def test_a_message_that_names_a_page_is_no_candidate(message: str) -> None:
     line = read_line(message)
     assert line is not None
     assert line.kind.means is Means.PAGE
@@ -82,12 +82,12 @@ CHECKPOINT = (
 )
 
 
-def test_redo_done_is_a_witness_with_one_byte_more() -> None:
+def test_redo_done_is_a_candidate_with_one_byte_more() -> None:
     for text in (REDO, "redo done at 0/200000E0"):
         line = read_line(text)
         assert line is not None
         [heard] = from_log((line,), "the log")
-        assert isinstance(heard, Witness)
+        assert isinstance(heard, Candidate)
         assert (heard.lsn, heard.trust) == (LSN.parse("0/200000E1"), Trust.EXACT)
 
 
@@ -95,7 +95,7 @@ def test_the_checkpoint_after_recovery_is_only_a_hint() -> None:
     line = read_line(CHECKPOINT)
     assert line is not None
     [heard] = from_log((line,), "the log")
-    assert isinstance(heard, Witness)
+    assert isinstance(heard, Candidate)
     assert (heard.lsn, heard.trust) == (END, Trust.HINT)
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from controller.aws import NotFound
-from controller.engines import Log
-from controller.errors import Failed
-from controller.exact_lsn.logs import read_first_recovery
-from controller.lsn import LSN
+from encryptdb.controller.engines import Log
+from encryptdb.controller.exact_lsn.logs import read_first_recovery
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.stacks.cloud.client import NotFound
+from encryptdb.stacks.contract.errors import Failed
 
 CREATED = datetime(2024, 4, 27, 12, 0, tzinfo=UTC)
 END = "0/20000110"
@@ -100,7 +100,7 @@ def test_where_the_files_are_gone_cloudwatch_is_read() -> None:
     assert where == "the log group /aws/rds/instance/orders-encrypted/postgresql"
 
 
-def test_a_log_out_of_reach_is_one_witness_less_and_says_why() -> None:
+def test_a_log_out_of_reach_is_one_candidate_less_and_says_why() -> None:
     refused = Failed("AWS refused rds describe_db_log_files.", detail="AccessDenied: no")
     lines, _, why = read(Logs(refuses=refused))
     assert lines == []

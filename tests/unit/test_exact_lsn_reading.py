@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from controller.exact_lsn.evidence import Trust, Witness
-from controller.exact_lsn.messages import Begin, Commit, Keepalive, Other, read, status_update
-from controller.exact_lsn.prefix import NotAPrefix, Prefix
-from controller.exact_lsn.proof import WINDOW_BYTES, starts
-from controller.lsn import LSN
+from encryptdb.controller.exact_lsn.evidence import Candidate, Trust
+from encryptdb.controller.exact_lsn.messages import Begin, Commit, Keepalive, Other, read, status_update
+from encryptdb.controller.exact_lsn.prefix import NotAPrefix, Prefix
+from encryptdb.controller.exact_lsn.proof import WINDOW_BYTES, starts
+from encryptdb.controller.postgres.lsn import LSN
 
 T0 = datetime(2024, 4, 27, 12, 0, 5, 250_001, UTC)
 MICROSECONDS = 767_534_405_250_001
@@ -71,14 +71,14 @@ def test_a_reading_that_begins_with_a_missing_one_began_too_late() -> None:
     assert prefix.starts_too_late
 
 
-def named(*positions: int) -> tuple[Witness, ...]:
-    return tuple(Witness("w", LSN(p), Trust.HINT, "") for p in positions)
+def named(*positions: int) -> tuple[Candidate, ...]:
+    return tuple(Candidate("w", LSN(p), Trust.HINT, "") for p in positions)
 
 
 CONFIRMED, NOW = LSN(1 << 30), LSN(1 << 40)
 
 
-def test_reading_begins_a_window_before_the_nearest_witness_and_goes_back_to_the_slot() -> None:
+def test_reading_begins_a_window_before_the_nearest_candidate_and_goes_back_to_the_slot() -> None:
     one, other = 1 << 35, 1 << 36
     assert starts(CONFIRMED, named(other, one), NOW) == [
         LSN(one - WINDOW_BYTES),
@@ -92,5 +92,5 @@ def test_reading_never_begins_before_the_slot_nor_twice_at_one_place() -> None:
     assert starts(CONFIRMED, (), NOW) == [CONFIRMED]
 
 
-def test_a_witness_outside_of_what_the_slot_holds_does_not_lead_the_reading() -> None:
+def test_a_candidate_outside_of_what_the_slot_holds_does_not_lead_the_reading() -> None:
     assert starts(CONFIRMED, named(5, NOW.bytes + 1), NOW) == [CONFIRMED]

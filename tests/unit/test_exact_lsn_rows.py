@@ -5,8 +5,18 @@ from typing import Any
 
 import pytest
 
-from controller.exact_lsn.changes import UNCHANGED, Changes, Emptied, Gone, Key, Relation, Row, RowReader, Written
-from controller.exact_lsn.row_history import Seen, Series, extremes, only, places
+from encryptdb.controller.exact_lsn.changes import (
+    UNCHANGED,
+    Changes,
+    Emptied,
+    Gone,
+    Key,
+    Relation,
+    Row,
+    RowReader,
+    Written,
+)
+from encryptdb.controller.exact_lsn.row_history import Seen, Series, extremes, only, places
 
 TABLE = Relation("public", "orders", ("id", "note"), (0,))
 XIDS = [1001, 1002, 1003, 1004]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.lsn import LSN
+from encryptdb.controller.postgres.lsn import LSN
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from controller.names import IDENTIFIER_BYTES, Names
+from encryptdb.controller.postgres.object_names import IDENTIFIER_BYTES, Names
 
 
 def test_a_plain_stack_name_is_kept() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stacks.outputs import ContractError, Outputs, Side
+from encryptdb.stacks.contract.outputs import ContractError, Outputs, Side
 
 OUTPUTS = Outputs(
     contract=1,

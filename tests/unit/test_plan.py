@@ -1,7 +1,7 @@
 """The plan is a runbook: unique names, commands in order, a summary each, an undo or an explicit none."""
 
-from controller.plan import PLAN
-from controller.steps.step import COMMANDS
+from encryptdb.controller.plan import PLAN
+from encryptdb.controller.steps.step import COMMANDS
 
 
 def test_names_are_unique() -> None:
@@ -20,7 +20,7 @@ def test_every_step_says_what_it_does_in_one_line() -> None:
 
 def test_the_order_that_must_hold() -> None:
     names = [step.name for step in PLAN]
-    order = ["parameters", "publication", "slot", "first-heartbeat", "prepared-mark", "tame", "exact-lsn"]
+    order = ["parameters", "publication", "slot", "first-heartbeat", "prepared-parameter", "isolate", "exact-lsn"]
     order += ["subscription", "origin", "enable", "catch-up", "cutover", "take-down"]
     assert [name for name in names if name in order] == order
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from controller.errors import Failed, Refused
-from controller.switches import Endpoint, build
+from encryptdb.controller.switches import Endpoint, build
+from encryptdb.stacks.contract.errors import Failed, Refused
 
 OLD = Endpoint("orders.cluster", 5432, "orders", "DBClusterIdentifiers")
 NEW = Endpoint("encrypted.cluster", 5432, "orders-encrypted-1", "DBClusterIdentifiers")
@@ -67,7 +67,7 @@ def test_a_proxy_in_front_of_another_cluster_is_left_alone() -> None:
 
 
 def test_a_writer_that_is_not_available_is_not_health(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controller.switches.rds_proxy.AVAILABLE_SECONDS", 0.0)
+    monkeypatch.setattr("encryptdb.controller.switches.rds_proxy.AVAILABLE_SECONDS", 0.0)
     aws = Proxies("UNAVAILABLE")
     exchange = switch(aws)
     exchange.apply()

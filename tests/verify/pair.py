@@ -14,13 +14,13 @@ from types import TracebackType
 
 import psycopg
 
-from controller import control
-from controller.migration import Migration, Options
-from controller.names import Names
-from controller.secret import Secret
-from controller.server import Login, Server
-from controller.waiting import Reporter
-from stacks.outputs import Outputs, Side
+from encryptdb.controller.migration import Migration, Options
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.object_names import Names
+from encryptdb.controller.postgres.server import Login, Server
+from encryptdb.controller.secret import Secret
+from encryptdb.controller.waiting import Reporter
+from encryptdb.stacks.contract.outputs import Outputs, Side
 from tests.postgres import servers
 
 APP = "app"

@@ -12,20 +12,21 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from controller import control, report
-from controller.aws import Aws
-from controller.commands import report as command
-from controller.commands import verify
-from controller.errors import Usage
-from controller.migration import Migration, Options
-from controller.report.store import read, with_evidence
+from encryptdb.controller import report
+from encryptdb.controller.commands import report as command
+from encryptdb.controller.commands import verify
+from encryptdb.controller.migration import Migration, Options
+from encryptdb.controller.postgres import control
+from encryptdb.controller.report.store import read, with_evidence
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.contract.errors import Usage
 from tests.secret_search import Search
 from tests.verify.pair import Pair
 
 LSN = {
     "lsn": {
         "value": "0/5000060",
-        "witnesses": [
+        "candidates": [
             {"name": "server log", "lsn": "0/5000060", "trust": "exact", "says": "invalid <record>", "in_bracket": True}
         ],
         "remarks": ["one remark"],
@@ -40,13 +41,14 @@ LSN = {
 
 CUTOVER = {
     "serving": "target", "epoch": 1, "opened_at": "2024-11-24T04:18:11.123456+00:00", "end_lsns": {"app": "0/7000000"},
-    "steps_ms": {"open": 3.1, "drain": 12.0, "fence": 19.4}, "pause_ms": 48.7, "interrupted": False, "way_back": True,
+    "steps_ms": {"open": 3.1, "drain": 12.0, "fence": 19.4}, "pause_ms": 48.7, "interrupted": False,
+    "rollback_path": True,
 }  # fmt: skip
 
 DATA: dict[str, Any] = {
     "version": 1, "at": "2024-11-24T05:00:00+00:00", "by": "somebody@somewhere", "stack": "orders", "attempt": 1,
     "phase": "restore", "engine": "postgres", "region": "eu-central-1", "account": "123456789012",
-    "kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/1", "snapshot_arn": None, "station": "open",
+    "kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/1", "snapshot_arn": None, "state": "open",
     "serves": "target", "evidence_at": "2024-11-24T05:00:00+00:00",
     "instances": {
         "source": {"identifier": "orders", "resource_id": "db-S", "known": True, "status": "available",
@@ -128,22 +130,22 @@ def test_a_difference_found_by_verify_is_not_shown_as_equal() -> None:
 
 
 def test_nothing_is_claimed_without_evidence() -> None:
-    text = shown(records={}, instances=DATA["instances"] | {"target": None}, station="prepared")
+    text = shown(records={}, instances=DATA["instances"] | {"target": None}, state="prepared")
     assert text.count("no evidence yet") == 4
     assert "holds" not in text.split("What this establishes")[1].split("Journal")[0].replace("What still holds", "")
 
 
 @pytest.mark.parametrize(
-    ("station", "expected"),
+    ("state", "expected"),
     [
         (None, "has not begun"), ("prepared", "Nothing has been copied"), ("caught-up", "follows the source"),
         ("open", "use the encrypted target"), ("rolled-back", "moved back"), ("retired", "The move is complete"),
         ("abandoned", "abandoned"),
     ],
 )  # fmt: skip
-def test_it_can_be_made_at_every_station(station: str | None, expected: str) -> None:
-    bare = {"station": station, "records": {}, "journal": [], "leftovers": None, "evidence_at": None}
-    instances = DATA["instances"] | ({"target": None} if station in (None, "prepared") else {})
+def test_it_can_be_made_at_every_state(state: str | None, expected: str) -> None:
+    bare = {"state": state, "records": {}, "journal": [], "leftovers": None, "evidence_at": None}
+    instances = DATA["instances"] | ({"target": None} if state in (None, "prepared") else {})
     assert expected in shown(**bare, instances=instances)
 
 
@@ -153,7 +155,7 @@ def test_everything_is_escaped_and_nothing_is_loaded_or_run() -> None:
     data["stack"] = data["by"] = evil
     data["journal"][0] |= {"who": evil, "event": evil, "detail": {evil: evil}}
     data["records"]["databases"][0]["name"] = evil
-    data["records"]["exact_lsn"]["lsn"]["witnesses"][0]["says"] = evil
+    data["records"]["exact_lsn"]["lsn"]["candidates"][0]["says"] = evil
     data["problems"] = [{"what": evil, "message": evil, "detail": None}]
     data["leftovers"] = [{"kind": evil, "name": evil, "remedy": evil}]
     page = report.render(data)
@@ -169,7 +171,7 @@ def test_the_data_can_be_read_back_and_outlive_the_control_databases(tmp_path: P
     path.write_text(report.render(DATA))
     assert read(path) == DATA
     later = DATA | {
-        "station": "retired",
+        "state": "retired",
         "records": {},
         "journal": [],
         "evidence_at": None,
@@ -178,7 +180,7 @@ def test_the_data_can_be_read_back_and_outlive_the_control_databases(tmp_path: P
     kept = with_evidence(later, read(path))
     assert kept["records"] == DATA["records"]
     assert kept["journal"] == DATA["journal"]
-    assert kept["station"] == "retired"
+    assert kept["state"] == "retired"
     assert "Evidence read" in _Text(report.render(kept)).text
 
 

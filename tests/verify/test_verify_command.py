@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from controller import control
-from controller.commands import verify
-from controller.commands.verify import VerifyFailed, VerifyIncomplete
-from controller.errors import Failed, NotYet, Status
-from controller.migration import Migration
-from controller.verify import database
+from encryptdb.controller.commands import verify
+from encryptdb.controller.commands.verify import VerifyFailed, VerifyIncomplete
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.postgres import control
+from encryptdb.controller.verify import database
+from encryptdb.stacks.contract.errors import Failed, NotYet, Status
 from tests.postgres import servers
 from tests.verify.pair import APP, NAMES, Pair, Writers, follow, following
 

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 
 import pytest
 
-from controller.server import Db
-from controller.verify import compare as compare_module
-from controller.verify import scan
-from controller.verify.apply import Ends
-from controller.verify.catalog import Pair as TablePair
-from controller.verify.catalog import Table, groups, tables
-from controller.verify.compare import Comparer
-from controller.verify.database import compare_database
-from controller.verify.point import Meeting
-from controller.verify.result import TableResult
-from controller.verify.scan import Unreadable
-from controller.waiting import SystemClock
+from encryptdb.controller.postgres.server import Db
+from encryptdb.controller.verify import compare as compare_module
+from encryptdb.controller.verify import scan
+from encryptdb.controller.verify.apply import Ends
+from encryptdb.controller.verify.catalog import Pair as TablePair
+from encryptdb.controller.verify.catalog import Table, groups, tables
+from encryptdb.controller.verify.compare import Comparer
+from encryptdb.controller.verify.database import compare_database
+from encryptdb.controller.verify.point import Meeting
+from encryptdb.controller.verify.result import TableResult
+from encryptdb.controller.verify.scan import Unreadable
+from encryptdb.controller.waiting import SystemClock
 from tests.verify.pair import APP, NAMES, Pair, Writers
 
 

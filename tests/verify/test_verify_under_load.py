@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.verify.apply import Ends
-from controller.verify.database import compare_database
-from controller.verify.result import DatabaseResult
-from controller.waiting import SystemClock
+from encryptdb.controller.verify.apply import Ends
+from encryptdb.controller.verify.database import compare_database
+from encryptdb.controller.verify.result import DatabaseResult
+from encryptdb.controller.waiting import SystemClock
 from tests.postgres import servers
 from tests.verify.pair import APP, NAMES, Pair, Writers, following
 

@@ -13,8 +13,17 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from stacks.errors import Unreadable
-from stacks.facts import Cluster, IngressRule, Instance, Mark, Parameter, Snapshot, parameter, tags_of
+from encryptdb.stacks.cloud.database import (
+    Cluster,
+    IngressRule,
+    Instance,
+    Parameter,
+    PreparedParameter,
+    Snapshot,
+    parameter,
+    tags_of,
+)
+from encryptdb.stacks.errors import Unreadable
 
 NO_ANSWER = (BotoCoreError, ResponseParserError)
 """What boto3 raises where nothing, or nothing readable, came back (the second is no BotoCoreError)."""
@@ -128,10 +137,10 @@ class Aws:
             if not a.get("IsEgress") and a.get("ReferencedGroupInfo") and a.get("IpProtocol") in ("tcp", "6")
         )
 
-    def mark(self, name: str) -> Mark | None:
+    def prepared_parameter(self, name: str) -> PreparedParameter | None:
         """What `controller prepare` wrote, or None where it has written nothing (or took it away again)."""
         found = self._find("ssm", "get_parameter", {"ParameterNotFound"}, Name=name)
-        return Mark.parse(name, found["Parameter"]["Value"]) if found else None
+        return PreparedParameter.parse(name, found["Parameter"]["Value"]) if found else None
 
     def _call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         found = self._find(service, operation, set(), **arguments)

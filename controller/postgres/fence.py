@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.rows import class_row
 
-from controller import control
-from controller.cutover.lasting import Named
-from controller.errors import Failed, Refused
-from controller.names import CONTROL_DATABASE
-from controller.server import Db, Server
-from controller.waiting import Clock
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.connect_privileges import Named
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.waiting import Clock
+from encryptdb.stacks.contract.errors import Failed, Refused
 
 PREPARED_SQL = """
 -- Prepared transactions: they hold changes that no drain would bring over, and could be committed later.

@@ -8,7 +8,7 @@ neither has one, nothing was ever moved and the source serves. Cutover, rollback
 from collections.abc import Mapping
 from typing import Any
 
-from controller.server import SideName
+from encryptdb.controller.postgres.server import SideName
 
 OPEN = "open"
 """Key of the record."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cutover.stage import pgbench
-from controller.commands import cutover, rollback
-from controller.errors import NotYet
-from controller.migration import Migration
+from encryptdb.controller.commands import cutover, rollback
+from encryptdb.controller.migration import Migration
+from encryptdb.stacks.contract.errors import NotYet
 from tests.cutover.rig import World
 from tests.cutover.writers import Writers, lost_and_repeated, wait_for
 from tests.postgres.servers import Server, run
@@ -60,7 +60,7 @@ def test_half_a_million_transactions_come_back(fresh: Callable[[], World], room:
     many_transactions(world.target, room / "many.sql")
     complete(world, world.target, [first])
 
-    wait_for(lambda: _caught_up(world, rollback.run), "the way back to catch up", seconds=600)
+    wait_for(lambda: _caught_up(world, rollback.run), "the rollback path to catch up", seconds=600)
     with Writers(world.target, 2) as second, world.migration() as m:
         assert rollback.run(m)["serving"] == "source"
     complete(world, world.source, [first, second])

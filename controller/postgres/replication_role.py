@@ -7,9 +7,9 @@ import secrets
 
 from psycopg import errors, sql
 
-from controller.names import REPLICATION_ROLE
-from controller.secret import Secret
-from controller.server import Db, Server
+from encryptdb.controller.postgres.object_names import REPLICATION_ROLE
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.secret import Secret
 
 GRANTED_SQL = """
 -- The databases on which the role was granted something by name.

@@ -2,17 +2,16 @@
 
 from psycopg import sql
 
-from controller import control
-from controller.cutover import lasting
-from controller.errors import Failed, NotYet, Refused
-from controller.migration import Migration
-from controller.names import REPLICATION_ROLE
-from controller.observe import State, Subscription
-from controller.server import Server
-from controller.steps.step import observed_source, observed_target
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed, Subscription
+from encryptdb.controller.postgres import connect_privileges, control
+from encryptdb.controller.postgres.object_names import REPLICATION_ROLE
+from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.steps.step import observed_source, observed_target
+from encryptdb.stacks.contract.errors import Failed, NotYet, Refused
 
 
-def refuse_wrong_copy(m: Migration, state: State) -> None:
+def refuse_wrong_copy(m: Migration, observed: Observed) -> None:
     """Raise Refused where the target is not the encrypted copy of a snapshot of this migration and attempt."""
     side = m.outputs.target
     assert side is not None
@@ -33,10 +32,10 @@ def refuse_wrong_copy(m: Migration, state: State) -> None:
             hint="Abandon, set attempt one higher, and run pulumi up again; or correct kmsKey in the stack's config.",
         )
     ours, theirs = (
-        (observed_source(state).records or {}).get("migration"),
-        (observed_target(state).records or {}).get("migration"),
+        (observed_source(observed).records or {}).get("migration"),
+        (observed_target(observed).records or {}).get("migration"),
     )
-    if ours is None or "prepared" not in (observed_source(state).records or {}):
+    if ours is None or "prepared" not in (observed_source(observed).records or {}):
         raise NotYet(
             "The source is not prepared.",
             hint=f"Run python -m controller prepare --stack {m.outputs.stack} first: the snapshot comes after it.",
@@ -48,15 +47,15 @@ def refuse_wrong_copy(m: Migration, state: State) -> None:
             hint="A snapshot made before prepare, of another attempt or of another source cannot be joined without "
             "losing changes. Abandon, set attempt one higher, and begin again with prepare.",
         )
-    if not observed_source(state).logical:
+    if not observed_source(observed).logical:
         raise Refused(
             "Logical replication was switched off on the source since prepare.",
-            detail=f"wal_level is {observed_source(state).settings['wal_level']}, track_commit_timestamp is "
-            f"{observed_source(state).settings['track_commit_timestamp']}. Changes may be missing from the slots.",
+            detail=f"wal_level is {observed_source(observed).settings['wal_level']}, track_commit_timestamp is "
+            f"{observed_source(observed).settings['track_commit_timestamp']}. Changes may be missing from the slots.",
             hint="Somebody attached another parameter group. Abandon, set attempt one higher, and begin again.",
         )
-    slots = observed_source(state).slots
-    wanted = [m.names.slot(d.oid) for d in state.migrated]
+    slots = observed_source(observed).slots
+    wanted = [m.names.slot(d.oid) for d in observed.migrated]
     gone = [name for name in wanted if name not in slots or slots[name].wal_status == "lost"]
     if gone:
         raise Refused(
@@ -67,7 +66,7 @@ def refuse_wrong_copy(m: Migration, state: State) -> None:
         )
 
 
-# Tame the copy: nobody but us and the apply workers may act on it.
+# Isolate the copy: nobody but us and the apply workers may act on it.
 
 
 def keepers(m: Migration) -> list[str]:
@@ -75,33 +74,33 @@ def keepers(m: Migration) -> list[str]:
     return [m.the_target.login.user, m.source.login.user, REPLICATION_ROLE]
 
 
-def is_tame(m: Migration, state: State) -> bool:
-    target = observed_target(state)
-    ours = {m.names.slot(d.oid) for d in state.migrated}
-    backs = {m.names.back_slot(d.oid) for d in state.migrated}
+def is_isolated(m: Migration, observed: Observed) -> bool:
+    target = observed_target(observed)
+    ours = {m.names.slot(d.oid) for d in observed.migrated}
+    backs = {m.names.back_slot(d.oid) for d in observed.migrated}
     return (
-        "tamed" in (target.records or {})
+        "isolated" in (target.records or {})
         and not target.prepared_transactions
         and all(name in backs for name in target.slots)
         and all(s.name in ours or not s.enabled for s in target.subscriptions.values())
     )
 
 
-def tame(m: Migration, state: State) -> None:
-    target, server = observed_target(state), m.the_target
-    lasting.close(server, state.migrated, keep=sorted(set(keepers(m))))
-    _end_sessions(m, state)
-    backs = {m.names.back_slot(d.oid) for d in state.migrated}
+def isolate(m: Migration, observed: Observed) -> None:
+    target, server = observed_target(observed), m.the_target
+    connect_privileges.close(server, observed.migrated, keep=sorted(set(keepers(m))))
+    _end_sessions(m, observed)
+    backs = {m.names.back_slot(d.oid) for d in observed.migrated}
     with server.translated("postgres"):
         for name in target.slots.keys() - backs:
             server.db("postgres").execute("SELECT pg_drop_replication_slot(%s)", [name])
-    ours = {m.names.slot(d.oid) for d in state.migrated}
+    ours = {m.names.slot(d.oid) for d in observed.migrated}
     for subscription in target.subscriptions.values():
         if subscription.name not in ours:
             _detach(server, subscription)
     if target.prepared_transactions:
         _roll_back_prepared(m)
-    control.record(server, "tamed", {"attempt": m.outputs.attempt})
+    control.record(server, "isolated", {"attempt": m.outputs.attempt})
 
 
 def _detach(server: Server, subscription: Subscription) -> None:
@@ -113,14 +112,14 @@ def _detach(server: Server, subscription: Subscription) -> None:
         db.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(name))
 
 
-def _end_sessions(m: Migration, state: State) -> None:
+def _end_sessions(m: Migration, observed: Observed) -> None:
     """End whoever connected to the copy before it was closed; the closed databases let nobody back in."""
     server = m.the_target
     with server.translated("postgres"):
         server.db("postgres").execute(
             """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                 WHERE datname = ANY (%s) AND backend_type = 'client backend' AND pid <> ALL (%s)""",
-            [[d.name for d in state.migrated], [*server.pids(), 0]],
+            [[d.name for d in observed.migrated], [*server.pids(), 0]],
         )
 
 

@@ -5,21 +5,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from controller.cutover.lasting import Named
-from controller.errors import Failed
-from controller.lsn import LSN
-from controller.migration import Migration
-from controller.names import CONTROL_DATABASE, REPLICATION_ROLE
-from controller.server import Db, Server
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.postgres.connect_privileges import Named
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE, REPLICATION_ROLE
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.stacks.contract.errors import Failed
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Way:
-    """From where to where, and what the replication objects of this direction and of the way back are called.
+class Direction:
+    """From where to where, and what the replication objects of this direction and of the rollback path are called.
 
-    Changes go through a slot on `from_` to a subscription on `to`; the way back has its slot on `to`.
+    Changes go through a slot on `from_` to a subscription on `to`; the rollback path has its slot on `to`.
     """
 
     name: Literal["cutover", "rollback"]
@@ -31,12 +31,12 @@ class Way:
     back: Callable[[int], str]
 
     @classmethod
-    def cutover(cls, m: Migration, databases: Sequence[Named]) -> "Way":
+    def cutover(cls, m: Migration, databases: Sequence[Named]) -> "Direction":
         names = m.names
         return cls("cutover", m.source, m.the_target, tuple(databases), names.publication, names.slot, names.back_slot)
 
     @classmethod
-    def rollback(cls, m: Migration, databases: Sequence[Named]) -> "Way":
+    def rollback(cls, m: Migration, databases: Sequence[Named]) -> "Direction":
         names = m.names
         return cls("rollback", m.the_target, m.source, tuple(databases), names.publication, names.back_slot, names.slot)
 

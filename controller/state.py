@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
-from controller.migration import Migration
-from controller.observe import ServerState, State
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed, ObservedServer
 
-Station = Literal["prepared", "restored", "replicating", "caught-up", "open", "rolled-back", "retired", "abandoned"]
+State = Literal["prepared", "restored", "replicating", "caught-up", "open", "rolled-back", "retired", "abandoned"]
 
 
-def station(m: Migration, state: State) -> Station | None:
-    """The station; None before `prepare` has finished for the first time."""
-    source, target = state.source, state.target
+def state(m: Migration, observed: Observed) -> State | None:
+    """The state; None before `prepare` has finished for the first time."""
+    source, target = observed.source, observed.target
     if target is not None and target.records is None and (source is None or source.records is None):
         # A target is only ever made after prepare, so its control database was there and was taken down.
         return "retired"
@@ -20,7 +20,7 @@ def station(m: Migration, state: State) -> Station | None:
             return "retired"
         if "abandoned" in target.records and (source is None or source.records is None):
             return "abandoned"
-    records = state.records
+    records = observed.records
     if "rolled_back" in records:
         return "rolled-back"
     if "open" in records:
@@ -29,23 +29,23 @@ def station(m: Migration, state: State) -> Station | None:
         return None
     if target is None:
         return "prepared"
-    forward = [target.subscriptions.get(m.names.slot(d.oid)) for d in state.migrated]
+    forward = [target.subscriptions.get(m.names.slot(d.oid)) for d in observed.migrated]
     if not forward or not all(s is not None and s.enabled for s in forward):
         return "restored"
     return "caught-up" if "caught_up" in records else "replicating"
 
 
-def publisher(m: Migration, state: State) -> tuple[ServerState | None, Callable[[int], str]]:
+def publisher(m: Migration, observed: Observed) -> tuple[ObservedServer | None, Callable[[int], str]]:
     """The side that serves, and what the slots are called through which the other one follows it."""
-    if state.serving == "target":
-        return state.target, m.names.back_slot
-    return state.source, m.names.slot
+    if observed.serving == "target":
+        return observed.target, m.names.back_slot
+    return observed.source, m.names.slot
 
 
-def lag_bytes(m: Migration, state: State, oid: int) -> int | None:
+def lag_bytes(m: Migration, observed: Observed, oid: int) -> int | None:
     """WAL between what the following side has confirmed and the serving side's end, for one database; None where
     unknown, or where nobody follows."""
-    serving, slot_of = publisher(m, state)
+    serving, slot_of = publisher(m, observed)
     if serving is None or serving.current_lsn is None:
         return None
     if (slot := serving.slots.get(slot_of(oid))) is None or slot.confirmed_flush_lsn is None:
@@ -53,15 +53,15 @@ def lag_bytes(m: Migration, state: State, oid: int) -> int | None:
     return max(0, serving.current_lsn - slot.confirmed_flush_lsn)
 
 
-def document(m: Migration, state: State, step: str | None) -> dict[str, Any]:
+def document(m: Migration, observed: Observed, step: str | None) -> dict[str, Any]:
     """What `--json` of every command holds."""
-    records = state.records
+    records = observed.records
     found: dict[str, Any] = {
         "stack": m.outputs.stack,
         "attempt": m.outputs.attempt,
-        "station": station(m, state),
+        "state": state(m, observed),
         "step": step,
-        "databases": {d.name: {"oid": d.oid, "lag_bytes": lag_bytes(m, state, d.oid)} for d in state.migrated},
+        "databases": {d.name: {"oid": d.oid, "lag_bytes": lag_bytes(m, observed, d.oid)} for d in observed.migrated},
     }
     if "exact_lsn" in records:
         exact = records["exact_lsn"]

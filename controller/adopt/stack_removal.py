@@ -1,7 +1,7 @@
 """The commands that let the stack go without touching what the target uses. Pure."""
 
-from controller.adopt.found import Found
-from controller.engines import words_of
+from encryptdb.controller.adopt.found import Found
+from encryptdb.controller.engines import words_of
 
 FORGET = """\
 pulumi stack export --stack {stack} |

@@ -14,10 +14,10 @@ import psycopg
 from psycopg import Connection, errors
 from psycopg.rows import TupleRow, tuple_row
 
-from controller import lsn
-from controller.errors import Failed, Interrupted, Problem
-from controller.names import CONTROL_DATABASE
-from controller.secret import Secret
+from encryptdb.controller.postgres import lsn
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.secret import Secret
+from encryptdb.stacks.contract.errors import Failed, Interrupted, Problem
 
 SideName = Literal["source", "target"]
 

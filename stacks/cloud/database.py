@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stacks.errors import Unsafe
+from encryptdb.stacks.errors import Unsafe
 
 DEFAULT_PORT = 5432
 
@@ -203,14 +203,14 @@ class IngressRule:
 
 
 @dataclass(frozen=True)
-class Mark:
+class PreparedParameter:
     """What `controller prepare` wrote when it was done."""
 
     source_resource_id: str
     attempt: int
 
     @classmethod
-    def parse(cls, name: str, text: str) -> "Mark":
+    def parse(cls, name: str, text: str) -> "PreparedParameter":
         try:
             document = json.loads(text)
             return cls(str(document["source_resource_id"]), int(document["attempt"]))

@@ -53,7 +53,7 @@ class Names:
         return f"{self.snapshot}-encrypted"
 
     @property
-    def mark(self) -> str:
+    def prepared_parameter(self) -> str:
         """The SSM parameter in which `controller prepare` says that it is done."""
         return f"/encryptdb/{self.stack}/prepared"
 

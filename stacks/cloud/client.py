@@ -6,7 +6,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from controller.errors import Failed, Problem, Usage
+from encryptdb.stacks.contract.errors import Failed, Problem, Usage
 
 NOT_FOUND = frozenset(
     {

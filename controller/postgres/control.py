@@ -14,9 +14,9 @@ from typing import Any
 
 from psycopg import errors, sql
 
-from controller.errors import Failed, Refused
-from controller.names import CONTROL_DATABASE
-from controller.server import Db, Server
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.stacks.contract.errors import Failed, Refused
 
 SCHEMA_SQL = """
 CREATE SCHEMA IF NOT EXISTS encryptdb;

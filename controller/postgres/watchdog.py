@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.pq import ExecStatus
 
-from controller import control
-from controller.cutover.functions import FUNCTIONS_SQL
-from controller.cutover.lasting import Named
-from controller.errors import Failed, Refused
-from controller.names import CONTROL_DATABASE
-from controller.server import Db, Server
-from controller.waiting import Clock, Reporter, SystemClock, wait_until
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.connect_privileges import Named
+from encryptdb.controller.postgres.control_functions import FUNCTIONS_SQL
+from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.waiting import Clock, Reporter, SystemClock, wait_until
+from encryptdb.stacks.contract.errors import Failed, Refused
 
 OUTLIVE_SQL = """
 -- Nothing but its own end, or ours, may end the watchdog. Each setting where this version has it.

@@ -1,16 +1,16 @@
-"""The witnesses of where recovery ended, each with the time and the conditions in which it can be believed."""
+"""The candidates of where recovery ended, each with the time and the conditions in which it can be believed."""
 
 from typing import Any
 
 from psycopg import errors
 
-from controller.exact_lsn import wal_inspection
-from controller.exact_lsn.evidence import Silence, Trust, Witness
-from controller.exact_lsn.log_lines import Line, Means
-from controller.exact_lsn.logs import read_first_recovery
-from controller.lsn import LSN
-from controller.migration import Migration
-from controller.server import Server
+from encryptdb.controller.exact_lsn import wal_inspection
+from encryptdb.controller.exact_lsn.evidence import Candidate, Silence, Trust
+from encryptdb.controller.exact_lsn.log_lines import Line, Means
+from encryptdb.controller.exact_lsn.logs import read_first_recovery
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.server import Server
 
 CHECKPOINT_SQL = """
 -- The redo point of the last checkpoint: right after recovery, that of the end-of-recovery checkpoint.
@@ -22,7 +22,7 @@ REPLAY_SQL = """
 SELECT pg_last_wal_replay_lsn()
 """
 
-Heard = Witness | Silence
+Heard = Candidate | Silence
 
 NOT_HERE = (
     errors.FeatureNotSupported,
@@ -34,17 +34,17 @@ NOT_HERE = (
 """How a server says that it has no such function, or not for us. Aurora lacks some of PostgreSQL's."""
 
 
-def collect(m: Migration, databases: tuple[str, ...], since: LSN) -> tuple[tuple[Witness, ...], tuple[Silence, ...]]:
-    """Ask every witness there is, the most trustworthy first. One that cannot be asked is silent, and says why.
+def collect(m: Migration, databases: tuple[str, ...], since: LSN) -> tuple[tuple[Candidate, ...], tuple[Silence, ...]]:
+    """Ask every candidate there is, the most trustworthy first. One that cannot be asked is silent, and says why.
 
     `since` is a position that the snapshot holds for certain: the earliest confirmed_flush_lsn of the slots.
     """
     heard: list[Heard] = [*server_log(m), seed(m.the_target, m.engine.seed_function, databases)]
     heard += [checkpoint(m.the_target), replay(m.the_target)]
     if m.engine.keeps_wal:
-        heard += wal_inspection.inspect(m.the_target, since, tuple(w for w in heard if isinstance(w, Witness)))
+        heard += wal_inspection.inspect(m.the_target, since, tuple(w for w in heard if isinstance(w, Candidate)))
     return (
-        tuple(w for w in heard if isinstance(w, Witness)),
+        tuple(w for w in heard if isinstance(w, Candidate)),
         tuple(w for w in heard if isinstance(w, Silence)),
     )
 
@@ -72,12 +72,12 @@ def from_log(lines: tuple[Line, ...], where: str) -> list[Heard]:
             heard.append(Silence(name, says))
         elif line.kind.means is Means.LAST_RECORD:
             # The next byte is past the start of that record, and before any other: the comparison is with starts.
-            heard.append(Witness(f"{name}, plus one byte", line.lsn + 1, Trust.EXACT, says))
+            heard.append(Candidate(f"{name}, plus one byte", line.lsn + 1, Trust.EXACT, says))
         else:
             trust = Trust.EXACT if line.kind.means is Means.NEXT_RECORD else Trust.HINT
-            heard.append(Witness(name, line.lsn, trust, says))
+            heard.append(Candidate(name, line.lsn, trust, says))
     # In the log, "redo done" comes last, but where there is a line that names the end, that is the one people know.
-    return sorted(heard, key=lambda h: isinstance(h, Witness) and h.name.endswith("plus one byte"))
+    return sorted(heard, key=lambda h: isinstance(h, Candidate) and h.name.endswith("plus one byte"))
 
 
 def seed(server: Server, function: str, databases: tuple[str, ...]) -> Heard:
@@ -94,7 +94,7 @@ def seed(server: Server, function: str, databases: tuple[str, ...]) -> Heard:
                 return Silence(name, str(error).splitlines()[0])
         if row is None or row[0] is None:
             return Silence(name, "it returns NULL")
-        return Witness(name, LSN.parse(row[0]), Trust.EXACT, f"called in the database {database}")
+        return Candidate(name, LSN.parse(row[0]), Trust.EXACT, f"called in the database {database}")
     return Silence(name, "there is no such function on the copy")
 
 
@@ -104,7 +104,7 @@ def checkpoint(server: Server) -> Heard:
     row = _asked(server, CHECKPOINT_SQL)
     if isinstance(row, str):
         return Silence(name, row)
-    return Witness(name, row[0], Trust.HINT, f"of the copy's last checkpoint, {row[1]:%Y-%m-%d %H:%M:%S %Z}")
+    return Candidate(name, row[0], Trust.HINT, f"of the copy's last checkpoint, {row[1]:%Y-%m-%d %H:%M:%S %Z}")
 
 
 def replay(server: Server) -> Heard:
@@ -115,7 +115,7 @@ def replay(server: Server) -> Heard:
         return Silence(name, row)
     if row[0] is None:
         return Silence(name, "NULL: the copy was restarted since, after a clean shutdown")
-    return Witness(name, row[0], Trust.HINT, "of the copy's last start")
+    return Candidate(name, row[0], Trust.HINT, "of the copy's last start")
 
 
 def _asked(server: Server, query: str) -> tuple[Any, ...] | str:

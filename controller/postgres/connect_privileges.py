@@ -1,6 +1,6 @@
 """The lasting fence: databases that replication and the controller may enter, and nobody else.
 
-It tames the restored copy until OPEN, closes the source after it, and the target after a rollback. CONNECT is taken
+It isolates the restored copy until OPEN, closes the source after it, and the target after a rollback. CONNECT is taken
 from everybody, the owner and PUBLIC included, and given to a few roles; sessions start read-only. Unlike
 ALLOW_CONNECTIONS false it lets apply workers and walsenders start. Superusers still pass (on RDS only AWS has any).
 
@@ -16,9 +16,9 @@ from typing import Any, Protocol
 from psycopg import sql
 from psycopg.rows import class_row
 
-from controller import control
-from controller.errors import Refused
-from controller.server import Db, Server
+from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.stacks.contract.errors import Refused
 
 RECORD = "closed"
 """Key of the record: database oid → what was there before."""

@@ -34,7 +34,7 @@ class Names:
         return f"{self.publication}_{database_oid}"
 
     def back_slot(self, database_oid: int) -> str:
-        """Slot on the target, and subscription on the source, of the way back."""
+        """Slot on the target, and subscription on the source, of the rollback path."""
         return f"{self.slot(database_oid)}_back"
 
 

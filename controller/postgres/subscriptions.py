@@ -12,12 +12,12 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from controller.errors import Failed
-from controller.lsn import LSN
-from controller.names import REPLICATION_ROLE
-from controller.secret import Secret
-from controller.server import STATEMENT_SECONDS, Db, Server
-from controller.waiting import Clock, Reporter, SystemClock, wait_until
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.object_names import REPLICATION_ROLE
+from encryptdb.controller.postgres.server import STATEMENT_SECONDS, Db, Server
+from encryptdb.controller.secret import Secret
+from encryptdb.controller.waiting import Clock, Reporter, SystemClock, wait_until
+from encryptdb.stacks.contract.errors import Failed
 
 GONE_SECONDS = 15.0
 """How long a worker or a walsender may take to end after it was told to."""

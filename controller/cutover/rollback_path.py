@@ -1,0 +1,60 @@
+"""Whether the rollback path is open and would lose nothing, as far as that shows without comparing contents: cheap
+enough to be asked by every `status`. `rollback` itself looks more closely, at the contents of large objects for one.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from encryptdb.controller.cutover import definitions, large_objects
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed, to_migrate
+from encryptdb.stacks.contract.errors import Problem
+
+
+@dataclass(frozen=True)
+class RollbackPath:
+    """`open`: rollback would not be refused for what is known here. `until`: when the window closes, ISO 8601.
+    `lossy`: what on the target would be lost, in words."""
+
+    open: bool
+    until: str | None
+    lossy: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {"lossy": list(self.lossy)}
+
+
+CLOSED = RollbackPath(False, None, ())
+
+
+def look(m: Migration, observed: Observed, closes: datetime | None) -> RollbackPath:
+    """Read both sides. `closes` is None where there is none: nothing was cut over, or without it."""
+    if closes is None or observed.target is None:
+        return CLOSED
+    until = closes.isoformat(timespec="seconds")
+    if observed.source is None:
+        return RollbackPath(False, until, ())
+    found = lossy(m, observed)
+    return RollbackPath(not found and observed.at <= closes, until, tuple(found))
+
+
+def lossy(m: Migration, observed: Observed) -> list[str]:
+    """What rollback would lose. A side that cannot be read counts as lossy: nothing is known of it."""
+    assert observed.target is not None
+    direction = Direction.rollback(m, observed.migrated)
+    moving = {d.oid for d in direction.databases}
+    found = [
+        f"{d.name}: a database made since the snapshot" for d in to_migrate(observed.target) if d.oid not in moving
+    ]
+    try:
+        found += definitions.differences(direction)
+        before = (observed.target.records or {}).get(large_objects.RECORD, {})
+        found += [
+            f"{name}: a large object was written on the target, or its statistics were reset"
+            for name in large_objects.changed(direction.from_, direction, before)
+        ]
+    except Problem as problem:
+        found.append(f"it cannot be told what was made on the target: {problem.detail or problem.message}")
+    return found

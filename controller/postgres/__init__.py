@@ -1,0 +1,1 @@
+"""PostgreSQL: one module for each kind of object, and the only place that opens connections."""

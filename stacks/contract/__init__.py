@@ -1,0 +1,1 @@
+"""What the program and the controller share: outputs, names and tags, errors."""
