@@ -121,7 +121,7 @@ def found(**changed: Any) -> Found:
     made = Found(
         outputs=outputs(),
         state="retired",
-        marked=False,
+        prepared_parameter=False,
         source=(instance(instance_answer()),),
         target=(instance(instance_answer("copy")),),
     )

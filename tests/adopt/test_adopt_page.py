@@ -25,8 +25,8 @@ def page(one: Found) -> str:
         ({"outputs": outputs(target=None)}, Status.NOT_YET, "no target"),
         ({"state": "open"}, Status.NOT_YET, "controller retire"),
         ({"state": "caught-up"}, Status.NOT_YET, "controller retire"),
-        ({"marked": True}, Status.NOT_YET, "controller retire"),
-        ({"state": None, "marked": True}, Status.NOT_YET, "controller retire"),
+        ({"prepared_parameter": True}, Status.NOT_YET, "controller retire"),
+        ({"state": None, "prepared_parameter": True}, Status.NOT_YET, "controller retire"),
         ({"outputs": outputs(phase="restore")}, Status.NOT_YET, "encryptdb:phase retire"),
         ({"state": "abandoned"}, Status.REFUSED, "abandoned"),
         ({"state": "rolled-back"}, Status.REFUSED, "rolled back"),
@@ -42,7 +42,7 @@ def test_before_its_turn_it_says_what_comes_first(changed: dict[str, Any], statu
 @pytest.mark.parametrize("state", ["retired", None])
 def test_after_retire_it_is_its_turn_also_where_the_servers_do_not_tell(state: str | None) -> None:
     assert not_yet(found(state=state)) is None
-    assert not_yet(found(state=state, marked=None)) is None
+    assert not_yet(found(state=state, prepared_parameter=None)) is None
 
 
 def test_the_sections_come_in_the_order_of_the_work() -> None:
@@ -57,7 +57,7 @@ def test_what_is_known_is_shown_before_its_turn_too() -> None:
     assert 'import_="copy"' in text
 
 
-@pytest.mark.parametrize("changed", [{"state": "open"}, {"marked": True}, {"outputs": outputs(phase="restore")}])
+@pytest.mark.parametrize("changed", [{"state": "open"}, {"prepared_parameter": True}, {"outputs": outputs(phase="restore")}])
 def test_no_command_that_lets_the_stack_go_is_shown_before_its_turn(changed: dict[str, Any]) -> None:
     assert "pulumi destroy" in page(found())
     assert "pulumi state delete" not in page(found(**changed))
