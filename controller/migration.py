@@ -17,7 +17,7 @@ from encryptdb.stacks.contract.outputs import Outputs
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asked for. `max_pause` is in seconds."""
+    """What the command line asked for: the union of what the commands declare. `max_pause` is in seconds."""
 
     allow_reboot: bool = False
     lsn: str | None = None
@@ -25,6 +25,7 @@ class Options:
     dry_run: bool = False
     approved_by: str | None = None
     delete_source: str | None = None
+    end_rollback_window: bool = False
     watch: bool = False
     output: str | None = None
     tool: str = "pulumi"
@@ -77,7 +78,8 @@ class Migration:
 
     def note(self, event: str, **detail: Any) -> None:
         """Journal an event on the source."""
-        control.note(self.source, event, **detail)
+        approved = {} if self.options.approved_by is None else {"approved_by": self.options.approved_by}
+        control.note(self.source, event, **approved, **detail)
 
 
 def open_migration(outputs: Outputs, options: Options, purpose: str, reporter: Reporter) -> Migration:

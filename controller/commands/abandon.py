@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from encryptdb.controller import prepared_parameter
+from encryptdb.controller.commands.arguments import ALLOW_REBOOT, APPROVED_BY, stack_command
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, ObservedServer, observe
 from encryptdb.controller.plan import PLAN
@@ -84,3 +85,6 @@ def _left(m: Migration) -> list[str]:
         f"The encrypted copy {m.outputs.target.identifier} is left as it is, closed to applications: delete it when "
         "nobody needs it any more (docs/stack.md tells how).",
     ]
+
+
+command = stack_command(run, ALLOW_REBOOT, APPROVED_BY)

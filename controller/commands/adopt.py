@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import click
+
 from encryptdb.controller import adopt
+from encryptdb.controller.commands.arguments import stack_command
 from encryptdb.controller.migration import Migration
 from encryptdb.stacks.contract.errors import Refused, Usage
 
@@ -32,3 +35,16 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise Usage(f"{path} cannot be written.", detail=str(error)) from None
+
+
+command = stack_command(
+    run,
+    click.Option(
+        ["--tool"],
+        type=click.Choice(["pulumi", "terraform"]),
+        default="pulumi",
+        show_default=True,
+        help="What the code is for.",
+    ),
+    click.Option(["--output"], metavar="FILE", help="Write it there instead of on stdout."),
+)

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import click
+
+from encryptdb.controller.commands.arguments import APPROVED_BY, MAX_PAUSE, stack_command
 from encryptdb.controller.cutover import finish
 from encryptdb.controller.cutover.conduct import conduct, make_switches, serving
 from encryptdb.controller.cutover.direction import Direction
@@ -47,3 +50,11 @@ def _complete(m: Migration, *, reachable: bool) -> dict[str, Any]:
         direction = Direction.cutover(m, observe(m).migrated)
         m.say("the target is open already: completing what is left")
         return finish.complete(m, direction, make_switches(m, direction), moved=None)
+
+
+command = stack_command(
+    run,
+    MAX_PAUSE,
+    click.Option(["--dry-run"], is_flag=True, help="All checks and probes; changes nothing."),
+    APPROVED_BY,
+)

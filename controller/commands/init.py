@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+
+from encryptdb.controller.commands.arguments import Call, make_command
 from encryptdb.controller.survey import refusals, yaml_file
 from encryptdb.controller.survey.found import Found
 from encryptdb.controller.survey.look import survey
@@ -28,9 +31,11 @@ class Wanted:
     force: bool = False
 
 
-def run(wanted: Wanted, reporter: Reporter) -> tuple[dict[str, Any], str | None]:
-    """The JSON document, and the file's text where it was asked for on stdout. Raises Usage for what is wrong with the
-    arguments, before AWS is asked; what `survey` raises; Failed where the file cannot be written."""
+def run(wanted: Wanted, reporter: Reporter) -> dict[str, Any]:
+    """The JSON document; with the file's `text` where it was asked for on stdout.
+
+    Raises Usage for wrong arguments, before AWS is asked; what `survey` raises; Failed if the file cannot be written.
+    """
     identifier = refusals.identifier(wanted.source)
     stack = refusals.stack_name(wanted.stack or identifier)
     file = None if wanted.output == STDOUT else Path(wanted.output or f"stacks/Pulumi.{stack}.yaml")
@@ -51,7 +56,7 @@ def run(wanted: Wanted, reporter: Reporter) -> tuple[dict[str, Any], str | None]
     if file is not None:
         _write(file, text, wanted.force)
         reporter.say(f"written: {file}. Read it, then `pulumi stack init {stack}` and `pulumi up`")
-    return _document(found, proposal, file), text if file is None else None
+    return _document(found, proposal, file) | ({"text": text} if file is None else {})
 
 
 def _refuse_file(file: Path, force: bool) -> None:
@@ -121,3 +126,21 @@ def _document(found: Found, proposal: Proposal, file: Path | None) -> dict[str, 
         "unseen": [{"what": what, "why": why} for what, why in proposal.unseen],
         "notes": list(proposal.notes),
     }
+
+
+def _call(json: bool, **arguments: Any) -> Call:
+    wanted = Wanted(**arguments)
+    if json and wanted.output == STDOUT:
+        raise click.UsageError("--json and --output - both write to stdout.")
+    return Call(lambda reporter: run(wanted, reporter), json)
+
+
+command = make_command(
+    "init",
+    _call,
+    click.Argument(["source"], metavar="SOURCE"),
+    click.Option(["--stack"], metavar="NAME", help="The new stack's name (default: the source's)."),
+    click.Option(["--region"], metavar="REGION", help="Where the source is (default: as every AWS tool finds it)."),
+    click.Option(["--output"], metavar="FILE", help="Default stacks/Pulumi.NAME.yaml; - is stdout."),
+    click.Option(["--force"], is_flag=True, help="Overwrite the file."),
+)

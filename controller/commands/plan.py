@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from encryptdb.controller.commands.arguments import stack_command
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
 from encryptdb.controller.plan import PLAN
@@ -20,3 +21,6 @@ def run(m: Migration) -> dict[str, Any]:
         steps.append({"name": step.name, "command": step.command, "summary": step.summary, "done": passed})
         m.say(f"[{'x' if passed else ' '}] {step.command:<10} {step.name:<17} {step.summary}")
     return document(m, observed, following.name if following else None) | {"steps": steps}
+
+
+command = stack_command(run)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from encryptdb.controller.commands.arguments import stack_command
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.preflight import preflight
 
@@ -17,3 +18,6 @@ def run(m: Migration) -> dict[str, Any]:
     report.raise_if_blocked()
     m.say(f"preflight: nothing blocks; {len(report.of('warns'))} warnings, {len(report.passed)} checks passed")
     return report.to_json()
+
+
+command = stack_command(run)

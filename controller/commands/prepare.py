@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from encryptdb.controller.commands.arguments import ALLOW_REBOOT, APPROVED_BY, stack_command
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres import control
@@ -35,3 +36,6 @@ def run(m: Migration) -> dict[str, Any]:
     following = next_step(m, observed)
     m.say("the source is prepared: set phase to restore and run pulumi up")
     return document(m, observed, following.name if following else None)
+
+
+command = stack_command(run, ALLOW_REBOOT, APPROVED_BY)

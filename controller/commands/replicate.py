@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import click
+
+from encryptdb.controller.commands.arguments import APPROVED_BY, stack_command
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
 from encryptdb.controller.preflight import preflight
@@ -41,3 +44,10 @@ def run(m: Migration) -> dict[str, Any]:
     following = next_step(m, observed)
     m.say("the target has caught up, and follows")
     return document(m, observed, following.name if following else None)
+
+
+command = stack_command(
+    run,
+    click.Option(["--lsn"], metavar="X/Y", help="The exact LSN by hand; it is checked like a found one."),
+    APPROVED_BY,
+)

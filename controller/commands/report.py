@@ -3,6 +3,7 @@
 from typing import Any
 
 from encryptdb.controller import report
+from encryptdb.controller.commands.arguments import REPORT, stack_command
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
 from encryptdb.controller.state import document
@@ -21,3 +22,6 @@ def run(m: Migration) -> dict[str, Any]:
     m.say(f"the report is {path}")
     base = document(m, observed, None) if observed is not None else {"state": None, "step": None, "databases": {}}
     return base | {"report": path}
+
+
+command = stack_command(run, REPORT)

@@ -3,7 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+import click
+
 from encryptdb.controller import leftovers
+from encryptdb.controller.commands.arguments import APPROVED_BY, REPORT, stack_command
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, observe
 from encryptdb.controller.report import collect, write
@@ -93,3 +96,16 @@ def delete_source(m: Migration, identifier: str) -> str:
     m.engine.delete(found)
     m.say(f"deleting the source {identifier}, without a final snapshot")
     return identifier
+
+
+command = stack_command(
+    run,
+    click.Option(
+        ["--end-rollback-window"],
+        is_flag=True,
+        help="Drop the rollback path while its window is still open.",
+    ),
+    click.Option(["--delete-source"], metavar="IDENTIFIER", help="Also delete the source, without a final snapshot."),
+    REPORT,
+    APPROVED_BY,
+)

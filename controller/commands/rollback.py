@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from encryptdb.controller.commands.arguments import APPROVED_BY, MAX_PAUSE, stack_command
 from encryptdb.controller.cutover import finish
 from encryptdb.controller.cutover.conduct import conduct, make_switches, serving
 from encryptdb.controller.cutover.direction import Direction
@@ -44,7 +45,7 @@ def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
             hint="Bring it back, then run this again. The target serves.",
         )
     with locked(m, target=True):
-        control.note(m.the_target, "rollback begun", by=control.who())
+        control.note(m.the_target, "rollback begun", approved_by=m.options.approved_by or control.who())
         if "cutover" not in observed.target.records:
             direction = Direction.cutover(m, observed.migrated)
             finish.complete(m, direction, make_switches(m, direction), moved=None)
@@ -74,3 +75,6 @@ def window_length(text: str) -> timedelta:
     if found is None:
         raise Usage(f"rollbackWindow: {text!r} is no duration.", hint='Write it like "7d", "36h", or "none".')
     return timedelta(**{_UNITS[found.group(2)]: int(found.group(1))})
+
+
+command = stack_command(run, MAX_PAUSE, APPROVED_BY)

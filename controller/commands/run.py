@@ -3,6 +3,7 @@
 from typing import Any
 
 from encryptdb.controller.commands import prepare, replicate
+from encryptdb.controller.commands.arguments import ALLOW_REBOOT, APPROVED_BY, stack_command
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
 from encryptdb.controller.runner import next_step
@@ -53,3 +54,6 @@ def waiting(m: Migration, command: str, found: dict[str, Any]) -> NotYet:
         )
     problem.document = found | {"waits_for": problem.hint}
     return problem
+
+
+command = stack_command(run, ALLOW_REBOOT, APPROVED_BY)

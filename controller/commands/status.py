@@ -4,6 +4,9 @@ import time
 from datetime import datetime
 from typing import Any
 
+import click
+
+from encryptdb.controller.commands.arguments import stack_command
 from encryptdb.controller.commands.rollback import window_length
 from encryptdb.controller.cutover import readers, rollback_path
 from encryptdb.controller.migration import Migration
@@ -130,3 +133,6 @@ def _heartbeat_age(m: Migration, observed: Observed) -> float | None:
             if row is not None:
                 ages.append(round(row[0], 1))
     return max(ages) if ages else None
+
+
+command = stack_command(run, click.Option(["--watch"], is_flag=True, help="Repeat until interrupted."))

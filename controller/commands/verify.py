@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from encryptdb.controller.commands.arguments import stack_command
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Database, Observed, ObservedServer, observe
 from encryptdb.controller.postgres import control
@@ -108,3 +109,6 @@ def _now(server: Server) -> str:
     row = server.db().execute("SELECT clock_timestamp()").fetchone()
     assert row is not None
     return str(row[0].isoformat())
+
+
+command = stack_command(run)

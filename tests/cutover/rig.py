@@ -241,7 +241,7 @@ def controller_process(world: World, script: str, max_pause: float = 2.0) -> "su
     head = (
         "import os, signal\n"
         "from tests.cutover.rig import migration\n"
-        "from controller.commands import cutover\n"
+        "from encryptdb.controller.commands import cutover\n"
         f"m = migration({world.source.port}, {world.target.port}, {tuple(world.switches)!r}, "
         f"{world.rollback_window!r}, [], max_pause={max_pause})\n"
     )

@@ -120,8 +120,8 @@ def test_killed_inside_the_pause_the_next_run_does_not_wait_for_the_watchdog(wor
 def test_sigterm_in_the_pause_is_an_interruption(world: World) -> None:
     running = controller_process(
         world,
-        "from controller.cli import _terminate\n"
-        "from stacks.contract.errors import Interrupted\n"
+        "from encryptdb.controller.cli import _terminate\n"
+        "from encryptdb.stacks.contract.errors import Interrupted\n"
         "import time\n"
         "signal.signal(signal.SIGTERM, _terminate)\n"
         "def wait(verb, moment):\n"
