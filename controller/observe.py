@@ -153,37 +153,59 @@ class ObservedServer:
 
 @dataclass(frozen=True)
 class Observed:
-    """Both servers at one moment. `target` is None where the stack has none; `source` is None only where it could
-    not be reached and the target's records say that the target was opened (then it is not needed to decide)."""
+    """Both servers, the prepared parameter and, where a control database is gone, the target's tag, at one moment.
+
+    A side is None where the stack has none, or where it could not be read: then its problem says why. `ending` is None
+    where the tag is not there or was not asked for; `aws_problem` says why AWS could not be asked.
+    """
 
     at: datetime
     source: ObservedServer | None
     target: ObservedServer | None
     source_problem: Problem | None = None
+    target_problem: Problem | None = None
     prepared_parameter: PreparedParameter | None = None
+    ending: Ending | None = None
+    aws_problem: Problem | None = None
+
+    @property
+    def sides(self) -> tuple[ObservedServer, ...]:
+        return tuple(side for side in (self.source, self.target) if side is not None)
 
     @property
     def records(self) -> Records:
-        """The records that decide: those of the side that serves (`controller.epoch`)."""
+        """The records that decide: those of the side that serves. Empty where there are none."""
         deciding = self.target if self.serving == "target" else self.source
-        return (deciding.records if deciding else None) or {}
+        return (deciding.records if deciding else None) or Records()
 
     @property
     def serving(self) -> SideName:
-        """The side that serves, by the records of both."""
+        """The side with the higher epoch among those that were read. `state.decide` says whether that is known."""
         source, target = self.source.records if self.source else None, self.target.records if self.target else None
-        return epoch.serving(source, target)
+        return "target" if epoch(target) > epoch(source) else "source"
 
     @property
     def migrated(self) -> tuple[Database, ...]:
         """The databases that move: recorded by `prepare`; before that, those that would."""
-        listed = self.records.get("databases")
         server = self.source or self.target
-        assert server is not None
-        if listed is not None:
-            wanted = {d["oid"] for d in listed}
-            return tuple(d for d in server.databases if d.oid in wanted)
-        return to_migrate(server)
+        return self.migrated_on(server) if server is not None else ()
+
+    def migrated_on(self, server: ObservedServer) -> tuple[Database, ...]:
+        """The same, as one server has them."""
+        listed = self.records.databases
+        if listed is None:
+            return to_migrate(server)
+        wanted = {d.oid for d in listed.listed}
+        return tuple(d for d in server.databases if d.oid in wanted)
+
+
+def epoch(records: Records | None) -> int:
+    """The epoch in which a side was last opened; 0 where it never was.
+
+    Each OPEN writes, in the transaction that opens a side, an epoch one higher than any before. The side with the higher
+    one serves; where neither has one, nothing was ever moved and the source serves. Cutover, rollback, cutover: 1, 2, 3.
+    """
+    return records.open.epoch if records is not None and records.open is not None else 0
 
 
 def to_migrate(server: ObservedServer) -> tuple[Database, ...]:
@@ -195,26 +217,57 @@ def to_migrate(server: ObservedServer) -> tuple[Database, ...]:
     )
 
 
-def observe(m: Migration, *, with_parameter: bool = False) -> Observed:
-    """Read both servers, and the prepared parameter in SSM where it is asked for.
+def observe(m: Migration, *, need: Collection[SideName] = ()) -> Observed:
+    """Read both servers and what AWS keeps. A side that does not answer is None, and its problem is kept.
 
-    Raises Failed where one does not answer, but for a source that is no longer needed.
+    Raises the problem of a side that is in `need`.
     """
-    target = observe_server(m.target) if m.target is not None else None
-    source: ObservedServer | None = None
-    problem: Problem | None = None
+    sides: dict[SideName, ObservedServer] = {}
+    problems: dict[SideName, Problem] = {}
+    for server in m.sides():
+        try:
+            sides[server.side] = observe_server(server)
+        except Problem as problem:
+            if server.side in need:
+                raise
+            problems[server.side] = problem
+    parameter, ending, aws_problem = _in_aws(m, sides)
+    return Observed(
+        at=_now(m, sides),
+        source=sides.get("source"),
+        target=sides.get("target"),
+        source_problem=problems.get("source"),
+        target_problem=problems.get("target"),
+        prepared_parameter=parameter,
+        ending=ending,
+        aws_problem=aws_problem,
+    )
+
+
+def _now(m: Migration, sides: Mapping[SideName, ObservedServer]) -> datetime:
+    for server in m.sides():
+        if server.side in sides:
+            row = server.db("postgres").execute("SELECT clock_timestamp()").fetchone()
+            assert row is not None
+            return cast(datetime, row[0])
+    return datetime.now(UTC)
+
+
+def _in_aws(
+    m: Migration, sides: Mapping[SideName, ObservedServer]
+) -> tuple[PreparedParameter | None, Ending | None, Problem | None]:
+    """The prepared parameter; and the tag on the target, which matters once a control database is gone or going."""
     try:
-        source = observe_server(m.source)
-    except Problem as error:
-        # In the phase `retire` the stack no longer reads the source, so it names no address.
-        needed = m.outputs.source.host is not None or m.target is None
-        if needed and (target is None or epoch.epoch(target.records) == 0):
-            raise
-        problem = error
-    asked = m.source if source is not None or m.target is None else m.target
-    now = asked.db("postgres").execute("SELECT clock_timestamp()").fetchone()
-    assert now is not None
-    return Observed(now[0], source, target, problem, ssm.read(m) if with_parameter else None)
+        parameter = ssm.read(m)
+        ended = any(s.records is None or s.records.retired or s.records.abandoned for s in sides.values())
+        target = m.outputs.target
+        if target is None or not (ended or not sides):
+            return parameter, None, None
+        found = m.engine.find(target.identifier)
+        told = found.tags.get(names.STATE) if found is not None and found.resource_id == target.resource_id else None
+        return parameter, Ending(told) if told in set(Ending) else None, None
+    except Problem as problem:
+        return None, None, problem
 
 
 def observe_server(server: Server) -> ObservedServer:

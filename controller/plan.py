@@ -4,7 +4,7 @@ Between `prepare` and `replicate` Pulumi makes the target; the steps of `cutover
 `controller.cutover`, in one function, because there nothing may come between them.
 """
 
-from encryptdb.controller.steps import finish, isolate, parameters, prepare, replicate, slots
+from encryptdb.controller.steps import cutover, isolate, parameters, prepare, replicate, retire, slots
 from encryptdb.controller.steps.step import Step
 
 PLAN: tuple[Step, ...] = (
@@ -15,6 +15,7 @@ PLAN: tuple[Step, ...] = (
         done=prepare.has_control,
         act=prepare.make_control,
         undo=prepare.drop_control,
+        undo_drops_control=True,
     ),
     Step(
         name="parameters",
@@ -63,7 +64,6 @@ PLAN: tuple[Step, ...] = (
         summary="commit a heartbeat that every later snapshot must hold",
         done=prepare.has_first_beat,
         act=prepare.make_first_beat,
-        undo=None,
     ),
     Step(
         name="prepared-parameter",
@@ -79,7 +79,6 @@ PLAN: tuple[Step, ...] = (
         summary="close the copy to everyone but the apply workers",
         done=isolate.is_isolated,
         act=isolate.isolate,
-        undo=None,
     ),
     Step(
         name="exact-lsn",
@@ -87,7 +86,6 @@ PLAN: tuple[Step, ...] = (
         summary="find the LSN at which the copy's recovery ended, and prove it",
         done=replicate.has_exact_lsn,
         act=replicate.find_lsn,
-        undo=None,
     ),
     Step(
         name="subscription",
@@ -103,7 +101,6 @@ PLAN: tuple[Step, ...] = (
         summary="advance every origin to the exact LSN, and read it back",
         done=replicate.has_origins,
         act=replicate.advance_origins,
-        undo=None,
     ),
     Step(
         name="enable",
@@ -111,30 +108,64 @@ PLAN: tuple[Step, ...] = (
         summary="let the changes flow",
         done=replicate.is_enabled,
         act=replicate.enable,
-        undo=None,
     ),
     Step(
         name="catch-up",
         command="replicate",
         summary="follow until a heartbeat committed now is seen on the target",
-        done=replicate.never_done,
+        done=None,
         act=replicate.catch_up,
-        undo=None,
     ),
     Step(
         name="cutover",
         command="cutover",
         summary="fence, end markers, drain, sequences, OPEN, switch",
-        done=finish.is_cut_over,
-        act=finish.cut_over,
-        undo=finish.undo_preparations,
+        done=cutover.is_cut_over,
+        act=cutover.cut_over,
+        undo=cutover.undo_preparations,
     ),
     Step(
-        name="take-down",
+        name="retirement",
         command="retire",
-        summary="drop every replication object and both control databases; list plaintext leftovers",
-        done=finish.is_retired,
-        act=finish.retire,
-        undo=None,
+        summary="record on the target, and in its tags, that the migration is retired",
+        done=retire.is_recorded,
+        act=retire.record,
+    ),
+    Step(
+        name="report",
+        command="retire",
+        summary="write the report while its evidence exists",
+        done=None,
+        act=retire.write_report,
+    ),
+    Step(
+        name="subscriptions",
+        command="retire",
+        summary="drop the subscriptions on both sides",
+        done=retire.has_no_subscriptions,
+        act=retire.drop_subscriptions,
+    ),
+    Step(
+        name="source",
+        command="retire",
+        summary="drop slots, publications, heartbeats, role and control database on the source",
+        done=retire.is_source_clean,
+        act=retire.clean_source,
+        drops_control_of="source",
+    ),
+    Step(
+        name="parameter",
+        command="retire",
+        summary="delete the prepared parameter",
+        done=retire.has_no_parameter,
+        act=retire.delete_parameter,
+    ),
+    Step(
+        name="target",
+        command="retire",
+        summary="drop slots, publications, heartbeats, role and control database on the target",
+        done=retire.is_target_clean,
+        act=retire.clean_target,
+        drops_control_of="target",
     ),
 )

@@ -1,81 +1,117 @@
-"""Observe, decide, act: walks through the steps of a command until its goal is met."""
+"""Observe, decide, act: does the steps of one command until its goal is met."""
 
 import contextlib
 from collections.abc import Iterator
+from typing import Literal
 
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, observe
 from encryptdb.controller.plan import PLAN
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.control import Lock
-from encryptdb.controller.state import state
+from encryptdb.controller.postgres.server import SideName
 from encryptdb.controller.steps.step import Command, Step
 from encryptdb.stacks.contract.errors import Failed
 
-
-def next_step(m: Migration, observed: Observed) -> Step | None:
-    """The first step of the plan whose goal is not met; None at the end, and after `abandon`.
-
-    Catching up is asked anew by every `replicate`, so here it counts as met once it has been done.
-    """
-    if state(m, observed) in ("abandoned", "retired"):
-        return None
-    for step in PLAN:
-        if step.command != "prepare" and m.target is None:
-            return step
-        if step.name == "catch-up":
-            if "caught_up" not in observed.records and "open" not in observed.records:
-                return step
-        elif "open" in observed.records and step.command in ("prepare", "replicate"):
-            continue
-        elif not step.done(m, observed):
-            return step
-    return None
+Moment = Literal["begin", "effect", "end"]
 
 
-def advance(m: Migration, command: Command, observed: Observed, lock: Lock | None = None) -> Observed:
-    """Do every step of one command that is not done yet, and return the last observation.
+class Locks:
+    """The locks that a command holds: while it does, no other controller works on the migration."""
 
-    Raises whatever a step raises; Failed where a step ended without reaching its goal.
-    """
-    for step in PLAN:
-        if step.command != command:
-            continue
-        if step.done(m, observed):
-            continue
-        if lock is not None:
+    def __init__(self) -> None:
+        self._held: dict[SideName, Lock] = {}
+
+    def acquire(self, lock: Lock) -> None:
+        """Raises Refused where another controller is at work."""
+        lock.acquire()
+        self._held[lock.server.side] = lock
+
+    def check(self) -> None:
+        """Raise Failed where one was lost: then nothing more may be done."""
+        for lock in self._held.values():
             lock.check()
-        m.say(step.summary)
-        step.act(m, observed)
-        if step.reboots and lock is not None:
+
+    def renew(self) -> None:
+        """Take them again where a reboot ended their connections. Raises Refused where another controller was faster."""
+        for lock in self._held.values():
             lock.renew()
-        observed = observe(m, with_parameter=True)
-        if step.name != "catch-up" and not step.done(m, observed):
-            raise Failed(
-                f"The step {step.name} ended, but its goal is not met.",
-                detail=f"The goal was: {step.summary}.",
-                hint="Look at what the servers say (python -m controller status), then run the command again.",
-            )
-        if observed.records:
-            m.note(step.name, command=command)
-    return observed
+
+    def release(self, side: SideName) -> None:
+        """Give one back, if it is held."""
+        if (lock := self._held.pop(side, None)) is not None:
+            lock.release()
+
+    def release_all(self) -> None:
+        for side in ("target", "source"):
+            self.release(side)
 
 
 @contextlib.contextmanager
-def locked(m: Migration, *, source: bool = True, target: bool = False) -> Iterator[Lock]:
-    """Hold the lock while the block runs: on the source, then on the target where it has a control database.
-
-    Yields the lock of the side that decides. Raises Refused where another controller is at work.
-    """
-    locks: list[Lock] = []
+def locked(m: Migration, *sides: SideName) -> Iterator[Locks]:
+    """Hold the lock of each side that has a control database, source first. Raises Refused as `Lock.acquire`."""
+    locks = Locks()
     try:
-        if source:
-            locks.append(Lock(m.source))
-            locks[-1].acquire()
-        if target and m.target is not None and control.exists(m.target):
-            locks.append(Lock(m.target))
-            locks[-1].acquire()
-        yield locks[-1] if not source and locks else (locks[0] if locks else Lock(m.source))
+        for server in m.sides():
+            if server.side in sides and control.exists(server):
+                locks.acquire(Lock(server))
+        yield locks
     finally:
-        for lock in reversed(locks):
-            lock.release()
+        locks.release_all()
+
+
+def steps_of(command: Command) -> Iterator[Step]:
+    """The plan's steps of one command, in order."""
+    return (step for step in PLAN if step.command == command)
+
+
+def advance(m: Migration, command: Command, locks: Locks) -> Observed:
+    """Do every step of the command whose goal is not met, and return the last observation. `m.observer` is told when a
+    step begins, when its act has ended, and when its goal has been seen.
+
+    Raises whatever a step raises; Failed where a step ended without reaching its goal.
+    """
+    observed = observe(m)
+    for step in steps_of(command):
+        m.observer(step.name, "begin")
+        if step.done is None or not step.done(m, observed):
+            locks.check()
+            m.say(step.summary)
+            if step.drops_control_of is not None:
+                locks.release(step.drops_control_of)
+            step.act(m, observed)
+            m.observer(step.name, "effect")
+            if step.reboots:
+                locks.renew()
+            observed = observe(m)
+            if step.done is not None and not step.done(m, observed):
+                raise Failed(
+                    f"The step {step.name} ended without reaching its goal: {step.summary}.",
+                    hint=f"encryptdb {command} --stack {m.outputs.stack}",
+                )
+            m.note(observed, step.name, command=command)
+        m.observer(step.name, "end")
+    return observed
+
+
+def undo(m: Migration, locks: Locks) -> None:
+    """Undo every step, the last one first."""
+    for step in reversed(PLAN):
+        if step.undo is None:
+            continue
+        m.observer(f"undo {step.name}", "begin")
+        observed = observe(m)
+        locks.check()
+        m.say(f"undo: {step.summary}")
+        if step.undo_drops_control:
+            locks.release("source")
+        step.undo(m, observed)
+        m.observer(f"undo {step.name}", "effect")
+        m.observer(f"undo {step.name}", "end")
+
+
+def next_step(command: Command | None, m: Migration, observed: Observed) -> Step | None:
+    """The first step of the command whose goal is not met; None where there is none, or no command."""
+    if command is None:
+        return None
+    return next((s for s in steps_of(command) if s.done is None or not s.done(m, observed)), None)

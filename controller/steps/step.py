@@ -8,7 +8,6 @@ from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, ObservedServer
 
 Command = Literal["prepare", "replicate", "cutover", "retire"]
-COMMANDS: tuple[Command, ...] = ("prepare", "replicate", "cutover", "retire")
 
 Goal = Callable[[Migration, Observed], bool]
 Act = Callable[[Migration, Observed], None]
@@ -19,27 +18,32 @@ class Step:
     """One thing that a command does.
 
     `summary` is the line the operator reads while it happens. `done` recognises the goal from what was observed,
-    without asking anyone. `act` may be run again after any interruption. `undo` is what `abandon` does, also
-    safe to repeat; None says that nothing on the source is left behind, so there is nothing to undo.
+    without asking anyone; None says that it has to be reached anew by every run, at the cost of one heartbeat. `act` may
+    be run again after any interruption. `undo` is what `abandon` does, also safe to repeat; None says that nothing is
+    left behind on the source, so there is nothing to undo.
     """
 
     name: str
     command: Command
     summary: str
-    done: Goal
+    done: Goal | None
     act: Act
-    undo: Act | None
+    undo: Act | None = None
     reboots: bool = False
     """Whether `act` may reboot the source: our own connections, the lock's among them, do not outlive that."""
+    drops_control_of: Literal["source", "target"] | None = None
+    """Whose control database `act` drops, and with it the lock there."""
+    undo_drops_control: bool = False
+    """Whether `undo` drops the source's control database, and with it the lock there."""
 
 
 def observed_source(observed: Observed) -> ObservedServer:
-    """The source as it was observed. Before OPEN it always is: otherwise observing fails."""
+    """The source as it was observed, for steps of commands that need it (`permissions.NEEDS`)."""
     assert observed.source is not None
     return observed.source
 
 
 def observed_target(observed: Observed) -> ObservedServer:
-    """The target as it was observed, for the steps that come after the commands made sure that there is one."""
+    """The target as it was observed, for steps of commands that need it (`permissions.NEEDS`)."""
     assert observed.target is not None
     return observed.target
