@@ -17,6 +17,7 @@ class Next(StrEnum):
     CUTOVER = "encryptdb cutover --stack {stack}"
     ROLLBACK = "encryptdb rollback --stack {stack}"
     END_WINDOW = "encryptdb retire --stack {stack} --end-rollback-window"
+    LONGER_WINDOW = "pulumi config set encryptdb:rollbackWindow 30d --stack {stack} && pulumi up --stack {stack}"
     RETIRE = "encryptdb retire --stack {stack}"
     RETIRE_PHASE = "pulumi config set encryptdb:phase retire --stack {stack} && pulumi up --stack {stack}"
     ADOPT = "encryptdb adopt --stack {stack}"
@@ -32,6 +33,7 @@ _LAB_UP = "python -m encryptdb.lab up --dir {lab} --stack {stack} --config "
 _ON_THE_LAB = {
     Next.RESTORE: _LAB_UP + "phase=restore",
     Next.RETIRE_PHASE: _LAB_UP + "phase=retire",
+    Next.LONGER_WINDOW: _LAB_UP + "rollbackWindow=30d",
     Next.NEXT_ATTEMPT: _LAB_UP + "attempt={next_attempt} --config phase=prepare",
 }
 

@@ -4,13 +4,15 @@ A row holds for a state, or for a state with one condition: the first row that f
 not yet (status 3) or refused (status 4). Each row has the exact next command line; a cell may name another one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from encryptdb.controller.next_line import Next
+from encryptdb.controller.next_line import Next, line
 from encryptdb.controller.state import Condition, Standing, State
+from encryptdb.stacks.contract.errors import NotYet, Problem, Refused
+from encryptdb.stacks.contract.outputs import Outputs
 
 Command = Literal["prepare", "replicate", "verify", "cutover", "rollback", "abandon", "retire", "adopt"]
 COMMANDS: tuple[Command, ...] = (
@@ -73,7 +75,7 @@ _ENDS_WINDOW = Cell(
     Next.END_WINDOW,
     unless="--end-rollback-window",
 )
-_TARGET_SERVES = _refused("The target has taken writes that the source would not have.", Next.ROLLBACK)
+_TARGET_SERVES = _refused("The target has taken writes; `rollback` takes them back to the source.")
 _NO_WAY_BACK = _refused("What was written on the target since is not on the source.")
 _ENDED = _refused("This attempt has ended.")
 
@@ -98,6 +100,9 @@ TABLE: tuple[Row, ...] = (
         DONE, DONE, NOT_YET, NOT_YET, GO, _TARGET_SERVES, NOT_YET, NOT_YET)),
     Row(State.OPEN, Condition.NO_ROLLBACK_PATH, "The target serves, and there is no rollback path.", Next.RETIRE, _cells(
         DONE, DONE, GO, DONE, _NO_WAY_BACK, _NO_WAY_BACK, GO, NOT_YET)),
+    Row(State.OPEN, Condition.WINDOW_CLOSED, "The target serves, and the rollback window is over.", Next.RETIRE, _cells(
+        DONE, DONE, GO, DONE, _refused("The source still follows the target.", Next.LONGER_WINDOW), _TARGET_SERVES, GO,
+        NOT_YET)),
     Row(State.OPEN, None, "The target serves, and the source follows it.", Next.END_WINDOW, _cells(
         DONE, DONE, GO, DONE, GO, _TARGET_SERVES, _ENDS_WINDOW, NOT_YET)),
     Row(State.ROLLED_BACK, Condition.UNFINISHED, "The source serves again, but the rollback has not finished.",
@@ -108,6 +113,9 @@ TABLE: tuple[Row, ...] = (
         DONE, DONE, GO, GO, DONE, GO, _refused("The source is in use."), _refused("The source is in use."))),
     Row(State.RETIRED, Condition.UNFINISHED, "The migration is being retired; the target serves.", Next.RETIRE, _cells(
         DONE, DONE, _ENDED, DONE, _NO_WAY_BACK, _NO_WAY_BACK, GO, NOT_YET)),
+    Row(State.RETIRED, Condition.BEFORE_RETIRE_PHASE, "The migration is retired; the snapshots and the link remain.",
+        Next.RETIRE_PHASE, _cells(
+        DONE, DONE, _ENDED, DONE, _NO_WAY_BACK, _NO_WAY_BACK, DONE, NOT_YET)),
     Row(State.RETIRED, None, "The migration is retired; the target serves.", Next.ADOPT, _cells(
         DONE, DONE, _ENDED, DONE, _NO_WAY_BACK, _NO_WAY_BACK, DONE, GO)),
     Row(State.ABANDONED, Condition.UNFINISHED, "This attempt is being abandoned; the source serves.", Next.ABANDON, _cells(
@@ -129,3 +137,36 @@ def row(standing: Standing) -> Row:
 def cell(standing: Standing, command: Command) -> Cell:
     """What the command does now."""
     return row(standing).cells[command]
+
+
+NEEDS: Mapping[Command, frozenset[Condition]] = {
+    "prepare": frozenset({Condition.SOURCE_UNAVAILABLE}),
+    "replicate": frozenset({Condition.SOURCE_UNAVAILABLE, Condition.TARGET_UNAVAILABLE}),
+    "verify": frozenset({Condition.SOURCE_UNAVAILABLE, Condition.TARGET_UNAVAILABLE}),
+    "cutover": frozenset({Condition.TARGET_UNAVAILABLE}),
+    "rollback": frozenset({Condition.SOURCE_UNAVAILABLE, Condition.TARGET_UNAVAILABLE}),
+    "abandon": frozenset({Condition.SOURCE_UNAVAILABLE}),
+    "retire": frozenset({Condition.TARGET_UNAVAILABLE}),
+    "adopt": frozenset(),
+}
+"""The sides that a command cannot do without, as the conditions under which it fails. After OPEN the cutover is completed
+without the source; `retire` asks AWS whether a source that does not answer is gone."""
+
+
+def refusal(standing: Standing, command: Command, outputs: Outputs, given: Collection[str] = ()) -> Problem | None:
+    """Why the command ends here; None where it goes on, or where its goal is reached. `given` are its options."""
+    found, answer = row(standing), cell(standing, command)
+    if standing.problem is not None and (standing.state is State.UNKNOWN or NEEDS[command] & standing.conditions):
+        return standing.problem
+    if answer.verdict in (Verdict.GO, Verdict.DONE) or (answer.unless is not None and answer.unless in given):
+        return None
+    kind = NotYet if answer.verdict is Verdict.NOT_YET else Refused
+    return kind(
+        standing.reason or found.summary,
+        detail=" ".join(filter(None, (answer.why, _serves(standing)))),
+        hint=line(answer.next or found.next, outputs),
+    )
+
+
+def _serves(standing: Standing) -> str:
+    return f"The {standing.serves} serves. Nothing was changed." if standing.serves else "Nothing was changed."

@@ -2,18 +2,43 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
+from encryptdb.controller import permissions
+from encryptdb.controller.document import document
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, observe
 from encryptdb.controller.plan import PLAN
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.control import Lock
 from encryptdb.controller.postgres.server import SideName
+from encryptdb.controller.state import Standing, decide
 from encryptdb.controller.steps.step import Command, Step
 from encryptdb.stacks.contract.errors import Failed
 
 Moment = Literal["begin", "effect", "end"]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a command found before it did anything. `done`: its goal is reached already."""
+
+    observed: Observed
+    standing: Standing
+    done: bool
+
+
+def begin(m: Migration, command: permissions.Command) -> Begun:
+    """Observe, and ask the table of states. Raises NotYet, Refused or the problem of a side that is needed; each carries
+    the document."""
+    observed = observe(m)
+    standing = decide(m.outputs, m.names, observed)
+    problem = permissions.refusal(standing, command, m.outputs, m.options.given)
+    if problem is not None:
+        problem.document = document(m, observed)
+        raise problem
+    return Begun(observed, standing, permissions.cell(standing, command).verdict is permissions.Verdict.DONE)
 
 
 class Locks:
@@ -72,6 +97,7 @@ def advance(m: Migration, command: Command, locks: Locks) -> Observed:
     Raises whatever a step raises; Failed where a step ended without reaching its goal.
     """
     observed = observe(m)
+    read = [name for name, side in (("source", observed.source), ("target", observed.target)) if side is not None]
     for step in steps_of(command):
         m.observer(step.name, "begin")
         if step.done is None or not step.done(m, observed):
@@ -83,7 +109,7 @@ def advance(m: Migration, command: Command, locks: Locks) -> Observed:
             m.observer(step.name, "effect")
             if step.reboots:
                 locks.renew()
-            observed = observe(m)
+            observed = observe(m, need=read)
             if step.done is not None and not step.done(m, observed):
                 raise Failed(
                     f"The step {step.name} ended without reaching its goal: {step.summary}.",

@@ -35,14 +35,18 @@ class State(StrEnum):
 
 
 class Condition(StrEnum):
-    """What holds besides. The first four select a row of the table of states; the others are for people."""
+    """What holds besides. The first six select a row of the table of states; the others are for people."""
 
     UNFINISHED = "unfinished"
     """The command that led to this state was interrupted after its decision: run again, it completes the rest."""
     ROLLING_BACK = "rolling-back"
     """A rollback was interrupted before it opened the source: the target serves."""
     NO_ROLLBACK_PATH = "no-rollback-path"
-    """The cutover kept none, or the rollback window is over."""
+    """The cutover was made with rollbackWindow: none."""
+    WINDOW_CLOSED = "rollback-window-closed"
+    """The source still follows, but longer ago than rollbackWindow the target was opened."""
+    BEFORE_RETIRE_PHASE = "before-phase-retire"
+    """Pulumi still holds the snapshots and the network link."""
     OF_ANOTHER = "of-another-migration"
     """The source's control database belongs to another stack or attempt."""
     SOURCE_UNAVAILABLE = "source-unavailable"
@@ -72,7 +76,7 @@ class Standing:
 
 def decide(outputs: Outputs, names: Names, observed: Observed) -> Standing:
     """The state. Pure."""
-    ended = _ended(observed)
+    ended = _ended(outputs, observed)
     if ended is not None:
         return ended
     source, target = observed.source, observed.target
@@ -102,13 +106,14 @@ def decide(outputs: Outputs, names: Names, observed: Observed) -> Standing:
     return _source_serves(names, source, target, observed)
 
 
-def _ended(observed: Observed) -> Standing | None:
+def _ended(outputs: Outputs, observed: Observed) -> Standing | None:
     """Retired or abandoned: by the record, or, once the control databases are gone, by the tag on the target."""
     source = observed.source.records if observed.source else None
     target = observed.target.records if observed.target else None
     left = observed.prepared_parameter is not None or observed.aws_problem is not None or source is not None
     if (target is not None and target.retired) or observed.ending is Ending.RETIRED:
-        return Standing(State.RETIRED, "target", _unfinished(left or target is not None))
+        phase = frozenset({Condition.BEFORE_RETIRE_PHASE} if outputs.phase != "retire" else ())
+        return Standing(State.RETIRED, "target", _unfinished(left or target is not None) | phase)
     if (
         (source is not None and source.abandoned)
         or (target is not None and target.abandoned)
@@ -137,7 +142,7 @@ def _by_target_alone(outputs: Outputs, observed: Observed) -> Standing:
         return _unknown("Which side serves cannot be told while the source does not answer.", observed.source_problem)
     standing = _opened(outputs, records, observed.at)
     return Standing(
-        standing.state, "target", standing.conditions | {Condition.SOURCE_UNAVAILABLE}, standing.closes
+        standing.state, "target", standing.conditions | {Condition.SOURCE_UNAVAILABLE}, standing.closes, problem=observed.source_problem
     )
 
 
@@ -152,7 +157,7 @@ def _by_source_alone(source: ObservedServer, observed: Observed) -> Standing:
         else State.REPLICATING if records.exact_lsn
         else State.RESTORED
     )  # fmt: skip
-    return Standing(state, "source", frozenset({Condition.TARGET_UNAVAILABLE}))
+    return Standing(state, "source", frozenset({Condition.TARGET_UNAVAILABLE}), problem=observed.target_problem)
 
 
 def never_moved(source: ObservedServer) -> bool:
@@ -184,9 +189,8 @@ def _opened(outputs: Outputs, records: Records, now: datetime) -> Standing:
         return Standing(State.OPEN, "target", frozenset({Condition.ROLLING_BACK}), closes)
     if records.cutover is None:
         return Standing(State.OPEN, "target", frozenset({Condition.UNFINISHED}), closes)
-    if closes is None or now > closes:
-        return Standing(State.OPEN, "target", frozenset({Condition.NO_ROLLBACK_PATH}), closes)
-    return Standing(State.OPEN, "target", frozenset(), closes)
+    ended = Condition.NO_ROLLBACK_PATH if closes is None else Condition.WINDOW_CLOSED if now > closes else None
+    return Standing(State.OPEN, "target", frozenset({ended} if ended else ()), closes)
 
 
 def _source_serves(names: Names, source: ObservedServer, target: ObservedServer, observed: Observed) -> Standing:

@@ -4,57 +4,35 @@ from typing import Any
 
 import click
 
+from encryptdb.controller import records
 from encryptdb.controller.commands.arguments import APPROVED_BY, MAX_PAUSE, stack_command
-from encryptdb.controller.cutover import finish
-from encryptdb.controller.cutover.conduct import conduct, make_switches, serving
-from encryptdb.controller.cutover.direction import Direction
-from encryptdb.controller.cutover.move import Observer, unseen
+from encryptdb.controller.cutover.conduct import dry_run
+from encryptdb.controller.document import document
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.observe import observe
-from encryptdb.controller.postgres import control
-from encryptdb.controller.runner import locked
-from encryptdb.stacks.contract.errors import NotYet
+from encryptdb.controller.runner import advance, begin, locked
 
 
-def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
-    """Its document: pause_ms, steps_ms, end_lsns. Run again it returns the same one, or completes what was cut off.
+def run(m: Migration) -> dict[str, Any]:
+    """Its document has pause_ms, steps_ms, end_lsns. Run again it returns the same one, or completes what was
+    interrupted.
 
     Raises NotYet before the target has caught up, Refused where going on would not be safe, Failed where it broke off.
     """
-    m.the_target  # noqa: B018  (raises NotYet, before anything else is asked)
-    observed = observe(m)
-    if serving(observed) == "target":
-        return _complete(m, reachable=observed.source is not None)
-    if not observed.migrated or "exact_lsn" not in observed.records:
-        raise NotYet(
-            "The target does not follow the source yet.",
-            hint=f"Run python -m controller replicate --stack {m.outputs.stack} first.",
-        )
-    with locked(m, target=True):
-        if not m.options.dry_run:
-            control.note(m.source, "cutover begun", approved_by=m.options.approved_by or control.who())
-        return conduct(
-            m,
-            Direction.cutover(m, observed.migrated),
-            rollback_path=m.outputs.rollback_window != "none",
-            observer=observer,
-        )
-
-
-def _complete(m: Migration, *, reachable: bool) -> dict[str, Any]:
-    """The target is open already: return what was recorded, or do what an earlier run left."""
-    document: dict[str, Any] | None = (control.records(m.the_target) or {}).get("cutover")
-    if document is not None:
-        return document
-    with locked(m, source=reachable, target=True):
-        direction = Direction.cutover(m, observe(m).migrated)
-        m.say("the target is open already: completing what is left")
-        return finish.complete(m, direction, make_switches(m, direction), moved=None)
+    begun = begin(m, "cutover")
+    observed = begun.observed
+    if not begun.done:
+        with locked(m, "source", "target") as locks:
+            if m.options.dry_run:
+                return document(m, observed, **dry_run(m, observed))
+            m.note(observed, "cutover begun", approved_by=m.approved_by)
+            observed = advance(m, "cutover", locks)
+    recorded = observed.records.cutover
+    return document(m, observed, **(records.as_json(recorded) if recorded else {}))
 
 
 command = stack_command(
     run,
     MAX_PAUSE,
-    click.Option(["--dry-run"], is_flag=True, help="All checks and probes; changes nothing."),
+    click.Option(["--dry-run"], is_flag=True, help="Do all checks and probes; change nothing."),
     APPROVED_BY,
 )

@@ -1,4 +1,4 @@
-"""retire: take down every replication object after the cutover; delete the source on request; list plaintext."""
+"""retire: drop every replication object after the cutover; delete the source on request; list plaintext."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,95 +7,76 @@ import click
 
 from encryptdb.controller import leftovers
 from encryptdb.controller.commands.arguments import APPROVED_BY, REPORT, stack_command
+from encryptdb.controller.document import document
+from encryptdb.controller.engines import Description
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, observe
-from encryptdb.controller.report import collect, write
-from encryptdb.controller.runner import advance, locked
-from encryptdb.controller.state import document, state
-from encryptdb.stacks.contract.errors import NotYet, Problem, Refused, Usage
+from encryptdb.controller.report import check_writable, path_of
+from encryptdb.controller.runner import advance, begin, locked
+from encryptdb.stacks.contract.errors import Refused, Usage
 
 
 def run(m: Migration) -> dict[str, Any]:
-    """Running it ends the rollback window. Raises NotYet before the cutover has finished."""
-    m.the_target  # noqa: B018  (raises NotYet, before anything else is asked)
-    m, observed = _look(m)
-    where = state(m, observed)
-    if where == "abandoned" or (observed.target is not None and "abandoned" in (observed.target.records or {})):
-        raise Refused("This attempt was abandoned: there is nothing to retire.")
-    if where == "rolled-back":
-        raise Refused(
-            "The migration was rolled back: the source is in use.",
-            hint="Cut over again first, or abandon this attempt.",
-        )
-    if where not in ("open", "retired"):
-        raise NotYet(
-            "The applications have not been moved yet.",
-            detail=f"The migration is {where or 'not prepared'}.",
-            hint=f"python -m controller cutover --stack {m.outputs.stack}",
-        )
-    if where == "open" and "cutover" not in observed.records:
-        raise NotYet(
-            "The cutover has opened the target, but has not finished.",
-            hint=f"Run python -m controller cutover --stack {m.outputs.stack} again: it completes what is missing.",
-        )
-    extra: dict[str, Any] = {}
-    base = document(m, observed, None)
-    if where == "open":
-        # The evidence lives in the databases that are about to go: the report is its last reader.
-        extra["report"] = write(m, collect(m, observed))
-        with locked(m, source=observed.source is not None and observed.source.records is not None, target=True):
-            advance_quietly(m, observed)
-    if m.options.delete_source is not None:
-        extra["deleted"] = delete_source(m, m.options.delete_source)
+    """Everything that could refuse it is asked first; what cannot be undone comes last. Raises NotYet before the cutover
+    has finished, and while the rollback window is open unless --end-rollback-window is given."""
+    begun = begin(m, "retire")
+    source = _source_to_delete(m)
+    check_writable(m)
+    _refuse_silent_source(m, begun.observed)
+    observed = begun.observed
+    if not begun.done:
+        m = m if observed.source is not None else replace(m, source=replace(m.source, host=""))
+        with locked(m, *(["source"] if observed.source is not None else []), "target") as locks:
+            observed = advance(m, "retire", locks)
+    deleted = _delete(m, source) if source is not None else None
     left = [item.as_json() for item in leftovers.find(m)]
     for item in left:
         m.say(f"may still hold plaintext: {item['kind']} {item['name']} ({item['remedy']})")
-    return base | {"state": "retired"} | extra | {"leftovers": left}
+    return document(m, observe(m), report=path_of(m), deleted=deleted, leftovers=left)
 
 
-def _look(m: Migration) -> tuple[Migration, Observed]:
-    """Observe; where the source is silent because it was deleted, which AWS must say, look at the target alone."""
-    try:
-        return m, observe(m)
-    except Problem:
-        found = m.engine.find_by_resource_id(m.outputs.source.resource_id)
-        if found is not None and not found.deleting:
-            raise
-        gone = replace(m.outputs, source=replace(m.outputs.source, host=None))
-        alone = replace(m, outputs=gone, source=replace(m.source, host=""))
-        return alone, observe(alone)
+def _refuse_silent_source(m: Migration, observed: Observed) -> None:
+    """A source that does not answer is left out only where AWS says that it is gone, or on its way out."""
+    if observed.source is not None or not m.outputs.source.host:
+        return
+    found = m.engine.find_by_resource_id(m.outputs.source.resource_id)
+    if found is not None and not found.deleting:
+        assert observed.source_problem is not None
+        raise observed.source_problem
 
 
-def advance_quietly(m: Migration, observed: Any) -> None:
-    """The take-down drops the databases that hold the locks, so nothing is checked or journalled after it."""
-    advance(m, "retire", observed)
-
-
-def delete_source(m: Migration, identifier: str) -> str:
-    """Delete the source for good, without a final snapshot (it would be one more plaintext copy), with its automated
-    backups. `identifier` must name it: that is the confirmation."""
+def _source_to_delete(m: Migration) -> Description | None:
+    """The source, where it is to be deleted and is still there. Raises Usage where --delete-source names another one,
+    Refused where it is protected: both before anything is touched."""
+    name = m.options.delete_source
+    if name is None:
+        return None
     found = m.engine.find_by_resource_id(m.outputs.source.resource_id)
     if found is None:
         m.say(f"the source {m.outputs.source.resource_id} is gone already")
-        return identifier
-    if found.identifier != identifier:
+        return None
+    if found.identifier != name:
         raise Usage(
-            f"--delete-source names {identifier!r}, but the source is {found.identifier!r}.",
-            detail="Nothing was deleted.",
-            hint="Give the source's own identifier.",
+            f"--delete-source names {name!r}, but the source is {found.identifier!r}.",
+            detail="Nothing was changed.",
+            hint=f"encryptdb retire --stack {m.outputs.stack} --delete-source {found.identifier}",
         )
-    if found.deleting:
-        return identifier
-    if found.deletion_protection:
+    if found.deletion_protection and not found.deleting:
         raise Refused(
-            f"The source {identifier} is protected against deletion.",
-            detail="Nothing was deleted. Everything else of retire is done.",
-            hint=m.engine.words.modify(identifier, "--no-deletion-protection", "--apply-immediately")
-            + ", then run this again.",
+            f"The source {name} is protected against deletion.",
+            detail="Nothing was changed.",
+            hint=m.engine.words.modify(name, "--no-deletion-protection", "--apply-immediately"),
         )
-    m.engine.delete(found)
-    m.say(f"deleting the source {identifier}, without a final snapshot")
-    return identifier
+    return found
+
+
+def _delete(m: Migration, source: Description) -> str:
+    """Delete it for good, with its automated backups and without a final snapshot, which would be one more plaintext
+    copy."""
+    if not source.deleting:
+        m.engine.delete(source)
+        m.say(f"deleting the source {source.identifier}, without a final snapshot")
+    return source.identifier
 
 
 command = stack_command(

@@ -2,57 +2,46 @@
 
 from typing import Any
 
+from encryptdb.controller import permissions
 from encryptdb.controller.commands import prepare, replicate
 from encryptdb.controller.commands.arguments import ALLOW_REBOOT, APPROVED_BY, stack_command
+from encryptdb.controller.document import document
 from encryptdb.controller.migration import Migration
+from encryptdb.controller.next_line import Next
 from encryptdb.controller.observe import observe
-from encryptdb.controller.runner import next_step
-from encryptdb.controller.state import document
+from encryptdb.controller.state import State, decide
 from encryptdb.stacks.contract.errors import NotYet
+
+WITHOUT_APPROVAL = {Next.PREPARE: prepare.run, Next.REPLICATE: replicate.run}
 
 
 def run(m: Migration) -> dict[str, Any]:
     """Ends where nothing is left to do. Raises NotYet, which carries the document, where it waits: for Pulumi, for the
     approval of the cutover, for the end of the rollback window."""
-    observed = observe(m, with_parameter=True)
-    following = next_step(m, observed)
-    if following is not None and following.command == "prepare":
-        prepare.run(m)
-        observed = observe(m, with_parameter=True)
-        following = next_step(m, observed)
-    if following is not None and following.command == "replicate" and m.target is not None:
-        replicate.run(m)
-        observed = observe(m, with_parameter=True)
-        following = next_step(m, observed)
-    found = document(m, observed, following.name if following else None) | {"waits_for": None}
-    if following is None:
-        m.say(f"nothing is left to do: {found['state']}")
-        return found
-    raise waiting(m, following.command, found)
+    done: Next | None = None
+    while True:
+        observed = observe(m)
+        standing = decide(m.outputs, m.names, observed)
+        if standing.state is State.UNKNOWN and standing.problem is not None:
+            raise standing.problem
+        found, row = document(m, observed, waits_for=None), permissions.row(standing)
+        if standing.state in (State.RETIRED, State.ABANDONED) and not standing.conditions:
+            m.say(f"nothing is left to do: {row.summary}")
+            return found
+        if row.next not in WITHOUT_APPROVAL or row.next is done:
+            raise _waiting(m, row, found)
+        done = row.next
+        WITHOUT_APPROVAL[row.next](m)
 
 
-def waiting(m: Migration, command: str, found: dict[str, Any]) -> NotYet:
-    """What is waited for, and who gives it."""
-    stack = m.outputs.stack
-    if command == "replicate":
-        problem = NotYet(
-            "The source is prepared; the target comes next, and Pulumi makes it.",
-            detail=f"The stack {stack} is in phase {m.outputs.phase}.",
-            hint="Set phase to restore in the stack's config, pulumi up, then run this again.",
-        )
-    elif command == "cutover":
-        problem = NotYet(
-            "The target has caught up; the cutover waits for its approval.",
-            detail="Running it is the approval: it moves the applications.",
-            hint=f"python -m controller cutover --stack {stack} --approved-by WHO",
-        )
-    else:
-        problem = NotYet(
-            "The applications are on the target; the rollback path is kept open.",
-            detail=f"rollbackWindow is {m.outputs.rollback_window}. Ending it is a decision of its own.",
-            hint=f"When nobody will go back any more: python -m controller retire --stack {stack}",
-        )
-    problem.document = found | {"waits_for": problem.hint}
+def _waiting(m: Migration, row: permissions.Row, found: dict[str, Any]) -> NotYet:
+    """What is waited for, and the command line of whoever gives it."""
+    detail = {
+        Next.CUTOVER: "The cutover waits for its approval: running it moves the applications.",
+        Next.END_WINDOW: f"rollbackWindow is {m.outputs.rollback_window}. Ending the rollback path is a decision.",
+    }.get(row.next, f"The stack {m.outputs.stack} is in phase {m.outputs.phase}.")
+    problem = NotYet(row.summary, detail=detail, hint=found["next"])
+    problem.document = found | {"waits_for": found["next"]}
     return problem
 
 
