@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from encryptdb.controller import permissions, records
+from encryptdb.controller import permissions
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.next_line import line
 from encryptdb.controller.observe import Observed, ObservedServer
+from encryptdb.controller.record_values import as_json
 from encryptdb.controller.state import Standing, decide
 
 VERSION = 1
@@ -35,10 +36,10 @@ def document(m: Migration, observed: Observed, **more: Any) -> dict[str, Any]:
     if found.reason is not None:
         shown["reason"] = found.reason
     if kept.exact_lsn is not None:
-        exact = records.as_json(kept.exact_lsn)
+        exact = as_json(kept.exact_lsn)
         shown["lsn"] = {key: exact[key] for key in ("value", "candidates", "proof")}
     if kept.verify is not None:
-        verified = records.as_json(kept.verify)
+        verified = as_json(kept.verify)
         shown["verified"] = {key: verified[key] for key in ("equal", "tables", "rows", "at")}
     return shown | more
 

@@ -1,18 +1,22 @@
 """One migration as a command works on it: the stack's outputs, both servers, AWS, and the words for the operator."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encryptdb.controller import credentials
 from encryptdb.controller.engines import Description, Engine, engine_of, the
 from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.waiting import Clock, Reporter, SystemClock
 from encryptdb.stacks.cloud.client import Aws
-from encryptdb.stacks.contract.errors import NotYet
 from encryptdb.stacks.contract.outputs import Outputs
+
+if TYPE_CHECKING:
+    from encryptdb.controller.observe import Observed
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Options:
     """What the command line asked for: the union of what the commands declare. `max_pause` is in seconds."""
 
     allow_reboot: bool = False
-    lsn: str | None = None
+    lsn: LSN | None = None
     max_pause: float = 10.0
     dry_run: bool = False
     approved_by: str | None = None
@@ -29,6 +33,19 @@ class Options:
     watch: bool = False
     output: str | None = None
     tool: str = "pulumi"
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The options that the table of states knows, as they were given."""
+        return frozenset({"--end-rollback-window"} if self.end_rollback_window else ())
+
+
+Observer = Callable[[str, str], None]
+"""Told the name of a step, or of a verb inside the pause, and one of begin, effect, end."""
+
+
+def unseen(name: str, moment: str) -> None:
+    """Nobody looks."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,12 @@ class Migration:
     reporter: Reporter = field(default_factory=Reporter)
     clock: Clock = field(default_factory=SystemClock)
     options: Options = field(default_factory=Options)
+    observer: Observer = unseen
+
+    @property
+    def approved_by(self) -> str:
+        """Who approved, for the journal; without --approved-by whoever runs the command."""
+        return self.options.approved_by or control.who()
 
     def say(self, text: str) -> None:
         self.reporter.say(text)
@@ -58,14 +81,8 @@ class Migration:
 
     @property
     def the_target(self) -> Server:
-        """The target. Raises NotYet before the infrastructure of the phase `restore` is there."""
-        if self.target is None:
-            raise NotYet(
-                "There is no target yet.",
-                detail=f"The stack {self.outputs.stack} is in phase {self.outputs.phase}: its outputs name no target.",
-                hint=f"pulumi config set phase restore --stack {self.outputs.stack}, then pulumi up, "
-                "then run this again.",
-            )
+        """The target. For commands that the table of states lets go on only where there is one."""
+        assert self.target is not None
         return self.target
 
     def sides(self) -> list[Server]:
@@ -76,10 +93,11 @@ class Migration:
         for server in self.sides():
             server.close()
 
-    def note(self, event: str, **detail: Any) -> None:
-        """Journal an event on the source."""
-        approved = {} if self.options.approved_by is None else {"approved_by": self.options.approved_by}
-        control.note(self.source, event, **approved, **detail)
+    def note(self, observed: "Observed", event: str, **detail: Any) -> None:
+        """Journal an event on the side that serves, where it has a control database."""
+        server = self.target if observed.serving == "target" else self.source
+        if server is not None and observed.records:
+            control.note(server, event, **detail)
 
 
 def open_migration(outputs: Outputs, options: Options, purpose: str, reporter: Reporter) -> Migration:

@@ -3,23 +3,25 @@
 One query per kind of object and server, plus one per migrated database: the number does not grow with tables.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
 from psycopg import errors
 from psycopg.rows import class_row
 
-from encryptdb.controller import epoch
 from encryptdb.controller import prepared_parameter as ssm
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres import control
-from encryptdb.controller.postgres.control import Records
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE, REPLICATION_ROLE
 from encryptdb.controller.postgres.server import Server, SideName
 from encryptdb.controller.prepared_parameter import PreparedParameter
-from encryptdb.stacks.contract.errors import Problem
+from encryptdb.controller.records import Records
+from encryptdb.stacks.contract import names
+from encryptdb.stacks.contract.errors import Problem, Refused
+from encryptdb.stacks.contract.names import Ending
 
 NEVER_MIGRATED = ("template0", "template1", "rdsadmin", CONTROL_DATABASE)
 """Databases that belong to PostgreSQL, to RDS, or to us."""
@@ -182,7 +184,18 @@ class Observed:
     def serving(self) -> SideName:
         """The side with the higher epoch among those that were read. `state.decide` says whether that is known."""
         source, target = self.source.records if self.source else None, self.target.records if self.target else None
-        return "target" if epoch(target) > epoch(source) else "source"
+        return "target" if _epoch(target) > _epoch(source) else "source"
+
+    @property
+    def read(self) -> frozenset[SideName]:
+        """The sides that answered."""
+        found: dict[SideName, ObservedServer | None] = {"source": self.source, "target": self.target}
+        return frozenset(name for name, side in found.items() if side is not None)
+
+    @property
+    def next_epoch(self) -> int:
+        """The epoch of the next OPEN."""
+        return 1 + max((side.records.epoch for side in self.sides if side.records is not None), default=0)
 
     @property
     def migrated(self) -> tuple[Database, ...]:
@@ -199,13 +212,8 @@ class Observed:
         return tuple(d for d in server.databases if d.oid in wanted)
 
 
-def epoch(records: Records | None) -> int:
-    """The epoch in which a side was last opened; 0 where it never was.
-
-    Each OPEN writes, in the transaction that opens a side, an epoch one higher than any before. The side with the higher
-    one serves; where neither has one, nothing was ever moved and the source serves. Cutover, rollback, cutover: 1, 2, 3.
-    """
-    return records.open.epoch if records is not None and records.open is not None else 0
+def _epoch(records: Records | None) -> int:
+    return records.epoch if records is not None else 0
 
 
 def to_migrate(server: ObservedServer) -> tuple[Database, ...]:
@@ -227,6 +235,8 @@ def observe(m: Migration, *, need: Collection[SideName] = ()) -> Observed:
     for server in m.sides():
         try:
             sides[server.side] = observe_server(server)
+        except Refused:
+            raise
         except Problem as problem:
             if server.side in need:
                 raise

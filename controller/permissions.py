@@ -1,7 +1,7 @@
-"""The table of states: what each command does in each state. `encryptdb states` prints it, docs/states.md is its output.
+"""The table of states: what each command does in each state. `encryptdb states` prints it.
 
-A row holds for a state, or for a state with one condition: the first row that fits counts. A cell says go, already done,
-not yet (status 3) or refused (status 4). Each row has the exact next command line; a cell may name another one.
+A row holds for a state, or for a state with one condition: the first row that fits counts. A cell says go, already
+done, not yet (status 3) or refused (status 4). Each row has the exact next command line; a cell may name another one.
 """
 
 from collections.abc import Collection, Mapping
@@ -95,12 +95,12 @@ TABLE: tuple[Row, ...] = (
         DONE, NOT_YET, NOT_YET, GO, _NOTHING_MOVED, GO, _NOTHING_MOVED, NOT_YET)),
     Row(State.OPEN, Condition.UNFINISHED, "The target serves, but the cutover has not finished.", Next.CUTOVER, _cells(
         DONE, DONE, NOT_YET, GO, GO, _TARGET_SERVES, NOT_YET, NOT_YET)),
-    Row(State.OPEN, Condition.ROLLING_BACK, "A rollback was interrupted before it opened the source; the target serves.",
-        Next.ROLLBACK, _cells(
+    Row(State.OPEN, Condition.ROLLING_BACK,
+        "A rollback was interrupted before it opened the source; the target serves.", Next.ROLLBACK, _cells(
         DONE, DONE, NOT_YET, NOT_YET, GO, _TARGET_SERVES, NOT_YET, NOT_YET)),
-    Row(State.OPEN, Condition.NO_ROLLBACK_PATH, "The target serves, and there is no rollback path.", Next.RETIRE, _cells(
+    Row(State.OPEN, Condition.NO_ROLLBACK_PATH, "The target serves; there is no rollback path.", Next.RETIRE, _cells(
         DONE, DONE, GO, DONE, _NO_WAY_BACK, _NO_WAY_BACK, GO, NOT_YET)),
-    Row(State.OPEN, Condition.WINDOW_CLOSED, "The target serves, and the rollback window is over.", Next.RETIRE, _cells(
+    Row(State.OPEN, Condition.WINDOW_CLOSED, "The target serves; the rollback window is over.", Next.RETIRE, _cells(
         DONE, DONE, GO, DONE, _refused("The source still follows the target.", Next.LONGER_WINDOW), _TARGET_SERVES, GO,
         NOT_YET)),
     Row(State.OPEN, None, "The target serves, and the source follows it.", Next.END_WINDOW, _cells(
@@ -118,7 +118,7 @@ TABLE: tuple[Row, ...] = (
         DONE, DONE, _ENDED, DONE, _NO_WAY_BACK, _NO_WAY_BACK, DONE, NOT_YET)),
     Row(State.RETIRED, None, "The migration is retired; the target serves.", Next.ADOPT, _cells(
         DONE, DONE, _ENDED, DONE, _NO_WAY_BACK, _NO_WAY_BACK, DONE, GO)),
-    Row(State.ABANDONED, Condition.UNFINISHED, "This attempt is being abandoned; the source serves.", Next.ABANDON, _cells(
+    Row(State.ABANDONED, Condition.UNFINISHED, "This attempt is being abandoned.", Next.ABANDON, _cells(
         _ENDED, _ENDED, _ENDED, _ENDED, _ENDED, GO, _ENDED, _ENDED)),
     Row(State.ABANDONED, None, "This attempt was abandoned; the source serves.", Next.NEXT_ATTEMPT, _cells(
         _ENDED, _ENDED, _ENDED, _ENDED, _ENDED, DONE, _ENDED, _ENDED)),
@@ -149,8 +149,8 @@ NEEDS: Mapping[Command, frozenset[Condition]] = {
     "retire": frozenset({Condition.TARGET_UNAVAILABLE}),
     "adopt": frozenset(),
 }
-"""The sides that a command cannot do without, as the conditions under which it fails. After OPEN the cutover is completed
-without the source; `retire` asks AWS whether a source that does not answer is gone."""
+"""The sides that a command cannot do without, as the conditions under which it fails. After OPEN the cutover is
+completed without the source; `retire` asks AWS whether a source that does not answer is gone."""
 
 
 def refusal(standing: Standing, command: Command, outputs: Outputs, given: Collection[str] = ()) -> Problem | None:

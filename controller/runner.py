@@ -30,8 +30,10 @@ class Begun:
 
 
 def begin(m: Migration, command: permissions.Command) -> Begun:
-    """Observe, and ask the table of states. Raises NotYet, Refused or the problem of a side that is needed; each carries
-    the document."""
+    """Observe, and ask the table of states.
+
+    Raises NotYet, Refused, or the problem of a side that the command needs; each carries the document.
+    """
     observed = observe(m)
     standing = decide(m.outputs, m.names, observed)
     problem = permissions.refusal(standing, command, m.outputs, m.options.given)
@@ -58,7 +60,7 @@ class Locks:
             lock.check()
 
     def renew(self) -> None:
-        """Take them again where a reboot ended their connections. Raises Refused where another controller was faster."""
+        """Take them again where a reboot ended their connections. Raises Refused where another was faster."""
         for lock in self._held.values():
             lock.renew()
 
@@ -97,7 +99,7 @@ def advance(m: Migration, command: Command, locks: Locks) -> Observed:
     Raises whatever a step raises; Failed where a step ended without reaching its goal.
     """
     observed = observe(m)
-    read = [name for name, side in (("source", observed.source), ("target", observed.target)) if side is not None]
+    read = observed.read
     for step in steps_of(command):
         m.observer(step.name, "begin")
         if step.done is None or not step.done(m, observed):

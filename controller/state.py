@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from encryptdb.controller.observe import Observed, ObservedServer, epoch
+from encryptdb.controller.observe import Observed, ObservedServer
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import SideName
 from encryptdb.controller.records import Records
@@ -94,14 +94,14 @@ def decide(outputs: Outputs, names: Names, observed: Observed) -> Standing:
         )
     if target is None:
         return _by_source_alone(source, observed)
-    if source.records is None and epoch(target.records) == 0:
+    if source.records is None and _epoch(target.records) == 0:
         if observed.aws_problem is not None:
             return _unknown("Whether this attempt was retired or abandoned cannot be read.", observed.aws_problem)
         return _unknown(
             "The control database is missing on the source, and nothing on the target or in AWS says that this attempt "
             "was abandoned or retired."
         )
-    if epoch(target.records) > epoch(source.records):
+    if _epoch(target.records) > _epoch(source.records):
         return _open(outputs, names, observed)
     return _source_serves(names, source, target, observed)
 
@@ -138,11 +138,15 @@ def _by_target_alone(outputs: Outputs, observed: Observed) -> Standing:
     """The source cannot be read. The target says that it serves, unless a rollback may have opened the source since."""
     assert observed.target is not None
     records = observed.target.records
-    if records is None or records.moving is not None or epoch(records) == 0:
+    if records is None or records.moving is not None or records.epoch == 0:
         return _unknown("Which side serves cannot be told while the source does not answer.", observed.source_problem)
     standing = _opened(outputs, records, observed.at)
     return Standing(
-        standing.state, "target", standing.conditions | {Condition.SOURCE_UNAVAILABLE}, standing.closes, problem=observed.source_problem
+        standing.state,
+        "target",
+        standing.conditions | {Condition.SOURCE_UNAVAILABLE},
+        standing.closes,
+        problem=observed.source_problem,
     )
 
 
@@ -175,9 +179,7 @@ def never_moved(source: ObservedServer) -> bool:
 def _open(outputs: Outputs, names: Names, observed: Observed) -> Standing:
     assert observed.target is not None and observed.target.records is not None
     standing = _opened(outputs, observed.target.records, observed.at)
-    return Standing(
-        standing.state, "target", standing.conditions | _health(names, observed, "target"), standing.closes
-    )
+    return Standing(standing.state, "target", standing.conditions | _health(names, observed, "target"), standing.closes)
 
 
 def _opened(outputs: Outputs, records: Records, now: datetime) -> Standing:
@@ -198,7 +200,7 @@ def _source_serves(names: Names, source: ObservedServer, target: ObservedServer,
     assert records is not None
     if records.moving is not None:
         return Standing(State.MOVING, "source", health)
-    if epoch(records) > 0:
+    if records.epoch > 0:
         return Standing(State.ROLLED_BACK, "source", health | _unfinished(records.rollback is None))
     if records.prepared is None:
         return Standing(State.NOT_PREPARED, "source", health)
@@ -230,6 +232,10 @@ def _health(names: Names, observed: Observed, serves: SideName) -> frozenset[Con
         if (slot := serving.slots.get(name)) is None or slot.wal_status == "lost":
             found.add(Condition.SLOT_LOST)
     return frozenset(found)
+
+
+def _epoch(records: Records | None) -> int:
+    return records.epoch if records is not None else 0
 
 
 def _unfinished(left: bool) -> frozenset[Condition]:

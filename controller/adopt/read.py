@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from encryptdb.controller import prepared_parameter as prepared_parameter
 from encryptdb.controller.adopt.found import Found, Reference, Unseen
 from encryptdb.controller.adopt.references import Old, find
+from encryptdb.controller.document import document
 from encryptdb.controller.engines import ServerSettings
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
-from encryptdb.controller.state import document
 from encryptdb.stacks.contract.errors import Failed, Problem
 from encryptdb.stacks.contract.outputs import Outputs
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 def read(m: Migration) -> tuple[Found, dict[str, Any]]:
     """What is there, and what every command's document holds. Raises Failed where AWS does not tell of the target."""
     outputs, unseen = m.outputs, list[Unseen]()
-    base = _attempt(lambda: document(m, observe(m), None), "how far the migration is, on the servers", unseen)
+    base = _attempt(lambda: document(m, observe(m)), "how far the migration is, on the servers", unseen)
     written = _attempt(
         lambda: prepared_parameter.read(m) is not None, "the prepared parameter that prepare wrote", unseen
     )

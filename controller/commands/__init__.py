@@ -15,6 +15,7 @@ COMMANDS = {
     "retire": "drop all replication objects; list what still holds plaintext",
     "abandon": "before the cutover has opened the target: restore the source exactly as it was",
     "plan": "list the steps, which are done, what comes next; change nothing",
+    "states": "print the table of states: what each command does in each state",
     "run": "do the next steps as far as they may go without approval",
     "report": "write one self-contained HTML file of what was done and what proves it",
     "adopt": "print what your own infrastructure code needs to take the target over",

@@ -10,10 +10,8 @@ import click
 
 from encryptdb.controller.commands import COMMANDS, EXIT_STATUSES
 from encryptdb.controller.migration import Migration, Options, open_migration
-from encryptdb.controller.observe import observe
-from encryptdb.controller.runner import next_step
+from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.stack import read_outputs
-from encryptdb.controller.state import document
 from encryptdb.controller.waiting import Reporter
 
 Document = dict[str, Any]
@@ -40,6 +38,18 @@ class Seconds(click.ParamType[float]):
         if not 0.5 <= seconds <= 600:
             self.fail(f"{value!r} is not a number of seconds from 0.5 to 600.", param, ctx)
         return seconds
+
+
+class ExactLsn(click.ParamType[LSN]):
+    """An LSN as PostgreSQL writes it, such as 16/B374D848."""
+
+    name = "lsn"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> LSN:
+        try:
+            return value if isinstance(value, LSN) else LSN.parse(value)
+        except ValueError:
+            self.fail(f"{value!r} is not an LSN, such as 16/B374D848.", param, ctx)
 
 
 def _stacks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -100,11 +110,6 @@ def _run(
 ) -> Document:
     m = open_migration(read_outputs(stack, outputs), options, name, reporter)
     try:
-        found = run(m)
-        if "state" in found:
-            return found
-        observed = observe(m, with_parameter=True)
-        following = next_step(m, observed)
-        return found | document(m, observed, following.name if following else None)
+        return run(m)
     finally:
         m.close()

@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
-from encryptdb.controller import records
 from encryptdb.controller.commands.arguments import APPROVED_BY, MAX_PAUSE, stack_command
 from encryptdb.controller.cutover.conduct import dry_run
 from encryptdb.controller.document import document
 from encryptdb.controller.migration import Migration
+from encryptdb.controller.record_values import as_json
 from encryptdb.controller.runner import advance, begin, locked
 
 
@@ -27,7 +27,7 @@ def run(m: Migration) -> dict[str, Any]:
             m.note(observed, "cutover begun", approved_by=m.approved_by)
             observed = advance(m, "cutover", locks)
     recorded = observed.records.cutover
-    return document(m, observed, **(records.as_json(recorded) if recorded else {}))
+    return document(m, observed, **(as_json(recorded) if recorded else {}))
 
 
 command = stack_command(

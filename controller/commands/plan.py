@@ -19,7 +19,7 @@ def run(m: Migration) -> dict[str, Any]:
 
     def done(step: Step) -> bool:
         verdict = cells[step.command].verdict
-        if verdict is permissions.Verdict.GO and m.target is not None or step.command == "prepare":
+        if (verdict is permissions.Verdict.GO and m.target is not None) or step.command == "prepare":
             return verdict is permissions.Verdict.DONE or (step.done is not None and step.done(m, observed))
         return verdict is permissions.Verdict.DONE
 

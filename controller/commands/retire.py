@@ -17,8 +17,11 @@ from encryptdb.stacks.contract.errors import Refused, Usage
 
 
 def run(m: Migration) -> dict[str, Any]:
-    """Everything that could refuse it is asked first; what cannot be undone comes last. Raises NotYet before the cutover
-    has finished, and while the rollback window is open unless --end-rollback-window is given."""
+    """Everything that could refuse it is asked first; what cannot be undone comes last.
+
+    Raises NotYet before the cutover has finished, and while the rollback window is open unless --end-rollback-window is
+    given.
+    """
     begun = begin(m, "retire")
     source = _source_to_delete(m)
     check_writable(m)
@@ -26,13 +29,15 @@ def run(m: Migration) -> dict[str, Any]:
     observed = begun.observed
     if not begun.done:
         m = m if observed.source is not None else replace(m, source=replace(m.source, host=""))
-        with locked(m, *(["source"] if observed.source is not None else []), "target") as locks:
+        with locked(m, "source", "target") as locks:
             observed = advance(m, "retire", locks)
     deleted = _delete(m, source) if source is not None else None
     left = [item.as_json() for item in leftovers.find(m)]
     for item in left:
         m.say(f"may still hold plaintext: {item['kind']} {item['name']} ({item['remedy']})")
-    return document(m, observe(m), report=path_of(m), deleted=deleted, leftovers=left)
+    return document(
+        m, observe(m), report=str(path_of(m)) if path_of(m).exists() else None, deleted=deleted, leftovers=left
+    )
 
 
 def _refuse_silent_source(m: Migration, observed: Observed) -> None:

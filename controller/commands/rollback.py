@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from encryptdb.controller import records
 from encryptdb.controller.commands.arguments import APPROVED_BY, MAX_PAUSE, stack_command
 from encryptdb.controller.cutover.conduct import roll_back
 from encryptdb.controller.document import document
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
+from encryptdb.controller.record_values import as_json
 from encryptdb.controller.runner import begin, locked
 
 
@@ -24,7 +24,7 @@ def run(m: Migration) -> dict[str, Any]:
             roll_back(m, observed)
         observed = observe(m)
     recorded = observed.records.rollback
-    return document(m, observed, **(records.as_json(recorded) if recorded else {}))
+    return document(m, observed, **(as_json(recorded) if recorded else {}))
 
 
 command = stack_command(run, MAX_PAUSE, APPROVED_BY)

@@ -1,22 +1,28 @@
 """status: the state, the next step, how far behind, how healthy."""
 
 import time
-from datetime import datetime
 from typing import Any
 
 import click
 
+from encryptdb.controller import permissions
 from encryptdb.controller.commands.arguments import stack_command
-from encryptdb.controller.commands.rollback import window_length
 from encryptdb.controller.cutover import readers, rollback_path
+from encryptdb.controller.document import document, lag_bytes, publisher
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, observe
 from encryptdb.controller.postgres.server import Server
-from encryptdb.controller.runner import next_step
-from encryptdb.controller.state import document, lag_bytes, publisher
+from encryptdb.controller.state import Condition, Standing, decide
 from encryptdb.stacks.contract.errors import Problem
 
 WATCH_SECONDS = 5.0
+
+WORDS = {
+    Condition.SERVING_SIDE_CLOSED: "a database on the side that serves takes no connections: a cutover or rollback was "
+    "interrupted in its pause, and the watchdog has not ended it yet",
+    Condition.APPLY_STOPPED: "a subscription is enabled, but has no apply worker: the server's log says why",
+    Condition.SLOT_LOST: "a replication slot is missing or invalidated: the changes that it kept are gone",
+}
 
 
 def run(m: Migration) -> dict[str, Any]:
@@ -30,10 +36,11 @@ def run(m: Migration) -> dict[str, Any]:
 
 def look(m: Migration) -> dict[str, Any]:
     """One look at both servers."""
-    observed = observe(m, with_parameter=True)
-    following = next_step(m, observed)
-    found = document(m, observed, following.name if following else None) | health(m, observed)
-    m.say(f"state {found['state'] or 'not prepared'}; next: {following.summary if following else 'nothing'}")
+    observed = observe(m)
+    standing = decide(m.outputs, m.names, observed)
+    found = document(m, observed) | health(m, observed, standing)
+    m.say(standing.reason or permissions.row(standing).summary)
+    m.say(f"next: {found['next']}")
     if found["lag_bytes"] is not None:
         behind = "heartbeat {} s old on the target" if observed.serving == "source" else "{} s behind on the source"
         m.say(f"{found['lag_bytes']:,} bytes behind, {behind.format(found['lag_seconds'])}")
@@ -42,12 +49,13 @@ def look(m: Migration) -> dict[str, Any]:
     return found
 
 
-def health(m: Migration, observed: Observed) -> dict[str, Any]:
+def health(m: Migration, observed: Observed, standing: Standing) -> dict[str, Any]:
     """Lag and slots of the direction that runs, what is wrong, and how the rollback path stands."""
     warnings: list[str] = []
     slots: dict[str, Any] = {}
-    if observed.source_problem is not None:
-        warnings.append(f"{observed.source_problem.message} {observed.source_problem.detail or ''}")
+    for problem in (observed.source_problem, observed.target_problem, observed.aws_problem):
+        if problem is not None:
+            warnings.append(f"{problem.message} {problem.detail or ''}")
     behind: list[int] = []
     serving, slot_of = publisher(m, observed)
     for database in observed.migrated if serving is not None else ():
@@ -67,18 +75,16 @@ def health(m: Migration, observed: Observed) -> dict[str, Any]:
             warnings.append(
                 f"slot {slot.name} is {slot.wal_status}: the {observed.serving} has dropped WAL that it needs"
             )
-    if observed.source is not None and "open" not in observed.records:
-        if "prepared" in observed.records and not observed.source.logical:
-            warnings.append("logical replication was switched off on the source since prepare: see preflight")
-        for database in observed.source.databases:
-            if not database.allow_connections:
-                warnings.append(f"database {database.name} on the source takes no connections: was a cutover cut off?")
-    if "open" in observed.records:
+    prepared = observed.records.prepared is not None and observed.records.open is None
+    if prepared and observed.source is not None and not observed.source.logical:
+        warnings.append("logical replication was switched off on the source since prepare: see preflight")
+    warnings += [WORDS[c] for c in sorted(standing.conditions) if c in WORDS]
+    if observed.records.open:
         # The side that was left is the source's, and after a rollback the target's.
         left = m.source if observed.serving == "target" else m.target
         if left is not None and left.host:
             warnings += _lingering(m, left, observed)
-    back = rollback_path.look(m, observed, _closes(m, observed))
+    back = rollback_path.look(m, observed, standing.closes)
     warnings += [f"rollback would be refused: {words}" for words in back.lossy]
     return {
         "lag_bytes": max(behind) if behind and observed.target is not None else None,
@@ -97,15 +103,6 @@ def _lingering(m: Migration, left: Server, observed: Observed) -> list[str]:
         return [f"the readers of the {left.side} are not known: {problem.message} {problem.detail or ''}"]
 
 
-def _closes(m: Migration, observed: Observed) -> datetime | None:
-    """When the rollback window closes; None where there is none."""
-    opened = observed.records.get("open")
-    window = m.outputs.rollback_window
-    if observed.serving != "target" or not opened or not opened.get("rollback_path") or window == "none":
-        return None
-    return datetime.fromisoformat(opened["at"]) + window_length(window)
-
-
 def _replay_seconds(m: Migration, slots: list[str]) -> float | None:
     """How long ago the target committed what the source applied last; 0 where it has applied all, None where nobody
     follows. The target's own measure: heartbeats beat on the source's side of the cutover only."""
@@ -121,7 +118,7 @@ def _replay_seconds(m: Migration, slots: list[str]) -> float | None:
 
 
 def _heartbeat_age(m: Migration, observed: Observed) -> float | None:
-    if m.target is None or observed.target is None or "caught_up" not in observed.records:
+    if m.target is None or observed.target is None or observed.records.caught_up is None:
         return None
     ages: list[float] = []
     for database in observed.migrated:

@@ -5,24 +5,53 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from encryptdb.controller import epoch
 from encryptdb.controller.cutover import checks, finish, large_objects, logins, readers, reverse, sequences, views
 from encryptdb.controller.cutover.direction import Direction
-from encryptdb.controller.cutover.move import Moved, Observer, Prepared, follow_again, move
+from encryptdb.controller.cutover.move import Moved, Prepared, follow_again, move
 from encryptdb.controller.cutover.opening import Opening, Unknown
 from encryptdb.controller.cutover.prediction import predict
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, observe
 from encryptdb.controller.postgres import control, watchdog
+from encryptdb.controller.records import LargeObjects, Moving
 from encryptdb.controller.switches import Endpoint, Switch, build
 from encryptdb.controller.switches.guard import guarding
-from encryptdb.stacks.contract.errors import Failed, Interrupted, Problem
+from encryptdb.stacks.contract.errors import Interrupted, Problem
 
 
-def conduct(m: Migration, direction: Direction, *, rollback_path: bool, observer: Observer) -> dict[str, Any]:
+def cut_over(m: Migration, observed: Observed) -> None:
+    """Move the applications to the target, or complete a cutover that was interrupted after OPEN."""
+    direction = Direction.cutover(m, observed.migrated)
+    if observed.serving == "target":
+        m.say("the target is open already: completing what is left")
+        finish.complete(m, direction, make_switches(m, direction), moved=None)
+    else:
+        conduct(m, direction, rollback_path=m.outputs.rollback_window != "none")
+
+
+def dry_run(m: Migration, observed: Observed) -> dict[str, Any]:
+    """All checks and probes of a cutover; its document foretells the pause."""
+    return conduct(m, Direction.cutover(m, observed.migrated), rollback_path=m.outputs.rollback_window != "none")
+
+
+def roll_back(m: Migration, observed: Observed) -> None:
+    """Move the applications back to the source, or complete a rollback that was interrupted after OPEN. A cutover that
+    was interrupted after OPEN is completed first."""
+    direction = Direction.rollback(m, observed.migrated)
+    if observed.serving == "source":
+        finish.complete(m, direction, make_switches(m, direction), moved=None)
+        return
+    if observed.records.cutover is None:
+        forward = Direction.cutover(m, observed.migrated)
+        finish.complete(m, forward, make_switches(m, forward), moved=None)
+    conduct(m, direction, rollback_path=True)
+
+
+def conduct(m: Migration, direction: Direction, *, rollback_path: bool) -> dict[str, Any]:
     """Move, and return the document. The caller holds the lock. Raises Problems that say which side serves."""
-    recover(m, direction)
-    observed = observe(m)
+    if not m.options.dry_run:
+        recover(m, direction)
+    observed = observe(m, need=("source", "target"))
     leaving, arriving = (
         (observed.source, observed.target) if direction.name == "cutover" else (observed.target, observed.source)
     )
@@ -56,15 +85,15 @@ def conduct(m: Migration, direction: Direction, *, rollback_path: bool, observer
         tidy.callback(direction.cool_down)
         refreshed = views.refresh(direction, m.reporter)
         finish.carry(direction)
-        control.record(direction.to, large_objects.RECORD, large_objects.written(direction.to, direction))
+        control.write(direction.to, LargeObjects(large_objects.written(direction.to, direction)))
         sequences.put(direction, planned, sequences.read(direction, planned))
-        control.record(direction.from_, MOVING, {"direction": direction.name, "by": control.who()})
+        control.write(direction.from_, Moving(direction.name, control.who()))
         # Best effort: what a side that is out of reach now keeps of it, the next run finds by the record.
         tidy.callback(_if_possible, lambda: _take_away(m, direction))
         if rollback_path:
             m.say("making the rollback path")
             reverse.prepare(direction, reporter=m.reporter, clock=m.clock)
-        opening = Opening(direction, epoch.following(*_records(observed)))
+        opening = Opening(direction, observed.next_epoch)
         tidy.callback(opening.close)
         prepared = Prepared(planned, counts, opening, switches, rollback_path)
         with guarding(switches, m.options.max_pause):
@@ -73,8 +102,8 @@ def conduct(m: Migration, direction: Direction, *, rollback_path: bool, observer
                 f"the pause begins; the {direction.from_.side} serves again in {m.options.max_pause:g} s if anything"
                 " fails"
             )
-            moved = _move(m, direction, prepared, refreshed, observer, tidy)
-    m.say(f"the {direction.to.side} is open; writers waited {moved.record['pause_ms']:.0f} ms")
+            moved = _move(m, direction, prepared, refreshed, tidy)
+    m.say(f"the {direction.to.side} is open; writers waited {moved.pause_ms:.0f} ms")
     for view in moved.stale_views:
         m.say(f"to be refreshed on the {direction.to.side}, its tables changed meanwhile: the materialized view {view}")
     try:
@@ -100,13 +129,12 @@ def _move(
     direction: Direction,
     prepared: Prepared,
     refreshed: views.Refreshed,
-    observer: Observer,
     tidy: contextlib.ExitStack,
 ) -> Moved:
     """The move; once the other side is open, or may be, nothing that was made for it is taken away."""
     try:
         moved = move(
-            direction, prepared, max_pause=m.options.max_pause, reporter=m.reporter, clock=m.clock, observer=observer
+            direction, prepared, max_pause=m.options.max_pause, reporter=m.reporter, clock=m.clock, observer=m.observer
         )
         # Over the connections that are still there: for new ones the left side is closed.
         return replace(moved, stale_views=views.stale(direction, refreshed))
@@ -133,16 +161,13 @@ def _if_possible(action: Callable[[], object]) -> None:
         action()
 
 
-MOVING = "moving"
-"""Record on the side that is being left, from just before the pause until the move has ended, either way."""
-
-
 def recover(m: Migration, direction: Direction) -> None:
     """Undo what a run that was killed before OPEN left: its fence, and a direction that was stopped for good."""
     left = watchdog.restore_leftover(direction.from_)
     if left:
         m.say(f"an earlier run was cut off: took its fence down from {', '.join(left)}")
-    if MOVING in (control.records(direction.from_) or {}):
+    found = control.records(direction.from_)
+    if found and found.moving:
         m.say("an earlier run was cut off: letting the changes follow again")
         _take_away(m, direction)
 
@@ -151,7 +176,7 @@ def _take_away(m: Migration, direction: Direction) -> None:
     """Let the changes follow again, and take away what was made for the move: wholly, or the record stays."""
     follow_again(direction)
     reverse.drop(direction, reporter=m.reporter, clock=m.clock)
-    control.forget(direction.from_, MOVING)
+    control.forget(direction.from_, Moving)
 
 
 def make_switches(m: Migration, direction: Direction) -> list[Switch]:
@@ -161,19 +186,3 @@ def make_switches(m: Migration, direction: Direction) -> list[Switch]:
         for s in (direction.from_, direction.to)
     )
     return build(m.outputs.switches, from_, to, m.aws, tuple(d.name for d in direction.databases))
-
-
-def serving(observed: Observed) -> str:
-    """The side that serves, by both sides' records. Raises Failed where that cannot be told."""
-    if observed.source is None and MOVING in ((observed.target.records if observed.target else None) or {}):
-        # A rollback was cut off. If it opened the source, only the source can say so.
-        raise Failed(
-            "Which side serves cannot be told while the source does not answer.",
-            detail="A rollback was cut off, and the source may have been opened by it.",
-            hint="Bring the source back within reach, then run the command again.",
-        )
-    return epoch.serving(*_records(observed))
-
-
-def _records(observed: Observed) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    return observed.source.records if observed.source else None, observed.target.records if observed.target else None

@@ -6,6 +6,6 @@ databases that it came from.
 
 from encryptdb.controller.report.collect import collect
 from encryptdb.controller.report.page import render
-from encryptdb.controller.report.store import write
+from encryptdb.controller.report.store import check_writable, path_of, write
 
-__all__ = ["collect", "render", "write"]
+__all__ = ["check_writable", "collect", "path_of", "render", "write"]

@@ -5,21 +5,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from encryptdb.controller import epoch, leftovers
+from encryptdb.controller import leftovers
+from encryptdb.controller.document import standing
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed
 from encryptdb.controller.postgres import control
-from encryptdb.controller.postgres.control import Records
 from encryptdb.controller.postgres.server import Server
-from encryptdb.controller.state import state
+from encryptdb.controller.record_values import as_json
+from encryptdb.controller.records import Records
+from encryptdb.controller.state import State
 from encryptdb.stacks.contract.errors import Problem
 from encryptdb.stacks.contract.outputs import Side
-
-RECORDS = (
-    "migration", "databases", "parameters", "heartbeats", "prepared", "exact_lsn", "caught_up", "verify", "open",
-    "cutover", "rollback", "rolled_back", "abandoned",
-)  # fmt: skip
-"""The records that a report shows. The others (fences, for instance) are the controller's own business."""
 
 Data = dict[str, Any]
 
@@ -32,17 +28,19 @@ class _Side:
     journal: list[Data]
 
 
-def collect(m: Migration, observed: Observed | None) -> Data:
-    """Everything the report shows, as JSON. `state` is None where not both sides could be observed.
+def collect(m: Migration, observed: Observed) -> Data:
+    """Everything the report shows, as JSON.
 
     Raises nothing for a server or an AWS that does not answer: that becomes part of the report.
     """
     problems: list[Data] = []
     sides = {server.side: _read(server, problems) for server in m.sides()}
-    source, target = sides["source"], sides.get("target", _Side({}, []))
-    serves = epoch.serving(source.records, target.records)
-    records = target.records | source.records if serves == "source" else source.records | target.records
-    where = state(m, observed) if observed is not None else None
+    source, target = sides["source"], sides.get("target", _Side(Records(), []))
+    found = standing(m, observed)
+    serves = found.serves
+    # Where both sides have a record, the serving side's counts.
+    in_order = (target.records, source.records) if serves == "source" else (source.records, target.records)
+    records = {record.key: record for side in in_order for record in side}
     return {
         "version": 1,
         "at": datetime.now(UTC).isoformat(),
@@ -55,16 +53,16 @@ def collect(m: Migration, observed: Observed | None) -> Data:
         "account": m.outputs.account,
         "kms_key_arn": m.outputs.kms_key_arn,
         "snapshot_arn": m.outputs.snapshot_arn,
-        "state": where,
+        "state": found.state,
         "serves": serves,
         "evidence_at": datetime.now(UTC).isoformat() if records else None,
         "instances": {
             "source": _instance(m, m.outputs.source, problems),
             "target": _instance(m, m.outputs.target, problems) if m.outputs.target else None,
         },
-        "records": {key: records[key] for key in RECORDS if key in records},
+        "records": {key: as_json(record) for key, record in records.items() if record.reported},
         "journal": _merged(source.journal, target.journal),
-        "leftovers": _leftovers(m, problems) if where in ("open", "rolled-back", "retired") else None,
+        "leftovers": _leftovers(m, problems) if found.state in (State.OPEN, State.ROLLED_BACK, State.RETIRED) else None,
         "problems": problems,
     }
 
@@ -73,11 +71,11 @@ def _read(server: Server, problems: list[Data]) -> _Side:
     try:
         records = control.records(server)
         if not records:
-            return _Side({}, [])
+            return _Side(Records(), [])
         journal = control.journal(server)
     except Problem as problem:
         problems.append({"what": f"the {server.side}'s control database"} | _said(problem))
-        return _Side({}, [])
+        return _Side(Records(), [])
     lines = [
         {"at": at.astimezone(UTC).isoformat(), "who": who, "event": event, "detail": detail}
         for at, who, event, detail in journal

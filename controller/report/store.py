@@ -1,9 +1,11 @@
 """Where the report lies, and how evidence survives: the data stand in the file, and a later report reads them."""
 
+import contextlib
 import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +21,40 @@ EVIDENCE = ("records", "journal", "evidence_at")
 """What comes from the control databases, and is gone from there once they are."""
 
 
+def path_of(m: Migration) -> Path:
+    """`--output`, or encryptdb-<stack>.html in the working directory."""
+    return Path(m.options.output or f"encryptdb-{re.sub(r'[^A-Za-z0-9_.-]', '_', m.outputs.stack)}.html")
+
+
 def write(m: Migration, data: Data) -> str:
-    """Write the report and return its path: `--output`, or encryptdb-<stack>.html in the working directory.
+    """Write the report and return its path.
 
     Where the control databases hold nothing (after retire), the evidence of an earlier report at the same path is
     kept. Raises Usage where the file cannot be written.
     """
-    path = Path(m.options.output or f"encryptdb-{re.sub(r'[^A-Za-z0-9_.-]', '_', m.outputs.stack)}.html")
-    try:
+    path = path_of(m)
+    with _writing(path):
         _replace(path, render(with_evidence(data, read(path))))
+    return str(path)
+
+
+def check_writable(m: Migration) -> None:
+    """Raise Usage where the report could not be written."""
+    path = path_of(m)
+    with _writing(path), tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+        pass
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise Usage(
             f"The report cannot be written to {path}.",
             detail=error.strerror or type(error).__name__,
             hint="Name a file in a directory that exists and may be written to: --output FILE",
         ) from None
-    return str(path)
 
 
 def read(path: Path) -> Data | None:

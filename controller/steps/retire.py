@@ -1,14 +1,18 @@
 """Retiring: what is dropped on both servers once nobody goes back. The decision is recorded first, so that whatever
 interrupts the rest, the state is `retired` and running it again completes it."""
 
+from collections.abc import Mapping
+
 from psycopg import sql
 
-from encryptdb.controller import prepared_parameter, records, report
+from encryptdb.controller import prepared_parameter, report
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Database, Observed, ObservedServer
 from encryptdb.controller.postgres import control, replication_role, subscriptions
 from encryptdb.controller.postgres.object_names import SCHEMA
 from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.records import Retired
+from encryptdb.controller.state import State
 from encryptdb.controller.steps.slots import drop_slot
 from encryptdb.controller.steps.step import observed_target
 from encryptdb.stacks.contract.names import Ending
@@ -23,9 +27,9 @@ def is_recorded(m: Migration, observed: Observed) -> bool:
 
 def record(m: Migration, observed: Observed) -> None:
     if (kept := observed_target(observed).records) is not None and kept.retired is None:
-        found = records.Retired(observed.at, m.approved_by, report.collect(m, observed))
-        control.write(m.the_target, found)
-    m.engine.tag(m.outputs.target_side.identifier, Ending.RETIRED)
+        evidence = report.collect(m, observed) | {"state": State.RETIRED, "serves": "target"}
+        control.write(m.the_target, Retired(observed.at, m.approved_by, evidence))
+    m.engine.tag(_target(m), Ending.RETIRED)
 
 
 def write_report(m: Migration, observed: Observed) -> None:
@@ -95,5 +99,10 @@ def clean(m: Migration, server: Server, side: ObservedServer, databases: tuple[D
     control.drop(server)
 
 
-def _ours(m: Migration, found: dict[str, object]) -> list[str]:
+def _target(m: Migration) -> str:
+    assert m.outputs.target is not None
+    return m.outputs.target.identifier
+
+
+def _ours(m: Migration, found: Mapping[str, object]) -> list[str]:
     return [name for name in found if name.startswith(m.names.publication)]

@@ -18,9 +18,8 @@ class Step:
     """One thing that a command does.
 
     `summary` is the line the operator reads while it happens. `done` recognises the goal from what was observed,
-    without asking anyone; None says that it has to be reached anew by every run, at the cost of one heartbeat. `act` may
-    be run again after any interruption. `undo` is what `abandon` does, also safe to repeat; None says that nothing is
-    left behind on the source, so there is nothing to undo.
+    without asking anyone; None says that every run has to reach it anew. `act` may be run again after any interruption.
+    `undo` is what `abandon` does, also safe to repeat; None says that nothing is left behind on the source.
     """
 
     name: str

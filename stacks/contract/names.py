@@ -7,6 +7,7 @@ Parameter groups and the link serve every attempt and carry no attempt.
 import hashlib
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 
 STACK = "encryptdb:stack"
 ATTEMPT = "encryptdb:attempt"
@@ -17,11 +18,21 @@ LINK = "encryptdb:link"
 QUIETED = "encryptdb:quieted"
 MEMBERS = "encryptdb:members"
 """On a target cluster: how many instances the program made for it."""
+STATE = "encryptdb:state"
+"""On a target: how its migration ended, once no control database is left to tell."""
 MEMBER = "encryptdb:member"
 """On each of them: which one it is, counted from 1."""
 
 IAM = "encryptdb:iam-authentication"
 """On a target cluster: whether it is to have IAM authentication, as the source had when the target was made."""
+
+
+class Ending(StrEnum):
+    """The values of the tag STATE."""
+
+    RETIRED = "retired"
+    ABANDONED = "abandoned"
+
 
 IDENTIFIER_LENGTH = 63
 """The longest DBInstanceIdentifier or DBClusterIdentifier, in characters (RDS API reference, CreateDBInstance)."""

@@ -57,7 +57,9 @@ def test_what_is_known_is_shown_before_its_turn_too() -> None:
     assert 'import_="copy"' in text
 
 
-@pytest.mark.parametrize("changed", [{"state": "open"}, {"prepared_parameter": True}, {"outputs": outputs(phase="restore")}])
+@pytest.mark.parametrize(
+    "changed", [{"state": "open"}, {"prepared_parameter": True}, {"outputs": outputs(phase="restore")}]
+)
 def test_no_command_that_lets_the_stack_go_is_shown_before_its_turn(changed: dict[str, Any]) -> None:
     assert "pulumi destroy" in page(found())
     assert "pulumi state delete" not in page(found(**changed))
