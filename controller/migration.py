@@ -5,12 +5,13 @@ from functools import cached_property
 from typing import Any
 
 from encryptdb.controller import credentials
-from encryptdb.controller.engines import Description, Engine, engine_of, the
+from encryptdb.controller.engines import Engine, engine_of
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.waiting import Clock, Reporter, SystemClock
 from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.cloud.database import Database
 from encryptdb.stacks.contract.errors import NotYet
 from encryptdb.stacks.contract.outputs import Outputs
 
@@ -51,9 +52,9 @@ class Migration:
         """RDS or Aurora: chosen here, from the outputs, and asked nowhere else."""
         return engine_of(self.outputs.engine, self.aws)
 
-    def described(self, identifier: str) -> Description:
+    def described(self, identifier: str) -> Database:
         """What AWS says of a server. Raises Failed where there is none of that name."""
-        return the(self.engine, identifier, self.outputs.region)
+        return self.engine.the(identifier)
 
     @property
     def the_target(self) -> Server:

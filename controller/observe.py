@@ -11,14 +11,14 @@ from psycopg import errors
 from psycopg.rows import class_row
 
 from encryptdb.controller import epoch
-from encryptdb.controller import prepared_parameter as ssm
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.control import Records
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE, REPLICATION_ROLE
 from encryptdb.controller.postgres.server import Server, SideName
-from encryptdb.controller.prepared_parameter import PreparedParameter
+from encryptdb.stacks.cloud import prepared_parameter
+from encryptdb.stacks.cloud.prepared_parameter import PreparedParameter
 from encryptdb.stacks.contract.errors import Problem
 
 NEVER_MIGRATED = ("template0", "template1", "rdsadmin", CONTROL_DATABASE)
@@ -214,7 +214,8 @@ def observe(m: Migration, *, with_parameter: bool = False) -> Observed:
     asked = m.source if source is not None or m.target is None else m.target
     now = asked.db("postgres").execute("SELECT clock_timestamp()").fetchone()
     assert now is not None
-    return Observed(now[0], source, target, problem, ssm.read(m) if with_parameter else None)
+    prepared = prepared_parameter.read(m.aws, m.outputs.stack, lenient=True) if with_parameter else None
+    return Observed(now[0], source, target, problem, prepared)
 
 
 def observe_server(server: Server) -> ObservedServer:

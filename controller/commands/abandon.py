@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from encryptdb.controller import prepared_parameter
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, ObservedServer, observe
 from encryptdb.controller.plan import PLAN
 from encryptdb.controller.postgres import connect_privileges, control, watchdog
 from encryptdb.controller.runner import locked
 from encryptdb.controller.state import document, state
+from encryptdb.stacks.cloud import prepared_parameter
 from encryptdb.stacks.contract.errors import Problem, Refused
 
 
@@ -25,7 +25,7 @@ def run(m: Migration) -> dict[str, Any]:
         )
     if observed.source is not None and observed.source.records is None:
         # Nothing of ours is on the source; only the word to Pulumi may have been left by an interrupted abandon.
-        prepared_parameter.delete(m)
+        prepared_parameter.delete(m.aws, m.outputs.stack)
         m.say("nothing of encryptdb is on the source")
         return document(m, observed, None) | {"state": "abandoned"}
     with locked(m, target=True):

@@ -1,7 +1,6 @@
 """rollback: move the applications back to the source, without losing what was written since."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from encryptdb.controller.cutover import finish
@@ -12,9 +11,8 @@ from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres import control
 from encryptdb.controller.runner import locked
-from encryptdb.stacks.contract.errors import NotYet, Refused, Usage
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+from encryptdb.stacks.contract.errors import NotYet, Refused
+from encryptdb.stacks.contract.outputs import window_length
 
 
 def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
@@ -52,25 +50,17 @@ def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
 
 
 def _refuse_closed_window(m: Migration, opened: dict[str, Any], now: datetime) -> None:
-    window = m.outputs.rollback_window
-    if not opened.get("rollback_path") or window == "none":
+    window = window_length(m.outputs.rollback_window)
+    if not opened.get("rollback_path") or window is None:
         raise Refused(
             "There is no rollback path.",
             detail="The cutover was made with rollbackWindow: none, so nothing written since is on the source.",
             hint="Go forward: mend what is wrong on the target.",
         )
-    closes = datetime.fromisoformat(opened["at"]) + window_length(window)
+    closes = datetime.fromisoformat(opened["at"]) + window
     if now.astimezone(UTC) > closes:
         raise Refused(
             f"The rollback window closed at {closes:%Y-%m-%d %H:%M} UTC.",
-            detail=f"rollbackWindow is {window}. The rollback path still runs until retire.",
+            detail=f"rollbackWindow is {m.outputs.rollback_window}. The rollback path still runs until retire.",
             hint="To use it all the same, set rollbackWindow longer in the stack's config, pulumi up, run this again.",
         )
-
-
-def window_length(text: str) -> timedelta:
-    """A duration such as 7d, 36h, 90m. Raises Usage."""
-    found = re.fullmatch(r"\s*(\d+)\s*([smhdw])\s*", text)
-    if found is None:
-        raise Usage(f"rollbackWindow: {text!r} is no duration.", hint='Write it like "7d", "36h", or "none".')
-    return timedelta(**{_UNITS[found.group(2)]: int(found.group(1))})

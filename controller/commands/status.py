@@ -4,7 +4,6 @@ import time
 from datetime import datetime
 from typing import Any
 
-from encryptdb.controller.commands.rollback import window_length
 from encryptdb.controller.cutover import readers, rollback_path
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, observe
@@ -12,6 +11,7 @@ from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.runner import next_step
 from encryptdb.controller.state import document, lag_bytes, publisher
 from encryptdb.stacks.contract.errors import Problem
+from encryptdb.stacks.contract.outputs import window_length
 
 WATCH_SECONDS = 5.0
 
@@ -97,10 +97,10 @@ def _lingering(m: Migration, left: Server, observed: Observed) -> list[str]:
 def _closes(m: Migration, observed: Observed) -> datetime | None:
     """When the rollback window closes; None where there is none."""
     opened = observed.records.get("open")
-    window = m.outputs.rollback_window
-    if observed.serving != "target" or not opened or not opened.get("rollback_path") or window == "none":
+    window = window_length(m.outputs.rollback_window)
+    if observed.serving != "target" or not opened or not opened.get("rollback_path") or window is None:
         return None
-    return datetime.fromisoformat(opened["at"]) + window_length(window)
+    return datetime.fromisoformat(opened["at"]) + window
 
 
 def _replay_seconds(m: Migration, slots: list[str]) -> float | None:

@@ -2,7 +2,6 @@
 
 from psycopg import sql
 
-from encryptdb.controller import prepared_parameter
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Database, Observed, ObservedServer
 from encryptdb.controller.postgres import control, replication_role, subscriptions
@@ -10,6 +9,7 @@ from encryptdb.controller.postgres.object_names import SCHEMA
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.state import state
 from encryptdb.controller.steps.slots import drop_slot
+from encryptdb.stacks.cloud import prepared_parameter
 
 
 def is_cut_over(m: Migration, observed: Observed) -> bool:
@@ -41,7 +41,7 @@ def retire(m: Migration, observed: Observed) -> None:
     _drop_subscriptions(m, m.the_target, observed.target)
     if observed.source is not None and observed.source.records is not None:
         take_down(m, m.source, observed.source, observed.migrated)
-    prepared_parameter.delete(m)
+    prepared_parameter.delete(m.aws, m.outputs.stack)
     take_down(m, m.the_target, observed.target, observed.migrated)
 
 

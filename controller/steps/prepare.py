@@ -1,16 +1,18 @@
 """Make the source ready for its snapshot. Order matters: publication before slot, slot and heartbeat before the
 snapshot, commit timestamps before all of them."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from psycopg import sql
 
-from encryptdb.controller import prepared_parameter
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, to_migrate
 from encryptdb.controller.postgres import control, replication_role, watchdog
 from encryptdb.controller.steps.step import observed_source
+from encryptdb.stacks.cloud import prepared_parameter
+from encryptdb.stacks.cloud.prepared_parameter import PreparedParameter
 from encryptdb.stacks.contract.errors import Refused
 
 HEARTBEAT_SQL = """
@@ -169,25 +171,25 @@ def has_parameter(m: Migration, observed: Observed) -> bool:
     return (
         prepared is not None
         and found is not None
-        and found.get("source_resource_id") == m.outputs.source.resource_id
-        and found.get("attempt") == m.outputs.attempt
+        and found.source_resource_id == m.outputs.source.resource_id
+        and found.attempt == m.outputs.attempt
     )
 
 
 def write_parameter(m: Migration, observed: Observed) -> None:
     slots = observed_source(observed).slots
-    document = {
-        "source_resource_id": m.outputs.source.resource_id,
-        "attempt": m.outputs.attempt,
-        "slots": {
+    prepared = PreparedParameter(
+        m.outputs.source.resource_id,
+        m.outputs.attempt,
+        slots={
             d.name: {"name": m.names.slot(d.oid), "lsn": str(slots[m.names.slot(d.oid)].confirmed_flush_lsn)}
             for d in observed.migrated
         },
-        "time": datetime.now(UTC).isoformat(),
-    }
-    control.record(m.source, "prepared", document)
-    prepared_parameter.write(m, document)
+        time=datetime.now(UTC).isoformat(),
+    )
+    control.record(m.source, "prepared", asdict(prepared))
+    prepared_parameter.write(m.aws, m.outputs.stack, prepared)
 
 
 def delete_parameter(m: Migration, observed: Observed) -> None:
-    prepared_parameter.delete(m)
+    prepared_parameter.delete(m.aws, m.outputs.stack)

@@ -8,9 +8,8 @@ import pytest
 from encryptdb.controller.adopt import compose, not_yet
 from encryptdb.controller.adopt.found import Found, Reference, Unseen
 from encryptdb.controller.adopt.read import old_of
-from encryptdb.controller.engines.servers import instance
 from encryptdb.stacks.contract.errors import Status
-from tests.adopt.answers import REGION, found, found_cluster, group, instance_answer, outputs
+from tests.adopt.answers import REGION, found, found_cluster, group, instance, instance_answer, outputs
 
 HEADINGS = ["## 1. Import", "## 2. Settings", "## 3. What refers", "## 4. Letting", "## Could not be seen"]
 
@@ -57,7 +56,9 @@ def test_what_is_known_is_shown_before_its_turn_too() -> None:
     assert 'import_="copy"' in text
 
 
-@pytest.mark.parametrize("changed", [{"state": "open"}, {"prepared_parameter": True}, {"outputs": outputs(phase="restore")}])
+@pytest.mark.parametrize(
+    "changed", [{"state": "open"}, {"prepared_parameter": True}, {"outputs": outputs(phase="restore")}]
+)
 def test_no_command_that_lets_the_stack_go_is_shown_before_its_turn(changed: dict[str, Any]) -> None:
     assert "pulumi destroy" in page(found())
     assert "pulumi state delete" not in page(found(**changed))
