@@ -5,13 +5,13 @@ pulumi up (restore)    + snapshot → encrypted copy → target (RDS), cluster s
 pulumi up (retire)     the target alone
 """
 
-from encryptdb.stacks.engines import declare
-from encryptdb.stacks.exports import export
 from encryptdb.stacks.observe import observe, place
 from encryptdb.stacks.plan import decide
+from encryptdb.stacks.program import declare, export, plainly
 from encryptdb.stacks.settings import read_settings
 
-settings = read_settings()
-here, reads = place()
-plan = decide(settings, observe(settings, reads, here))
-export(declare(plan).outputs)
+with plainly():
+    settings = read_settings()
+    here, aws = place()
+    plan = decide(settings, observe(settings, aws, here))
+    export(declare(plan).outputs)

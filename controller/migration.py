@@ -6,13 +6,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from encryptdb.controller import credentials
-from encryptdb.controller.engines import Description, Engine, engine_of, the
+from encryptdb.controller.engines import Engine, engine_of
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.waiting import Clock, Reporter, SystemClock
 from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.cloud.database import Database
 from encryptdb.stacks.contract.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ class Migration:
         """RDS or Aurora: chosen here, from the outputs, and asked nowhere else."""
         return engine_of(self.outputs.engine, self.aws)
 
-    def described(self, identifier: str) -> Description:
+    def described(self, identifier: str) -> Database:
         """What AWS says of a server. Raises Failed where there is none of that name."""
-        return the(self.engine, identifier, self.outputs.region)
+        return self.engine.the(identifier)
 
     @property
     def the_target(self) -> Server:

@@ -11,14 +11,14 @@ from typing import Any, cast
 from psycopg import errors
 from psycopg.rows import class_row
 
-from encryptdb.controller import prepared_parameter as ssm
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE, REPLICATION_ROLE
 from encryptdb.controller.postgres.server import Server, SideName
-from encryptdb.controller.prepared_parameter import PreparedParameter
 from encryptdb.controller.records import Records
+from encryptdb.stacks.cloud import prepared_parameter
+from encryptdb.stacks.cloud.prepared_parameter import PreparedParameter
 from encryptdb.stacks.contract import names
 from encryptdb.stacks.contract.errors import Problem, Refused
 from encryptdb.stacks.contract.names import Ending
@@ -268,7 +268,7 @@ def _in_aws(
 ) -> tuple[PreparedParameter | None, Ending | None, Problem | None]:
     """The prepared parameter; and the tag on the target, which matters once a control database is gone or going."""
     try:
-        parameter = ssm.read(m)
+        parameter = prepared_parameter.read(m.aws, m.outputs.stack, lenient=True)
         ended = any(s.records is None or s.records.retired or s.records.abandoned for s in sides.values())
         target = m.outputs.target
         if target is None or not (ended or not sides):

@@ -15,7 +15,7 @@ from encryptdb.controller.postgres.server import SideName
 from encryptdb.controller.records import Records
 from encryptdb.stacks.contract.errors import Problem
 from encryptdb.stacks.contract.names import Ending
-from encryptdb.stacks.contract.outputs import Outputs
+from encryptdb.stacks.contract.outputs import Outputs, window_length
 
 
 class State(StrEnum):
@@ -185,7 +185,7 @@ def _open(outputs: Outputs, names: Names, observed: Observed) -> Standing:
 def _opened(outputs: Outputs, records: Records, now: datetime) -> Standing:
     """The target serves: whether the cutover has finished, and how long there is a rollback path."""
     assert records.open is not None
-    window = outputs.rollback_window_length if records.open.rollback_path else None
+    window = window_length(outputs.rollback_window) if records.open.rollback_path else None
     closes = records.open.at + window if window is not None else None
     if records.moving is not None:
         return Standing(State.OPEN, "target", frozenset({Condition.ROLLING_BACK}), closes)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from encryptdb.stacks.cloud.reads import Aws
-from encryptdb.stacks.errors import NotYet, StackError, Unreadable, Unsafe
+from encryptdb.stacks.cloud.client import Aws, default_region
+from encryptdb.stacks.cloud.database import BROKEN, SERVING
+from encryptdb.stacks.contract.errors import Failed, NotYet, Problem, Refused
 from encryptdb.stacks.recovery import Begun, Document, Found, begun, find, taken_over
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,7 +19,6 @@ EVERY_SECONDS = 5.0
 TOLD_EVERY_SECONDS = 60.0
 PULUMI_SECONDS = 1800.0
 """For one command of the CLI. None of those below makes anything, so none of them takes long."""
-BROKEN = frozenset({"failed", "incompatible-restore", "incompatible-network", "inaccessible-encryption-credentials"})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,9 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser().parse_args(argv)
     try:
         recover(given.stack, given.wait, given.cancel)
-    except StackError as error:
-        print(f"{error.message}\nWhat to do: {error.hint}", file=sys.stderr)
-        return error.status
+    except Problem as problem:
+        lines = (problem.message, problem.detail, f"What to do: {problem.hint}" if problem.hint else None)
+        print("\n".join(line for line in lines if line), file=sys.stderr)
+        return int(problem.status)
     except KeyboardInterrupt:
         return 130
     return 0
@@ -69,7 +70,7 @@ def recover(stack: str, seconds: float, cancel: bool) -> None:
 
 
 def settled(
-    reads: Aws,
+    aws: Aws,
     creations: Sequence[Begun],
     seconds: float,
     now: Callable[[], float] = time.monotonic,
@@ -77,25 +78,25 @@ def settled(
 ) -> Mapping[str, Found | None]:
     """What became of each creation, by URN, once AWS is done with all of them.
 
-    Raises NotYet where that takes longer than `seconds`, Unsafe for what AWS has failed at.
+    Raises NotYet where that takes longer than `seconds`, Refused for what AWS has failed at.
     """
     end = now() + seconds
     told = float("-inf")
     while True:
-        found = {c.urn: find(reads, c) for c in creations}
+        found = {c.urn: find(aws, c) for c in creations}
         broken = [m for m in found.values() if m and m.status in BROKEN]
         if broken:
-            raise Unsafe(
+            raise Refused(
                 f"AWS has failed at {', '.join(f'{m.identity} ({m.status})' for m in broken)}.",
-                "Delete it in AWS (`aws rds delete-db-snapshot`, `aws rds delete-db-instance`), then run this again.",
+                hint="Delete it in AWS (aws rds delete-db-snapshot, aws rds delete-db-instance), then run this again.",
             )
-        making = [m for m in found.values() if m and m.status != "available"]
+        making = [m for m in found.values() if m and m.status not in SERVING]
         if not making:
             return found
         waiting = f"AWS is still making {', '.join(f'{m.identity} ({m.status})' for m in making)}"
         at = now()
         if at >= end:
-            raise NotYet(f"{waiting}.", "Run this again later, or give --wait SECONDS. Nothing was changed.")
+            raise NotYet(f"{waiting}.", hint="Run this again later, or give --wait SECONDS. Nothing was changed.")
         if at >= told + TOLD_EVERY_SECONDS:
             told = at
             _say(f"{waiting}; {end - at:.0f} s left to wait")
@@ -105,7 +106,7 @@ def settled(
 def _aws(stack: str) -> Aws:
     config: Mapping[str, Any] = json.loads(_pulumi("config", "--json", "--stack", stack))
     region, profile = ((config.get(key) or {}).get("value") for key in ("aws:region", "aws:profile"))
-    return Aws(region, profile)
+    return Aws(region or default_region() or "", profile)
 
 
 def _pulumi(*arguments: str, text: str | None = None, check: bool = True) -> str:
@@ -120,15 +121,15 @@ def _pulumi(*arguments: str, text: str | None = None, check: bool = True) -> str
             timeout=PULUMI_SECONDS,
         )
     except FileNotFoundError:
-        raise Unreadable("The pulumi command is not on the PATH.", "Run this where `pulumi up` is run.") from None
+        raise Failed("The pulumi command is not on the PATH.", hint="Run this where `pulumi up` is run.") from None
     except subprocess.TimeoutExpired:
-        raise Unreadable(
+        raise Failed(
             f"`{command}` did not end within {PULUMI_SECONDS:g} s, and was stopped.",
-            "Run `pulumi whoami` to see whether the backend answers, then run this again: it goes on from where it is.",
+            hint="See whether the backend answers (pulumi whoami), then run this again: it goes on from where it is.",
         ) from None
     if check and done.returncode:
         what = f"`{command}` ended with status {done.returncode}:\n{done.stderr.strip()[-1200:]}"
-        raise Unreadable(what, "Mend that. If an update was killed and none is running, give --cancel.")
+        raise Failed(what, hint="Mend that. If an update was killed and none is running, give --cancel.")
     return done.stdout
 
 

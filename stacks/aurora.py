@@ -155,13 +155,10 @@ class EncryptedCluster(Encrypted):
     def _known_members(self) -> list[str] | None:
         """The target's instances as AWS lists them, the writer first; None while one is still missing."""
         target = self.plan.target
-        if not isinstance(target, Cluster):
-            return None
-        listed = [m.identifier for m in target.members]
-        return listed if {m.identifier for m in self.plan.members} <= set(listed) else None
+        listed = [m.identifier for m in target.members] if target else []
+        return listed if listed and {m.identifier for m in self.plan.members} <= set(listed) else None
 
     def keep(self, attempt: int, earlier: Database) -> None:
-        assert isinstance(earlier, Cluster), "a stack makes things of one kind"
         as_it_is = self.merged(protect=True, ignore_changes=["*"], custom_timeouts=LONG)
         cluster = aws.rds.Cluster(
             f"target-{attempt}",

@@ -94,7 +94,7 @@ class Encrypted(pulumi.ComponentResource):
 
     def tags(self, like: Database, *more: Mapping[str, str]) -> dict[str, str]:
         """The tags of a target: those of what it is like, and what marks it as this attempt's."""
-        tags = {k: v for k, v in like.tags.items() if not k.startswith(("aws:", "encryptdb:"))} | dict(self.plan.tags)
+        tags = names.owners(like.tags) | dict(self.plan.tags)
         for extra in more:
             tags |= extra
         return tags

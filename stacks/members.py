@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from encryptdb.stacks.cloud.database import Cluster, Database, Instance
+from encryptdb.stacks.cloud.database import Database, Instance
 from encryptdb.stacks.contract import names
-from encryptdb.stacks.errors import Unsafe
+from encryptdb.stacks.contract.errors import Refused
 
 
 @dataclass(frozen=True)
@@ -17,21 +17,22 @@ class Member:
 
 
 def members_of(identifier: str, source: Database | None, target: Database | None) -> tuple[Member, ...]:
-    """The instances of the cluster `identifier`.
+    """The instances of the cluster `identifier`; none of an instance.
 
     Once the cluster is there, its own tag says how many they are: the source may gain and lose readers from then on.
-    Raises Unsafe where nothing tells what an instance should be like.
+    Raises Refused where nothing tells what an instance should be like.
     """
-    wanted = source.members if isinstance(source, Cluster) else ()
-    standing = own_members(target) if isinstance(target, Cluster) else {}
-    count = len(wanted)
-    if isinstance(target, Cluster):
-        told = target.tags.get(names.MEMBERS, "")
-        count = int(told) if told.isdecimal() else max(standing, default=count)
+    wanted = source.members if source else ()
+    standing = own_members(target) if target else {}
+    told = target.tags.get(names.MEMBERS, "") if target else ""
+    if told.isdecimal():
+        count = int(told)
+    else:
+        count = max(standing, default=len(wanted))
     return tuple(_member(identifier, n, standing, wanted, target) for n in range(1, count + 1))
 
 
-def own_members(cluster: Cluster) -> dict[int, Instance]:
+def own_members(cluster: Database) -> dict[int, Instance]:
     """The instances of a target that the program made, by number; its owner may have added others."""
     numbers = {m.tags.get(names.MEMBER, ""): m for m in cluster.members}
     return {int(n): m for n, m in sorted(numbers.items()) if n.isdecimal()}
@@ -46,11 +47,11 @@ def _member(
 ) -> Member:
     if number in standing:
         return Member(number, standing[number].identifier, standing[number])
-    others = target.members if isinstance(target, Cluster) else ()
+    others = target.members if target else ()
     like = next(iter((*wanted[number - 1 : number], *others, *wanted)), None)
     if like is None:
-        raise Unsafe(
+        raise Refused(
             f"The cluster {identifier} has no instance left, and there is no source to tell what one should be like.",
-            f"Create an instance {names.member(identifier, number)} in it, then run this again.",
+            hint=f"Create an instance {names.member(identifier, number)} in it, then run this again.",
         )
     return Member(number, names.member(identifier, number), like)

@@ -3,21 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import pulumi_aws as aws
+import pulumi_aws
 
-from encryptdb.stacks.cloud.database import (
-    Cluster,
-    Database,
-    IngressRule,
-    Instance,
-    Parameter,
-    PreparedParameter,
-    Snapshot,
-)
-from encryptdb.stacks.cloud.reads import Aws
+from encryptdb.stacks.cloud import prepared_parameter, reads
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.cloud.database import Database
+from encryptdb.stacks.cloud.prepared_parameter import PreparedParameter
+from encryptdb.stacks.cloud.reads import IngressRule, Parameter, Snapshot
+from encryptdb.stacks.cloud.words import CLUSTER, INSTANCE
 from encryptdb.stacks.contract import names
+from encryptdb.stacks.contract.errors import ConfigError
 from encryptdb.stacks.contract.names import Names
-from encryptdb.stacks.errors import ConfigError
 from encryptdb.stacks.settings import Settings
 
 
@@ -67,60 +63,60 @@ class Seen:
 
 
 def place() -> tuple[Place, Aws]:
-    """Where Pulumi's AWS provider works, and reads of our own in the same place.
+    """Where Pulumi's AWS provider works, and AWS for our own reads in the same place.
 
     Raises ConfigError where boto3 finds another account than the provider: then every read would be of a stranger.
     """
-    region = aws.get_region().region
-    account = aws.get_caller_identity().account_id
-    reads = Aws(region, aws.config.profile)
-    if reads.account() != account:
+    region = pulumi_aws.get_region().region
+    account = pulumi_aws.get_caller_identity().account_id
+    aws = Aws(region, pulumi_aws.config.profile)
+    if aws.account() != account:
         raise ConfigError(
             "aws:profile",
-            f"Pulumi's AWS provider is in account {account}, boto3's default credentials are in {reads.account()}.",
+            f"Pulumi's AWS provider is in account {account}, boto3's default credentials are in {aws.account()}.",
             "Let both find the same credentials: AWS_PROFILE or aws:profile, not keys or roles set for one of them.",
         )
-    return Place(region, account), reads
+    return Place(region, account), aws
 
 
-def observe(settings: Settings, reads: Aws, at: Place) -> Seen:
-    """Read the world. Raises ConfigError for a key that AWS does not know, Unreadable where AWS does not answer."""
+def observe(settings: Settings, aws: Aws, at: Place) -> Seen:
+    """Read the world. Raises ConfigError for a key that AWS does not know, Failed where AWS does not answer."""
     called = Names(settings.stack, settings.attempt)
-    instances, clusters = reads.databases()
-    targets = _targets(settings, (*clusters, *(i for i in instances if i.cluster is None)))
+    instances, clusters = reads.standing(aws)
+    targets = _targets(settings, (*clusters, *(i for i in instances if i.member_of is None)))
     target = targets.get(settings.attempt)
     # Which of the two the source is may only be known from the snapshot.
-    snapshot = _own(settings, reads.snapshot(called.snapshot), called.snapshot) or _own(
-        settings, reads.cluster_snapshot(called.snapshot), called.snapshot
+    snapshot = _own(settings, reads.snapshot(aws, INSTANCE, called.snapshot)) or _own(
+        settings, reads.snapshot(aws, CLUSTER, called.snapshot)
     )
-    encrypted = _own(settings, reads.snapshot(called.encrypted_snapshot), called.encrypted_snapshot)
-    prepared_parameter = reads.prepared_parameter(called.prepared_parameter)
+    encrypted = _own(settings, reads.snapshot(aws, INSTANCE, called.encrypted_snapshot))
+    prepared = prepared_parameter.read(aws, settings.stack)
     known_as = target.tags if target else snapshot.tags if snapshot else {}
     source = None
     if settings.phase != "retire":
-        source = find_source(
-            settings.source, (*clusters, *instances), known_as.get(names.SOURCE_RESOURCE_ID), prepared_parameter
-        )
+        source = find_source(settings.source, (*clusters, *instances), known_as.get(names.SOURCE_RESOURCE_ID), prepared)
     manage = settings.parameter_group == "manage"
-    of_cluster = isinstance(source or target, Cluster)
+    known = source or target
+    words = known.words if known else INSTANCE
     current = source.parameter_group if source else None
-    rules = _rules(settings, reads, source, target)
+    target_group = reads.parameter_group(aws, words, called.target_group) if manage and target else None
+    rules = _rules(settings, aws, source, target)
     return Seen(
         place=at,
         source=source,
         targets=targets,
         snapshot=snapshot,
         encrypted=encrypted,
-        prepared_parameter=prepared_parameter,
+        prepared_parameter=prepared,
         key=None if settings.phase == "retire" else read_key(settings.kms_key, at),
         identifiers=frozenset(i.identifier for i in instances),
         cluster_identifiers=frozenset(c.identifier for c in clusters),
-        source_parameters=reads.parameters(current, of_cluster) if manage and current else None,
-        own_source_group=reads.parameters(called.source_group, of_cluster) if manage and not current else None,
-        own_target_group=reads.parameters(called.target_group, of_cluster) if manage and target else None,
-        own_target_group_tags=reads.group_tags(called.target_group, of_cluster) if manage and target else {},
+        source_parameters=reads.parameters(aws, words, current) if manage and current else None,
+        own_source_group=reads.parameters(aws, words, called.source_group) if manage and not current else None,
+        own_target_group=reads.parameters(aws, words, called.target_group) if manage and target else None,
+        own_target_group_tags=target_group.tags if target_group else {},
         rules=rules,
-        link_users=_link_users(settings, reads, rules, (*clusters, *instances)) if settings.phase == "retire" else (),
+        link_users=_link_users(settings, aws, rules, (*clusters, *instances)) if settings.phase == "retire" else (),
     )
 
 
@@ -128,7 +124,7 @@ def find_source(
     identifier: str,
     databases: Sequence[Database],
     resource_id: str | None,
-    prepared_parameter: PreparedParameter | None,
+    prepared: PreparedParameter | None,
 ) -> Database | None:
     """The source among the instances and clusters. Raises ConfigError where the name means one of each.
 
@@ -139,17 +135,16 @@ def find_source(
     if resource_id:
         return by_id.get(resource_id)
     named = [d for d in databases if d.identifier == identifier]
-    clusters = [d for d in named if isinstance(d, Cluster)]
-    alone = [d for d in named if isinstance(d, Instance) and d.cluster is None]
-    if clusters and alone:
+    alone = [d for d in named if d.member_of is None]
+    if len(alone) > 1:
         raise ConfigError(
             "source",
             f"{identifier} is the name of an RDS instance and of a cluster.",
             "Rename one of the two, so that it is plain which one is meant.",
         )
     # An instance of a cluster is found, too, so that it can be said what it is.
-    found = next(iter(clusters or alone or named), None)
-    return found or (by_id.get(prepared_parameter.source_resource_id) if prepared_parameter else None)
+    found = next(iter(alone or named), None)
+    return found or (by_id.get(prepared.source_resource_id) if prepared else None)
 
 
 def read_key(key: str, at: Place) -> Key:
@@ -167,7 +162,7 @@ def read_key(key: str, at: Place) -> Key:
             "RDS encrypts only under a key of its own region: name one, or a replica of a multi-Region key.",
         )
     try:
-        found = aws.kms.get_key(key_id=key)
+        found = pulumi_aws.kms.get_key(key_id=key)
     except Exception as error:
         raise ConfigError(
             "kmsKey",
@@ -193,34 +188,34 @@ def _targets(settings: Settings, databases: Sequence[Database]) -> dict[int, Dat
     return found
 
 
-def _own(settings: Settings, snapshot: Snapshot | None, name: str) -> Snapshot | None:
+def _own(settings: Settings, snapshot: Snapshot | None) -> Snapshot | None:
     if snapshot and snapshot.tags.get(names.STACK) != settings.stack:
         raise ConfigError(
             "attempt",
-            f"There is a snapshot {name} already, and it is not this stack's.",
+            f"There is a snapshot {snapshot.identifier} already, and it is not this stack's.",
             f"Use another attempt, or delete that snapshot (its tags do not say {names.STACK}={settings.stack}).",
         )
     return snapshot
 
 
-def _rules(settings: Settings, reads: Aws, source: Database | None, target: Database | None) -> tuple[IngressRule, ...]:
+def _rules(settings: Settings, aws: Aws, source: Database | None, target: Database | None) -> tuple[IngressRule, ...]:
     if settings.link == "existing":
         return ()
-    own = reads.ingress({f"tag:{names.STACK}": [settings.stack]})
+    own = reads.ingress(aws, {f"tag:{names.STACK}": [settings.stack]})
     if source is None or not source.security_groups:
         return own
     groups = {*source.security_groups, *(settings.overrides.security_groups or ())}
     if target:
         groups |= {*target.security_groups}
-    others = reads.ingress({"group-id": groups})
+    others = reads.ingress(aws, {"group-id": groups})
     return own + tuple(r for r in others if r.identifier not in {o.identifier for o in own})
 
 
 def _link_users(
-    settings: Settings, reads: Aws, rules: Sequence[IngressRule], databases: Sequence[Database]
+    settings: Settings, aws: Aws, rules: Sequence[IngressRule], databases: Sequence[Database]
 ) -> tuple[str, ...]:
     """The other stacks whose target is in a group of these rules, and whose replication has not been taken down: AWS
     takes one rule once, so what one stack made serves all databases of the same two groups."""
     groups = {g for rule in rules for g in (rule.group, rule.referenced)}
     near = {d.tags.get(names.STACK, "") for d in databases if groups & {*d.security_groups}} - {"", settings.stack}
-    return tuple(stack for stack in sorted(near) if reads.prepared_parameter(Names(stack, 1).prepared_parameter))
+    return tuple(stack for stack in sorted(near) if prepared_parameter.read(aws, stack))

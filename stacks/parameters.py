@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from encryptdb.stacks.cloud.database import Parameter
+from encryptdb.stacks.cloud.reads import Parameter
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,16 @@ snapshot and target carry the stack's name and the attempt in their tags.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from encryptdb.stacks import parameters
-from encryptdb.stacks.cloud.database import Cluster, Database, IngressRule
+from encryptdb.stacks.cloud.database import Database
+from encryptdb.stacks.cloud.reads import IngressRule
+from encryptdb.stacks.cloud.words import CLUSTER
 from encryptdb.stacks.contract import names
+from encryptdb.stacks.contract.errors import ConfigError
 from encryptdb.stacks.contract.names import Names
 from encryptdb.stacks.contract.outputs import Engine, Side
-from encryptdb.stacks.errors import ConfigError
 from encryptdb.stacks.members import Member, members_of
 from encryptdb.stacks.observe import Place, Seen
 from encryptdb.stacks.parameters import Setting
@@ -79,7 +82,7 @@ class Plan:
 
 
 def decide(settings: Settings, seen: Seen) -> Plan:
-    """The plan for this phase and attempt. Raises ConfigError, NotYet or Unsafe where there is none."""
+    """The plan for this phase and attempt. Raises ConfigError, NotYet or Refused where there is none."""
     called = Names(settings.stack, settings.attempt)
     target = seen.targets.get(settings.attempt)
     refuse_going_back(settings, seen, target)
@@ -94,16 +97,15 @@ def decide(settings: Settings, seen: Seen) -> Plan:
             "Check the identifier, the region (aws:region) and the account.",
         )
     if source:
-        refuse_source(settings, seen, source)
+        refuse_source(settings, seen, source, target)
     kms_key_arn = key_of(settings, seen, target)
     if settings.phase == "restore" and not target:
         refuse_failed(seen)
     if settings.phase == "restore" and not seen.snapshot and source:
         require_prepared(settings, seen, source)
-    of_cluster = isinstance(template, Cluster)
     identifier = target_identifier(settings, called, source, target)
     refuse_taken_name(settings, seen, identifier, target)
-    members = members_of(identifier, source, target) if of_cluster else ()
+    members = members_of(identifier, source, target)
     refuse_taken_members(seen, members, target)
     refuse_new_subnets(settings, target)
     side = _source_side(settings, source, target)
@@ -113,7 +115,7 @@ def decide(settings: Settings, seen: Seen) -> Plan:
         called=called,
         place=seen.place,
         source=side,
-        engine="aurora-postgresql" if of_cluster else "postgres",
+        engine=cast(Engine, template.engine),
         template=template,
         target=target,
         identifier=identifier,
@@ -139,10 +141,10 @@ def target_identifier(settings: Settings, called: Names, source: Database | None
     """What the target is called. A cluster keeps the name that it has: it has no other one in Pulumi's state."""
     if settings.overrides.target_identifier:
         return settings.overrides.target_identifier
-    if isinstance(target, Cluster):
+    if target and target.words is CLUSTER:
         return target.identifier
     known = target.tags.get(names.SOURCE) if target else None
-    room = names.MEMBER_ROOM if isinstance(source, Cluster) else 0
+    room = names.MEMBER_ROOM if source and source.members else 0
     return called.target(source.identifier if source else known or settings.source, room)
 
 
@@ -164,8 +166,8 @@ def _source_side(settings: Settings, source: Database | None, target: Database |
             host=source.host,
             port=source.port,
             secret_arn=settings.source_secret,
-            reader_host=source.reader_host if isinstance(source, Cluster) else None,
-            members=tuple(m.identifier for m in source.members) if isinstance(source, Cluster) else None,
+            reader_host=source.reader_host,
+            members=tuple(m.identifier for m in source.members) or None,
         )
     known = target.tags if target else {}
     port = known.get(names.SOURCE_PORT, "")

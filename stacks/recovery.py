@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from encryptdb.stacks.cloud.reads import Aws
+from encryptdb.stacks.cloud import reads
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.cloud.words import CLUSTER, INSTANCE, Words
 from encryptdb.stacks.contract import names
-from encryptdb.stacks.errors import Unsafe
+from encryptdb.stacks.contract.errors import Refused
 
 Document = dict[str, Any]
 """What `pulumi stack export` prints."""
@@ -48,22 +50,22 @@ def begun(document: Document) -> tuple[Begun, ...]:
     return tuple(Begun(r["urn"], r["type"], r.get("inputs") or {}) for r in resources)
 
 
-def find(reads: Aws, creation: Begun) -> Found | None:
+def find(aws: Aws, creation: Begun) -> Found | None:
     """What the creation made, or None where AWS has nothing of that name.
 
-    Raises Unsafe for a thing of that name that is not this stack's, and for a type that is not known here.
+    Raises Refused for a thing of that name that is not this stack's, and for a type that is not known here.
     """
     if creation.type not in _FINDERS:
-        raise Unsafe(
+        raise Refused(
             f"{creation.name} was cut off, and nothing here knows how to look for a {creation.type}.",
-            "Run `pulumi refresh` at a terminal: it asks what became of it.",
+            hint="Run `pulumi refresh` at a terminal: it asks what became of it.",
         )
-    found = _FINDERS[creation.type](reads, creation.inputs)
+    found = _FINDERS[creation.type](aws, creation.inputs)
     wanted = creation.inputs.get("tags") or {}
     if found and found.tags is not None and any(found.tags.get(k) != v for k, v in wanted.items()):
-        raise Unsafe(
+        raise Refused(
             f"{creation.name} was cut off, and AWS has a {found.identity} without this stack's tags ({names.STACK}).",
-            "It is somebody else's: rename or delete it, or use another attempt.",
+            hint="It is somebody else's: rename or delete it, or use another attempt.",
         )
     return found
 
@@ -71,7 +73,7 @@ def find(reads: Aws, creation: Begun) -> Found | None:
 def taken_over(document: Document, found: Mapping[str, Found | None]) -> Document:
     """The state with every creation that was cut off settled: found, it is a resource; not found, it never happened.
 
-    `found` is by URN. Raises Unsafe where the state has a live resource of that URN already.
+    `found` is by URN. Raises Refused where the state has a live resource of that URN already.
     """
     deployment = dict(document["deployment"])
     resources = [
@@ -89,9 +91,9 @@ def taken_over(document: Document, found: Mapping[str, Found | None]) -> Documen
         if made is None:
             continue
         if resource["urn"] in live:
-            raise Unsafe(
+            raise Refused(
                 f"{resource['urn']} was cut off while it was being replaced: there are two of it.",
-                "Run `pulumi refresh` at a terminal: it asks what became of it.",
+                hint="Run `pulumi refresh` at a terminal: it asks what became of it.",
             )
         # Whatever it depends on was made before it, so the end of the list is its place.
         resources.append(resource | {"id": made.identity, "outputs": dict(resource.get("inputs") or {})})
@@ -110,63 +112,51 @@ def _pending(document: Document) -> list[dict[str, Any]]:
     return list(document["deployment"].get("pending_operations") or ())
 
 
-def _instance(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
-    instances, _ = reads.databases()
-    for instance in instances:
-        if instance.identifier == inputs["identifier"]:
-            return Found(instance.resource_id, instance.status, instance.tags)
-    return None
+def _instance(aws: Aws, inputs: Mapping[str, Any]) -> Found | None:
+    found = reads.instance(aws, inputs["identifier"])
+    return Found(found.resource_id, found.status, found.tags) if found and not found.deleting else None
 
 
-def _cluster(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
-    _, clusters = reads.databases()
-    for cluster in clusters:
-        if cluster.identifier == inputs["clusterIdentifier"]:
-            return Found(cluster.identifier, cluster.status, cluster.tags)
-    return None
-
-
-def _member(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
-    found = _instance(reads, inputs)
+def _member(aws: Aws, inputs: Mapping[str, Any]) -> Found | None:
+    found = _instance(aws, inputs)
     return found and replace(found, identity=inputs["identifier"])
 
 
-def _cluster_snapshot(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
-    snapshot = reads.cluster_snapshot(inputs["dbClusterSnapshotIdentifier"])
-    return Found(snapshot.identifier, snapshot.status, snapshot.tags) if snapshot else None
+def _cluster(aws: Aws, inputs: Mapping[str, Any]) -> Found | None:
+    found = reads.cluster(aws, inputs["clusterIdentifier"])
+    return Found(found.identifier, found.status, found.tags) if found and not found.deleting else None
 
 
-def _snapshot(key: str) -> Callable[[Aws, Mapping[str, Any]], Found | None]:
-    def find_one(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
-        snapshot = reads.snapshot(inputs[key])
-        return Found(snapshot.identifier, snapshot.status, snapshot.tags) if snapshot else None
-
-    return find_one
-
-
-def _group(of_cluster: bool) -> Callable[[Aws, Mapping[str, Any]], Found | None]:
-    def find_one(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
-        if reads.parameters(inputs["name"], of_cluster) is None:
-            return None
-        return Found(inputs["name"], tags=reads.group_tags(inputs["name"], of_cluster))
+def _snapshot(words: Words, key: str) -> Callable[[Aws, Mapping[str, Any]], Found | None]:
+    def find_one(aws: Aws, inputs: Mapping[str, Any]) -> Found | None:
+        found = reads.snapshot(aws, words, inputs[key])
+        return Found(found.identifier, found.status, found.tags) if found else None
 
     return find_one
 
 
-def _rule(reads: Aws, inputs: Mapping[str, Any]) -> Found | None:
+def _group(words: Words) -> Callable[[Aws, Mapping[str, Any]], Found | None]:
+    def find_one(aws: Aws, inputs: Mapping[str, Any]) -> Found | None:
+        found = reads.parameter_group(aws, words, inputs["name"])
+        return Found(found.name, tags=found.tags) if found else None
+
+    return find_one
+
+
+def _rule(aws: Aws, inputs: Mapping[str, Any]) -> Found | None:
     tags = inputs.get("tags") or {}
-    rules = reads.ingress({f"tag:{key}": [value] for key, value in tags.items()})
+    rules = reads.ingress(aws, {f"tag:{key}": [value] for key, value in tags.items()})
     return Found(rules[0].identifier, tags=rules[0].tags) if rules else None
 
 
 _FINDERS: Mapping[str, Callable[[Aws, Mapping[str, Any]], Found | None]] = {
     "aws:rds/instance:Instance": _instance,
-    "aws:rds/snapshot:Snapshot": _snapshot("dbSnapshotIdentifier"),
-    "aws:rds/snapshotCopy:SnapshotCopy": _snapshot("targetDbSnapshotIdentifier"),
-    "aws:rds/parameterGroup:ParameterGroup": _group(of_cluster=False),
+    "aws:rds/snapshot:Snapshot": _snapshot(INSTANCE, "dbSnapshotIdentifier"),
+    "aws:rds/snapshotCopy:SnapshotCopy": _snapshot(INSTANCE, "targetDbSnapshotIdentifier"),
+    "aws:rds/parameterGroup:ParameterGroup": _group(INSTANCE),
     "aws:rds/cluster:Cluster": _cluster,
     "aws:rds/clusterInstance:ClusterInstance": _member,
-    "aws:rds/clusterSnapshot:ClusterSnapshot": _cluster_snapshot,
-    "aws:rds/clusterParameterGroup:ClusterParameterGroup": _group(of_cluster=True),
+    "aws:rds/clusterSnapshot:ClusterSnapshot": _snapshot(CLUSTER, "dbClusterSnapshotIdentifier"),
+    "aws:rds/clusterParameterGroup:ClusterParameterGroup": _group(CLUSTER),
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _rule,
 }

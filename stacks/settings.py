@@ -12,17 +12,16 @@ from typing import Any, Literal, cast
 
 import pulumi
 
-from encryptdb.stacks.contract.outputs import PHASES, Phase
-from encryptdb.stacks.errors import ConfigError
+from encryptdb.stacks.contract import names
+from encryptdb.stacks.contract.errors import ConfigError
+from encryptdb.stacks.contract.outputs import PHASES, Phase, window_length
 
 Holder = Literal["manage", "existing"]
 
 SWITCH_KINDS = ("pgbouncer", "secretsmanager", "route53", "rds-proxy", "command")
 """What can send applications to the other server; the controller's documentation tells what each needs."""
 
-_IDENTIFIER = re.compile(r"[a-z](?:-?[a-z0-9])*", re.ASCII)
 _LOGIN_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
-_WINDOW = re.compile(r"none|[1-9][0-9]*[smhd]", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -108,15 +107,10 @@ class _Reader:
         value = self.text(key)
         if value is None:
             return None
-        # RDS keeps identifiers in lower case whatever was asked for, and answers in lower case.
-        value = value.lower()
-        if len(value) > 63 or not _IDENTIFIER.fullmatch(value):
-            raise ConfigError(
-                key,
-                f"{value!r} cannot be the identifier of an RDS instance.",
-                "Up to 63 letters, digits and single hyphens, beginning with a letter (an identifier, not an ARN).",
-            )
-        return value
+        found = names.identifier(value)
+        if found is None:
+            raise ConfigError(key, f"{value!r} cannot be the identifier of an RDS instance.", names.IDENTIFIER_RULE)
+        return found
 
     def attempt(self) -> int:
         value = self.text("attempt") or "1"
@@ -169,12 +163,12 @@ class _Reader:
 
     def window(self) -> str:
         value = self.text("rollbackWindow") or "7d"
-        if not _WINDOW.fullmatch(value):
+        try:
+            window_length(value)
+        except ValueError as error:
             raise ConfigError(
-                "rollbackWindow",
-                f"{value!r} is not a duration.",
-                'Use a number and s, m, h or d ("7d", "36h"), or none.',
-            )
+                "rollbackWindow", f"{error}.", 'Use a number and s, m, h, d or w ("36h", "7d"), or none.'
+            ) from None
         return value
 
     def _object(self, key: str, what: str, fits: Callable[[Any], bool]) -> Any:

@@ -71,7 +71,7 @@ def test_the_arrows_point_one_way(package: str) -> None:
 def test_one_module_speaks_to_aws() -> None:
     packages = ("controller", "stacks")
     speakers = {m for p in packages for m in modules(p) if any(within(n, ("boto3", "botocore")) for n in imports(m))}
-    assert speakers == {"stacks/cloud/client.py", "stacks/cloud/reads.py"}
+    assert speakers == {"stacks/cloud/client.py"}
 
 
 def printing(module: str) -> Iterator[str]:

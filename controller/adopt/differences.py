@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from encryptdb.controller.adopt.found import Found
 from encryptdb.controller.engines import Block, ParameterGroup, ServerSettings, Setting, Value
+from encryptdb.stacks.contract import names
 
 NEEDED = frozenset(
     {
@@ -120,8 +121,8 @@ def words(value: Value | Block) -> str:
 
 def _tags(source: ServerSettings, target: ServerSettings) -> Iterator[Difference]:
     """Every tag of the source, and what the target has besides; what this stack marks its own with is not compared."""
-    mine = {k: v for k, v in source.tags.items() if not k.startswith("encryptdb:")}
-    theirs = {k: v for k, v in target.tags.items() if not k.startswith("encryptdb:")}
+    mine = names.owners(source.tags)
+    theirs = names.owners(target.tags)
     for key in sorted(mine.keys() | theirs.keys()):
         if mine.get(key) == theirs.get(key):
             continue

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from encryptdb.controller import prepared_parameter as prepared_parameter
 from encryptdb.controller.adopt.found import Found, Reference, Unseen
 from encryptdb.controller.adopt.references import Old, find
 from encryptdb.controller.document import document
 from encryptdb.controller.engines import ServerSettings
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
+from encryptdb.stacks.cloud import prepared_parameter
+from encryptdb.stacks.contract import names
 from encryptdb.stacks.contract.errors import Failed, Problem
 from encryptdb.stacks.contract.outputs import Outputs
 
@@ -22,7 +23,9 @@ def read(m: Migration) -> tuple[Found, dict[str, Any]]:
     outputs, unseen = m.outputs, list[Unseen]()
     base = _attempt(lambda: document(m, observe(m)), "how far the migration is, on the servers", unseen)
     written = _attempt(
-        lambda: prepared_parameter.read(m) is not None, "the prepared parameter that prepare wrote", unseen
+        lambda: prepared_parameter.read(m.aws, outputs.stack, lenient=True) is not None,
+        "the prepared parameter that prepare wrote",
+        unseen,
     )
     target = _target(m)
     source = _attempt(lambda: _source(m), f"the source {outputs.source.identifier}", unseen)
@@ -91,7 +94,7 @@ def _groups(m: Migration, found: Found, unseen: list[Unseen]) -> Found:
     source = None
     if name:
         source = _attempt(lambda: m.engine.parameter_group(name), f"the parameter group {name}", unseen)
-    made = (target,) if target is not None and target.tags.get("encryptdb:stack") == m.outputs.stack else ()
+    made = (target,) if target is not None and target.tags.get(names.STACK) == m.outputs.stack else ()
     return replace(found, groups=made, target_group=target, source_group=source)
 
 
@@ -108,12 +111,12 @@ def _log_groups(m: Migration, identifier: str) -> str:
 def old_of(found: Found, log_groups: str, target_log_groups: str) -> Old:
     """What the old server was known by. Pure."""
     outputs, target = found.outputs, found.target
-    names = tuple(s.identifier for s in found.source) or (outputs.source.identifier, *(outputs.source.members or ()))
+    known = tuple(s.identifier for s in found.source) or (outputs.source.identifier, *(outputs.source.members or ()))
     hosts = tuple(h for s in found.source for h in s.hosts) or _hosts(outputs)
     prefix, _, _ = target[0].arn.rpartition(":")
     return Old(
-        identifier=names[0],
-        identifiers=names,
+        identifier=known[0],
+        identifiers=known,
         resource_id=outputs.source.resource_id,
         arn=found.source[0].arn if found.source else f"{prefix}:{outputs.source.identifier}",
         hosts=hosts,

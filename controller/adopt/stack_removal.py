@@ -1,7 +1,8 @@
 """The commands that let the stack go without touching what the target uses. Pure."""
 
 from encryptdb.controller.adopt.found import Found
-from encryptdb.controller.engines import words_of
+from encryptdb.stacks.cloud.words import WORDS
+from encryptdb.stacks.contract import names
 
 FORGET = """\
 pulumi stack export --stack {stack} |
@@ -29,9 +30,9 @@ def forget(found: Found) -> str:
 def free_source_group(found: Found) -> tuple[str, str] | None:
     """Why the source's group cannot be deleted yet, and the commands that change it; None where nothing uses it."""
     outputs, group = found.outputs, found.source_group
-    if group is None or not found.source or group.tags.get("encryptdb:stack") != outputs.stack:
+    if group is None or not found.source or group.tags.get(names.STACK) != outputs.stack:
         return None
-    source, words = found.source[0], words_of(outputs.engine)
+    source, words = found.source[0], WORDS[outputs.engine]
     if source.group != group.name:
         return None
     why = (

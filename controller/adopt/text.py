@@ -7,6 +7,7 @@ from encryptdb.controller.adopt import pulumi_code, stack_removal, terraform_cod
 from encryptdb.controller.adopt.differences import Difference, differences, still_raised
 from encryptdb.controller.adopt.found import Found
 from encryptdb.controller.adopt.resources import Resource, resources
+from encryptdb.stacks.contract import names
 from encryptdb.stacks.contract.errors import Problem, Refused
 
 Tool = Literal["pulumi", "terraform"]
@@ -85,7 +86,7 @@ def _afterwards(found: Found, tool: str) -> str:
 
 def _marks(found: Found) -> str:
     tags = [key for one in found.target for key in one.tags] + [key for one in found.groups for key in one.tags]
-    if not any(key.startswith("encryptdb:") for key in tags):
+    if not any(key.startswith(names.PREFIX) for key in tags):
         return ""
     return " The tags `encryptdb:…` are there because they are on the resources; take them away once the stack is gone."
 

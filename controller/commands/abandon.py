@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from encryptdb.controller import prepared_parameter
 from encryptdb.controller.commands.arguments import ALLOW_REBOOT, APPROVED_BY, stack_command
 from encryptdb.controller.document import document
 from encryptdb.controller.migration import Migration
@@ -12,6 +11,7 @@ from encryptdb.controller.postgres import control, watchdog
 from encryptdb.controller.records import Abandoned
 from encryptdb.controller.runner import begin, locked, undo
 from encryptdb.controller.state import State
+from encryptdb.stacks.cloud import prepared_parameter
 from encryptdb.stacks.contract.errors import Problem
 from encryptdb.stacks.contract.names import Ending
 
@@ -27,7 +27,7 @@ def run(m: Migration) -> dict[str, Any]:
         return document(m, observed)
     if observed.source is None or observed.source.records is None:
         # Nothing of ours is on the source; only the prepared parameter may be left of an interrupted abandon.
-        prepared_parameter.delete(m)
+        prepared_parameter.delete(m.aws, m.outputs.stack)
         m.say("nothing of encryptdb is on the source")
         return document(m, observe(m))
     if observed.target is None and m.target is not None:
@@ -50,7 +50,7 @@ def record(m: Migration, observed: Observed) -> None:
         control.write(m.target, found)
     if m.outputs.target is not None:
         try:
-            m.engine.tag(m.outputs.target.identifier, Ending.ABANDONED)
+            m.engine.tag_ending(m.outputs.target.identifier, Ending.ABANDONED)
         except Problem as problem:
             m.say(f"the copy could not be tagged as abandoned: {problem.message} {problem.detail or ''}")
 

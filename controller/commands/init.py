@@ -95,7 +95,9 @@ def _write(file: Path, text: str, force: bool) -> None:
 def _tell(found: Found, proposal: Proposal, reporter: Reporter) -> None:
     source = found.source
     state = "encrypted" if source.encrypted else "not encrypted"
-    reporter.say(f"{source.what} {source.identifier}: {source.engine} {source.version}, {state}, {source.host}")
+    reporter.say(
+        f"{source.words.what} {source.identifier}: {source.engine} {source.engine_version}, {state}, {source.host}"
+    )
     for switch in proposal.switches:
         reporter.say(f"switch {switch.document['kind']}: {switch.why}")
     for note in proposal.notes:
@@ -114,7 +116,7 @@ def _document(found: Found, proposal: Proposal, file: Path | None) -> dict[str, 
             "identifier": source.identifier,
             "resource_id": source.resource_id,
             "engine": source.engine,
-            "version": source.version,
+            "version": source.engine_version,
             "region": found.region,
             "host": source.host,
             "port": source.port,

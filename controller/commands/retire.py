@@ -8,11 +8,11 @@ import click
 from encryptdb.controller import leftovers
 from encryptdb.controller.commands.arguments import APPROVED_BY, REPORT, stack_command
 from encryptdb.controller.document import document
-from encryptdb.controller.engines import Description
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, observe
 from encryptdb.controller.report import check_writable, path_of
 from encryptdb.controller.runner import advance, begin, locked
+from encryptdb.stacks.cloud.database import Database
 from encryptdb.stacks.contract.errors import Refused, Usage
 
 
@@ -50,7 +50,7 @@ def _refuse_silent_source(m: Migration, observed: Observed) -> None:
         raise observed.source_problem
 
 
-def _source_to_delete(m: Migration) -> Description | None:
+def _source_to_delete(m: Migration) -> Database | None:
     """The source, where it is to be deleted and is still there. Raises Usage where --delete-source names another one,
     Refused where it is protected: both before anything is touched."""
     name = m.options.delete_source
@@ -75,7 +75,7 @@ def _source_to_delete(m: Migration) -> Description | None:
     return found
 
 
-def _delete(m: Migration, source: Description) -> str:
+def _delete(m: Migration, source: Database) -> str:
     """Delete it for good, with its automated backups and without a final snapshot, which would be one more plaintext
     copy."""
     if not source.deleting:

@@ -11,8 +11,8 @@ HEADER = """\
 # States
 
 Printed by `encryptdb states --markdown` from the table that every command asks (`controller/permissions.py`). `status`
-shows the state, the side that serves and the next command line; commands that are not in the table only read, and answer
-in every state.
+shows the state, the side that serves and the next command line. Commands that are not in the table only read, and
+answer in every state.
 
 """
 

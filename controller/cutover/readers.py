@@ -46,7 +46,7 @@ class Reader:
 def check(m: Migration, direction: Direction) -> None:
     """Raise NotYet unless every reader of `way.to` is up and shows what came over just before."""
     side = side_of(m, direction.to)
-    lame = [f"{r.identifier} is {r.status}" for r in m.engine.readers(side) if r.status != "available"]
+    lame = [f"{r.identifier} is {r.status}" for r in m.engine.readers(side) if not r.serving]
     if lame:
         raise NotYet(
             f"Not every reader of the {direction.to.side} is available.",

@@ -1,150 +1,214 @@
-"""What the controller asks of AWS about a database server, whichever engine it runs: one protocol, and what both
-implementations share."""
+"""What the controller asks of AWS about a database server, and does to it. `rds` and `aurora` are what differs."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
 
-from encryptdb.controller.engines.description import Description, Leftover, Log, Member
-from encryptdb.controller.engines.settings import ParameterGroup, Server
-from encryptdb.controller.engines.words import Words
+from encryptdb.controller.engines.settings import ParameterGroup, Server, group_of, servers_of
 from encryptdb.controller.waiting import Clock, Reporter, wait_until
+from encryptdb.stacks.cloud import reads
+from encryptdb.stacks.cloud.answers import is_encrypted
 from encryptdb.stacks.cloud.client import Aws, NotFound
+from encryptdb.stacks.cloud.database import BROKEN, Database, Instance
+from encryptdb.stacks.cloud.words import Words
+from encryptdb.stacks.contract import names
 from encryptdb.stacks.contract.errors import Failed
+from encryptdb.stacks.contract.names import Ending
 from encryptdb.stacks.contract.outputs import Side
 
-AVAILABLE_SECONDS = 3600.0
+SETTLED_SECONDS = 3600.0
 """How long a reboot or modification may take before we stop waiting (it goes on without us)."""
 
-BROKEN = frozenset({"failed", "incompatible-parameters", "incompatible-restore", "storage-full"})
-"""States that a server does not leave by itself."""
+
+@dataclass(frozen=True)
+class Log:
+    """Where the server log of the side that takes the writes is.
+
+    `instance` is what the RDS API knows its files by, `group` the CloudWatch group, `stream` the instance's stream in
+    it (None: the group has no other). Lines before `since` came along from the source.
+    """
+
+    instance: str
+    since: datetime | None
+    group: str
+    stream: str | None = None
 
 
-class Engine(Protocol):
+@dataclass(frozen=True)
+class Leftover:
+    """One thing that may hold plaintext, and the command that removes it."""
+
+    kind: str
+    name: str
+    remedy: str
+
+    def as_json(self) -> dict[str, str]:
+        return vars(self).copy()
+
+
+class Engine(ABC):
     """RDS or Aurora. Every method that asks AWS raises Failed where AWS does not tell."""
 
-    words: Words
-    seed_function: str
+    words: ClassVar[Words]
+    seed_function: ClassVar[str]
     """AWS's own function that names the exact LSN; called on the copy."""
-    keeps_wal: bool
+    keeps_wal: ClassVar[bool]
     """Whether the copy's WAL can be looked into (pg_walinspect)."""
 
-    def find(self, identifier: str) -> Description | None:
+    def __init__(self, aws: Aws) -> None:
+        self.aws = aws
+
+    @abstractmethod
+    def find(self, identifier: str) -> Database | None:
         """The server of that name, or None where AWS says that there is none."""
 
-    def find_by_resource_id(self, resource_id: str) -> Description | None:
-        """The server, whatever it is called now; None where it is gone."""
+    @abstractmethod
+    def all(self) -> tuple[Database, ...]:
+        """Every server of this engine's kind in the region."""
 
-    def readers(self, side: Side) -> tuple[Member, ...]:
-        """The instances of this side that only read, as AWS lists them now. Raises Failed where the side is gone."""
-
+    @abstractmethod
     def attach_parameter_group(self, identifier: str, group: str) -> None:
         """Attach a parameter group. It acts at the next reboot; this call never reboots."""
 
-    def wait_applied(self, identifier: str, reporter: Reporter, clock: Clock) -> Description:
-        """Wait until all is available and the group is attached, be it that a reboot is still to come."""
-
+    @abstractmethod
     def restart(self, identifier: str, reporter: Reporter, clock: Clock) -> None:
-        """Reboot whatever its parameter group waits for, and wait until all is available and in sync. Clients are
+        """Reboot whatever its parameter group waits for, and wait until all of it serves and is in sync. Clients are
         disconnected, and can come back when it is up."""
 
+    @abstractmethod
     def log(self, identifier: str) -> Log:
         """Where the server log is."""
 
-    def user_parameters(self, group: str) -> Mapping[str, str] | None:
-        """The parameters that someone set in the group, or None where there is no such group."""
-
+    @abstractmethod
     def free_bytes(self, identifier: str) -> tuple[int | None, str | None]:
         """Free storage in bytes, or why it is not known; neither, where storage grows by itself."""
 
-    def leftovers(self, source: Side, stack: str) -> Iterator[Leftover]:
-        """Everything in AWS, now, that came from this source and is not encrypted."""
-
-    def delete(self, found: Description) -> None:
+    @abstractmethod
+    def delete(self, found: Database) -> None:
         """Delete it for good, without a final snapshot, with its automated backups."""
+
+    @abstractmethod
+    def relatives(self, found: Database) -> Iterator[Leftover]:
+        """Replicas and clones, which hold the same plaintext."""
+
+    def the(self, identifier: str) -> Database:
+        """The server of that name. Raises Failed where there is none."""
+        found = self.find(identifier)
+        if found is None:
+            raise Failed(
+                f"There is no {self.words.noun} {identifier!r}.",
+                detail=f"AWS says so, in region {self.aws.region}.",
+                hint="Was it renamed or deleted? Check the stack's outputs and the region.",
+            )
+        return found
+
+    def find_by_resource_id(self, resource_id: str) -> Database | None:
+        """The server, whatever it is called now; None where it is gone."""
+        return next((d for d in self.all() if d.resource_id == resource_id), None)
+
+    def tag_ending(self, identifier: str, ending: Ending) -> None:
+        """Write on the server how its migration ended, for when no control database is left to tell. Raises Failed."""
+        tags = [{"Key": names.STATE, "Value": str(ending)}]
+        self.aws.call("rds", "add_tags_to_resource", ResourceName=self.the(identifier).arn, Tags=tags)
+
+    def readers(self, side: Side) -> tuple[Instance, ...]:
+        """The instances of this side that only read, as AWS lists them now. Raises Failed where the side is gone."""
+        return self.the(side.identifier).readers
+
+    def wait_applied(self, identifier: str, reporter: Reporter, clock: Clock) -> Database:
+        """Wait until all of it serves and the group is attached (in-sync or pending-reboot)."""
+        attached = ("in-sync", "pending-reboot")
+        return self.settle(identifier, lambda found: found.parameter_status in attached, reporter, clock)
+
+    def settle(self, identifier: str, ready: Callable[[Database], bool], reporter: Reporter, clock: Clock) -> Database:
+        """Wait until all of it serves, and is `ready`. Raises Failed where it is broken, or after SETTLED_SECONDS."""
+        seen = "nothing is known yet"
+
+        def probe() -> Database | None:
+            nonlocal seen
+            found = self.the(identifier)
+            seen = f"{found.identifier} is {found.overall_status}, its parameters are {found.parameter_status}"
+            if found.overall_status in BROKEN:
+                raise Failed(
+                    f"{found.identifier} is {found.overall_status}.",
+                    detail="It does not become available by itself.",
+                    hint=f"See {self.words.events(identifier)} and its error log, correct that, then run this again.",
+                )
+            return found if found.serving and ready(found) else None
+
+        return wait_until(
+            probe,
+            what=f"the {self.words.noun} to become available, with its parameters",
+            seconds=SETTLED_SECONDS,
+            every=0.5,
+            reporter=reporter,
+            clock=clock,
+            progress=lambda: seen,
+        )
+
+    def reboot(self, instance: str) -> None:
+        self.aws.call("rds", "reboot_db_instance", DBInstanceIdentifier=instance)
+
+    def user_parameters(self, group: str) -> Mapping[str, str] | None:
+        """The parameters that someone set in the group, or None where there is no such group."""
+        found = reads.parameters(self.aws, self.words, group)
+        return None if found is None else {p.name: p.value for p in found if p.user and p.value is not None}
 
     def servers(self, resource_id: str) -> tuple[Server, ...]:
         """Every setting of the server, whatever it is called now, and after it of its members, the writer first.
-        None of them where it is gone, or going."""
+        None of them where it is gone, or being deleted."""
+        return self._servers(lambda found: found.resource_id == resource_id)
 
     def tagged(self, stack: str) -> tuple[Server, ...]:
         """The same of every server that carries the stack's tag, one after the other."""
+        return self._servers(lambda found: found.tags.get(names.STACK) == stack)
+
+    def _servers(self, wanted: Callable[[Database], bool]) -> tuple[Server, ...]:
+        return tuple(s for d in self.all() if wanted(d) and not d.deleting for s in servers_of(d))
 
     def parameter_group(self, name: str) -> ParameterGroup | None:
         """A parameter group as the server takes one, or None where there is none of that name."""
+        return group_of(self.aws, self.words, name)
 
+    def leftovers(self, source: Side, stack: str) -> Iterator[Leftover]:
+        """Everything in AWS, now, that came from this source and is not encrypted."""
+        found = self.find_by_resource_id(source.resource_id)
+        if found is not None and not found.encrypted:
+            delete = f"python -m controller retire --stack {stack} --delete-source {found.identifier}"
+            yield Leftover(self.words.noun, found.identifier, delete)
+        if found is not None:
+            yield from self.relatives(found)
+        for snapshot in reads.snapshots(self.aws, self.words):
+            identifier, resource_id = snapshot.of
+            ours = resource_id == source.resource_id or identifier == source.identifier
+            if not ours or snapshot.encrypted:
+                continue
+            if snapshot.tags.get(names.STACK) == stack:
+                remedy = f"pulumi config set encryptdb:phase retire --stack {stack}, then pulumi up"
+                yield Leftover("snapshot", snapshot.identifier, remedy)
+            elif snapshot.automated:
+                yield Leftover("automated snapshot", snapshot.identifier, "goes with the source")
+            else:
+                yield Leftover("snapshot", snapshot.identifier, self.words.delete_snapshot(snapshot.identifier))
+        yield from self._backups(source.resource_id)
+        prefix = f"/aws/rds/{self.words.noun}/{source.identifier}/"
+        for group in self.aws.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=prefix):
+            # Unless it has a key of its own, what applications wrote into their statements stands there in the clear.
+            if not group.get("kmsKeyId"):
+                name = group["logGroupName"]
+                yield Leftover("log group", name, f"aws logs delete-log-group --log-group-name {name}")
 
-def the(engine: Engine, identifier: str, region: str) -> Description:
-    """The server of that name. Raises Failed where there is none."""
-    found = engine.find(identifier)
-    if found is None:
-        raise Failed(
-            f"There is no {engine.words.noun} {identifier!r}.",
-            detail=f"AWS says so, in region {region}.",
-            hint="Was it renamed or deleted? Check the stack's outputs and the region.",
-        )
-    return found
-
-
-def settle(
-    look: Callable[[], Description], *, ready: Callable[[Description], bool], reporter: Reporter, clock: Clock
-) -> Description:
-    """Wait until all of it is available, and `ready`."""
-    seen = "nothing yet"
-
-    def probe() -> Description | None:
-        nonlocal seen
-        found = look()
-        seen = f"{found.identifier} is {found.status}, its parameters are {found.parameter_status}"
-        if found.status in BROKEN:
-            raise Failed(
-                f"{found.identifier} is {found.status}.",
-                detail="It will not become available by itself.",
-                hint="See its events (aws rds describe-events) and its error log, mend that, then run this again.",
-            )
-        return found if found.status == "available" and ready(found) else None
-
-    return wait_until(
-        probe,
-        what="the database to be available, with its parameters",
-        seconds=AVAILABLE_SECONDS,
-        every=0.5,
-        reporter=reporter,
-        clock=clock,
-        progress=lambda: seen,
-    )
-
-
-def in_sync(found: Description) -> bool:
-    """Whether no parameter waits for anything."""
-    return found.parameter_status == "in-sync"
-
-
-def applied(found: Description) -> bool:
-    """Whether the parameter group is attached, be it that a reboot is still to come."""
-    return found.parameter_status in ("in-sync", "pending-reboot")
-
-
-def user_parameters(aws: Aws, operation: str, **group: str) -> dict[str, str] | None:
-    try:
-        found = list(aws.pages("rds", operation, "Parameters", **group, Source="user"))
-    except NotFound:
-        return None
-    return {p["ParameterName"]: p["ParameterValue"] for p in found if p.get("ParameterValue") is not None}
-
-
-def snapshot_leftover(snapshot: Mapping[str, Any], name: str, delete: str, stack: str) -> Leftover:
-    """A snapshot that is not encrypted, and what removes it."""
-    tags = {t["Key"]: t["Value"] for t in snapshot.get("TagList") or ()}
-    if tags.get("encryptdb:stack") == stack:
-        return Leftover("snapshot", name, f"set phase to retire in the stack {stack}, then pulumi up")
-    if snapshot.get("SnapshotType") == "automated":
-        return Leftover("automated snapshot", name, "goes with the source")
-    return Leftover("snapshot", name, f"{delete} {name}")
-
-
-def log_group_leftovers(aws: Aws, prefix: str) -> Iterator[Leftover]:
-    for group in aws.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=prefix):
-        # Unless it has a key of its own, what applications wrote into their statements stands there in the clear.
-        if not group.get("kmsKeyId"):
-            name = group["logGroupName"]
-            yield Leftover("log group", name, f"aws logs delete-log-group --log-group-name {name}")
+    def _backups(self, resource_id: str) -> Iterator[Leftover]:
+        noun, key = self.words.noun, self.words.resource_id
+        try:
+            answer = self.aws.call("rds", f"describe_db_{noun}_automated_backups", **{key: resource_id})
+        except NotFound:
+            return
+        option = "dbi-resource-id" if key == "DbiResourceId" else "db-cluster-resource-id"
+        delete = f"aws rds delete-db-{noun}-automated-backup --{option} {resource_id}"
+        for backup in answer.get(f"DB{noun.title()}AutomatedBackups", ()):
+            if not is_encrypted(backup):
+                remedy = delete if backup.get("Status") == "retained" else "go with the source"
+                yield Leftover("automated backups", backup.get(key, resource_id), remedy)

@@ -1,33 +1,27 @@
-"""A server and a parameter group with every setting that an owner may have chosen. Only values."""
+"""A server and a parameter group with every setting that an owner may have chosen: what `adopt` compares and prints."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-Value = str | int | float | bool | tuple[str, ...] | None
-"""None: AWS tells none, so it has none."""
+from encryptdb.controller.engines import tables
+from encryptdb.controller.engines.tables import Setting
+from encryptdb.stacks.cloud import reads
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.cloud.database import Database, Instance
+from encryptdb.stacks.cloud.words import Words
+from encryptdb.stacks.contract.names import AWS_PREFIX
 
 Kind = Literal["instance", "cluster", "member"]
 
+TABLES: Mapping[Kind, tuple[tables.Row, ...]] = {
+    "instance": tables.INSTANCE,
+    "cluster": tables.CLUSTER,
+    "member": tables.MEMBER,
+}
 
-@dataclass(frozen=True)
-class Block:
-    """A setting that has parts, by their names in Terraform. `shorthand` is how the AWS command line writes it."""
-
-    parts: tuple[tuple[str, Value], ...]
-    shorthand: str
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting of one server. Without an `argument` it is not for code, without an `option` no command sets it;
-    `compared` is whether a source's is worth having."""
-
-    title: str
-    value: Value | Block
-    argument: str | None
-    option: str | None = None
-    compared: bool = True
+GP3_THRESHOLD = 400 << 30
+"""Bytes below which nobody chooses IOPS and throughput of gp3 for PostgreSQL (RDS User Guide, DB instance storage)."""
 
 
 @dataclass(frozen=True)
@@ -74,3 +68,48 @@ class ParameterGroup:
     description: str
     tags: Mapping[str, str]
     parameters: tuple[Parameter, ...]
+
+
+def servers_of(database: Database) -> tuple[Server, ...]:
+    """The instance, or the cluster and after it its instances, the writer first."""
+    return (_server(database.words.noun, database), *(_server("member", m) for m in database.members))
+
+
+def _server(kind: Kind, database: Database) -> Server:
+    found = tuple(row.of(database) for row in TABLES[kind])
+    if database.answer.get("StorageType") == "gp3" and database.allocated_bytes < GP3_THRESHOLD:
+        fixed = ("iops", "storage_throughput")
+        found = tuple(replace(s, argument=None, option=None) if s.argument in fixed else s for s in found)
+    return Server(
+        kind,
+        identifier=database.identifier,
+        resource_id=database.resource_id,
+        arn=database.arn,
+        hosts=database.hosts,
+        # What a member has of its own is a setting of it.
+        group="" if kind == "member" else database.parameter_group,
+        settings=found,
+        tags={k: v for k, v in sorted(database.tags.items()) if not k.startswith(AWS_PREFIX)},
+        replicas=database.read_replicas,
+        backups_elsewhere=database.backups_elsewhere if isinstance(database, Instance) else (),
+    )
+
+
+def group_of(aws: Aws, words: Words, name: str) -> ParameterGroup | None:
+    """The group with what someone set in it; None where AWS says that there is none."""
+    group = reads.parameter_group(aws, words, name)
+    parameters = reads.parameters(aws, words, name) if group else None
+    if group is None or parameters is None:
+        return None
+    return ParameterGroup(
+        noun=words.group,
+        name=group.name,
+        family=group.family,
+        description=group.description,
+        tags={k: v for k, v in sorted(group.tags.items()) if not k.startswith(AWS_PREFIX)},
+        parameters=tuple(
+            Parameter(p.name, p.value, p.method)
+            for p in sorted(parameters, key=lambda p: p.name)
+            if p.user and p.value is not None
+        ),
+    )

@@ -5,18 +5,42 @@ Left out on purpose is what decides nothing about a server that is there and cou
 availability_zone, snapshot_identifier.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from encryptdb.controller.engines.settings import Block, Setting, Value
+from encryptdb.stacks.cloud.database import Cluster, Database
 
-Read = Callable[[Mapping[str, Any]], Value | Block]
+Value = str | int | float | bool | tuple[str, ...] | None
+"""None: AWS tells none, so it has none."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A setting that has parts, by their names in Terraform. `shorthand` is how the AWS command line writes it."""
+
+    parts: tuple[tuple[str, Value], ...]
+    shorthand: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of one server. Without an `argument` it is not for code, without an `option` no command sets it;
+    `compared` is whether a source's is worth having."""
+
+    title: str
+    value: Value | Block
+    argument: str | None
+    option: str | None = None
+    compared: bool = True
+
+
+Read = Callable[[Database], Value | Block]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table below; `read` is AWS's key, or how the value is had from the answer."""
+    """One line of a table below. `read` is the field of `Database`, or AWS's key where only this table has a use for
+    it (it begins with a capital), or how the value is had."""
 
     title: str
     read: str | Read
@@ -24,59 +48,53 @@ class Row:
     option: str | None = None
     compared: bool = True
 
-    def of(self, answer: Mapping[str, Any]) -> Setting:
-        value = answer.get(self.read) if isinstance(self.read, str) else self.read(answer)
+    def of(self, found: Database) -> Setting:
+        if not isinstance(self.read, str):
+            value = self.read(found)
+        elif self.read[0].isupper():
+            value = found.answer.get(self.read)
+        else:
+            value = getattr(found, self.read)
         return Setting(self.title, value, self.argument, self.option, self.compared)
 
 
 def _flag(key: str) -> Read:
-    return lambda answer: bool(answer.get(key))
+    return lambda found: bool(found.answer.get(key))
 
 
 def _number(key: str) -> Read:
     """AWS says 0 of what a kind of storage does not have."""
-    return lambda answer: int(answer[key]) if answer.get(key) else None
+    return lambda found: int(found.answer[key]) if found.answer.get(key) else None
 
 
-def _names(key: str) -> Read:
-    return lambda answer: tuple(sorted(answer.get(key) or ()))
-
-
-def _groups(answer: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(sorted(g["VpcSecurityGroupId"] for g in answer.get("VpcSecurityGroups") or ()))
-
-
-def _managed(answer: Mapping[str, Any]) -> bool | None:
-    return True if answer.get("MasterUserSecret") else None
-
-
-def _window(answer: Mapping[str, Any]) -> str | None:
+def _window(found: Database) -> str | None:
     # Both providers keep it in lower case.
-    window = answer.get("PreferredMaintenanceWindow")
+    window = found.answer.get("PreferredMaintenanceWindow")
     return str(window).lower() if window else None
 
 
-def _capacity(answer: Mapping[str, Any]) -> Block | None:
-    found = answer.get("ServerlessV2ScalingConfiguration") or {}
-    if not found.get("MaxCapacity"):
+def _capacity(found: Database) -> Block | None:
+    capacity = found.capacity if isinstance(found, Cluster) else None
+    if capacity is None:
         return None
-    names = {"min_capacity": "MinCapacity", "max_capacity": "MaxCapacity"}
-    if found.get("SecondsUntilAutoPause"):
-        names["seconds_until_auto_pause"] = "SecondsUntilAutoPause"
-    parts = tuple((ours, found.get(theirs) or 0) for ours, theirs in names.items())
-    return Block(parts, ",".join(f"{theirs}={found.get(theirs) or 0}" for theirs in names.values()))
+    parts: dict[str, Value] = {"MinCapacity": capacity.least, "MaxCapacity": capacity.most}
+    named = [("min_capacity", capacity.least), ("max_capacity", capacity.most)]
+    if capacity.pause_after:
+        parts["SecondsUntilAutoPause"] = capacity.pause_after
+        named.append(("seconds_until_auto_pause", capacity.pause_after))
+    return Block(tuple(named), ",".join(f"{key}={value}" for key, value in parts.items()))
 
 
 def _insights(key: str) -> Read:
-    return lambda answer: answer.get(key) if answer.get("PerformanceInsightsEnabled") else None
+    return lambda found: found.answer.get(key) if found.answer.get("PerformanceInsightsEnabled") else None
 
 
-def _monitoring_role(answer: Mapping[str, Any]) -> str | None:
-    return answer.get("MonitoringRoleArn") if answer.get("MonitoringInterval") else None
+def _monitoring_role(found: Database) -> str | None:
+    return found.answer.get("MonitoringRoleArn") if found.answer.get("MonitoringInterval") else None
 
 
-def _option_group(answer: Mapping[str, Any]) -> str | None:
-    memberships = answer.get("OptionGroupMemberships") or [{}]
+def _option_group(found: Database) -> str | None:
+    memberships = found.answer.get("OptionGroupMemberships") or [{}]
     name: str | None = memberships[0].get("OptionGroupName")
     return name
 
@@ -108,49 +126,47 @@ _MONITORING = (
 _PASSWORD = (
     Row(
         "password managed in Secrets Manager",
-        _managed,
+        lambda found: True if found.master_secret else None,
         "manage_master_user_password",
         "--manage-master-user-password",
     ),
 )
 _IAM = Row(
     "IAM authentication",
-    _flag("IAMDatabaseAuthenticationEnabled"),
+    "iam_authentication",
     "iam_database_authentication_enabled",
     "--enable-iam-database-authentication",
 )
 _EXPORTS = Row(
     "logs exported to CloudWatch",
-    _names("EnabledCloudwatchLogsExports"),
+    "log_exports",
     "enabled_cloudwatch_logs_exports",
     "--cloudwatch-logs-export-configuration",
 )
-_TAGGING = Row(
-    "tags copied to snapshots", _flag("CopyTagsToSnapshot"), "copy_tags_to_snapshot", "--copy-tags-to-snapshot"
-)
+_TAGGING = Row("tags copied to snapshots", "copy_tags_to_snapshot", "copy_tags_to_snapshot", "--copy-tags-to-snapshot")
 _MINOR = Row(
     "minor upgrades by AWS",
-    _flag("AutoMinorVersionUpgrade"),
+    "auto_minor_version_upgrade",
     "auto_minor_version_upgrade",
     "--auto-minor-version-upgrade",
 )
-_PUBLIC = Row("publicly accessible", _flag("PubliclyAccessible"), "publicly_accessible", "--publicly-accessible")
-_PROTECTION = Row("deletion protection", _flag("DeletionProtection"), "deletion_protection", compared=False)
+_PUBLIC = Row("publicly accessible", "publicly_accessible", "publicly_accessible", "--publicly-accessible")
+_PROTECTION = Row("deletion protection", "deletion_protection", "deletion_protection", compared=False)
 _CA = Row("certificate authority", "CACertificateIdentifier", "ca_cert_identifier", "--ca-certificate-identifier")
-_CLASS = Row("class", "DBInstanceClass", "instance_class", "--db-instance-class")
-_SECURITY = Row("security groups", _groups, "vpc_security_group_ids", "--vpc-security-group-ids")
+_CLASS = Row("class", "instance_class", "instance_class", "--db-instance-class")
+_SECURITY = Row("security groups", "security_groups", "vpc_security_group_ids", "--vpc-security-group-ids")
 _RETENTION = Row("backups, days kept", "BackupRetentionPeriod", "backup_retention_period", "--backup-retention-period")
-_VERSION = Row("engine version", "EngineVersion", "engine_version", "--engine-version")
+_VERSION = Row("engine version", "engine_version", "engine_version", "--engine-version")
 _NETWORK = Row("network type", "NetworkType", "network_type", "--network-type")
 _STORAGE_TYPE = Row("storage type", "StorageType", "storage_type", "--storage-type")
-_ENGINE = Row("engine", "Engine", "engine", compared=False)
+_ENGINE = Row("engine", "engine", "engine", compared=False)
 _ENCRYPTED = (
-    Row("encrypted", _flag("StorageEncrypted"), "storage_encrypted", compared=False),
-    Row("key", "KmsKeyId", "kms_key_id", compared=False),
+    Row("encrypted", "encrypted", "storage_encrypted", compared=False),
+    Row("key", "kms_key_arn", "kms_key_id", compared=False),
 )
 
 INSTANCE: tuple[Row, ...] = (
-    Row("identifier", "DBInstanceIdentifier", "identifier", "--new-db-instance-identifier"),
+    Row("identifier", "identifier", "identifier", "--new-db-instance-identifier"),
     _ENGINE,
     _VERSION,
     _CLASS,
@@ -161,15 +177,10 @@ INSTANCE: tuple[Row, ...] = (
     Row("IOPS", _number("Iops"), "iops", "--iops"),
     Row("storage throughput, MiB/s", _number("StorageThroughput"), "storage_throughput", "--storage-throughput"),
     Row("dedicated log volume", "DedicatedLogVolume", "dedicated_log_volume", "--dedicated-log-volume"),
-    Row(
-        "subnet group",
-        lambda answer: (answer.get("DBSubnetGroup") or {}).get("DBSubnetGroupName"),
-        "db_subnet_group_name",
-        "--db-subnet-group-name",
-    ),
+    Row("subnet group", "subnet_group", "db_subnet_group_name", "--db-subnet-group-name"),
     _SECURITY,
-    Row("port", lambda answer: (answer.get("Endpoint") or {}).get("Port"), "port", "--db-port-number"),
-    Row("Multi-AZ", _flag("MultiAZ"), "multi_az", "--multi-az"),
+    Row("port", "port", "port", "--db-port-number"),
+    Row("Multi-AZ", "multi_az", "multi_az", "--multi-az"),
     _PUBLIC,
     _NETWORK,
     Row("option group", _option_group, "option_group_name", "--option-group-name"),
@@ -189,20 +200,20 @@ INSTANCE: tuple[Row, ...] = (
 )
 
 CLUSTER: tuple[Row, ...] = (
-    Row("identifier", "DBClusterIdentifier", "cluster_identifier", "--new-db-cluster-identifier"),
+    Row("identifier", "identifier", "cluster_identifier", "--new-db-cluster-identifier"),
     _ENGINE,
     _VERSION,
     *_ENCRYPTED,
     # `aurora` is what it is called where nobody chose one, and no argument takes it.
     Row(
         "storage type",
-        lambda answer: None if answer.get("StorageType") == "aurora" else answer.get("StorageType"),
+        lambda found: None if found.answer.get("StorageType") == "aurora" else found.answer.get("StorageType"),
         "storage_type",
         "--storage-type",
     ),
-    Row("subnet group", "DBSubnetGroup", "db_subnet_group_name"),
+    Row("subnet group", "subnet_group", "db_subnet_group_name"),
     _SECURITY,
-    Row("port", "Port", "port", "--port"),
+    Row("port", "port", "port", "--port"),
     _NETWORK,
     _RETENTION,
     Row("backup window", "PreferredBackupWindow", "preferred_backup_window", "--preferred-backup-window"),
@@ -218,13 +229,13 @@ CLUSTER: tuple[Row, ...] = (
 )
 
 MEMBER: tuple[Row, ...] = (
-    Row("identifier", "DBInstanceIdentifier", "identifier", "--new-db-instance-identifier"),
+    Row("identifier", "identifier", "identifier", "--new-db-instance-identifier"),
     _ENGINE,
     _CLASS,
-    Row("promotion tier", "PromotionTier", "promotion_tier", "--promotion-tier"),
+    Row("promotion tier", "promotion_tier", "promotion_tier", "--promotion-tier"),
     Row(
         "parameter group of the instance",
-        lambda answer: (answer.get("DBParameterGroups") or [{}])[0].get("DBParameterGroupName"),
+        "parameter_group",
         "db_parameter_group_name",
         "--db-parameter-group-name",
     ),
@@ -236,14 +247,3 @@ MEMBER: tuple[Row, ...] = (
     _TAGGING,
     _MINOR,
 )
-
-
-def settings(rows: tuple[Row, ...], answer: Mapping[str, Any]) -> tuple[Setting, ...]:
-    """The table's settings as AWS tells them."""
-    return tuple(row.of(answer) for row in rows)
-
-
-def tags(answer: Mapping[str, Any]) -> dict[str, str]:
-    """Its tags, but for AWS's own, which nobody can set."""
-    found = {t["Key"]: t.get("Value", "") for t in answer.get("TagList") or ()}
-    return {k: v for k, v in sorted(found.items()) if not k.startswith("aws:")}

@@ -39,7 +39,7 @@ def find_exact_lsn(m: Migration, observed: Observed) -> ExactLSN:
         m.say(f"  {candidate.lsn}  {candidate.name}")
     for silence in silent:
         m.say(f"  silent: {silence.name}: {silence.why}")
-    found = decide(_evidence(m, observed, slots, candidates, silent), m.options.lsn)
+    found = decide(_evidence(m, observed, slots, candidates, silent), str(m.options.lsn) if m.options.lsn else None)
     m.say(
         f"the copy holds the commit at {found.proof.last_included} and lacks the one at {found.proof.first_missing} "
         f"({found.proof.transactions} transactions compared by {found.proof.by})"

@@ -5,6 +5,7 @@ Nothing is changed on any server: privileges are probed in transactions that are
 """
 
 from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import Observed
 from encryptdb.controller.preflight.checks import CHECKS, Check, evaluate
 from encryptdb.controller.preflight.read import read
 from encryptdb.controller.preflight.report import Finding, PreflightFailed, PreflightRefused, Report
@@ -12,6 +13,6 @@ from encryptdb.controller.preflight.report import Finding, PreflightFailed, Pref
 __all__ = ["CHECKS", "Check", "Finding", "PreflightFailed", "PreflightRefused", "Report", "preflight"]
 
 
-def preflight(m: Migration) -> Report:
+def preflight(m: Migration, observed: Observed | None = None) -> Report:
     """Look at both servers and AWS, and report. Raises nothing for a silent one: that is a finding."""
     return evaluate(read(m))

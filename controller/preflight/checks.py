@@ -94,6 +94,7 @@ CHECKS: tuple[Check, ...] = (
     Check("statement-logs", "Nothing writes down a password", logs.statement_logs, INSIDE_BOTH),
     # What AWS says
     Check("identity", "The instances are those of the stack", cloud.identity, AWS),
+    Check("eligibility", "The source can be encrypted here", cloud.eligibility, AWS, UNTIL_OPEN),
     Check("source-encryption", "The source is not under this key", cloud.source_encryption, AWS, UNTIL_OPEN),
     Check("target-encryption", "The target is under the stack's key", cloud.target_encryption, AWS),
     Check("instance-state", "The instances are available", cloud.instance_state, AWS),

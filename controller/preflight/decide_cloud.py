@@ -2,25 +2,11 @@
 
 from collections.abc import Iterator
 
-from encryptdb.controller.engines import Description
 from encryptdb.controller.preflight.facts import Facts, Stage
 from encryptdb.controller.preflight.report import Finding
 from encryptdb.controller.preflight.text import listed
-
-WELL = ("available", "storage-optimization", "configuring-enhanced-monitoring", "configuring-log-exports")
-BUSY = (
-    "backing-up",
-    "configuring-iam-database-auth",
-    "creating",
-    "maintenance",
-    "modifying",
-    "rebooting",
-    "renaming",
-    "starting",
-    "storage-config-upgrade",
-    "storage-initialization",
-    "upgrading",
-)
+from encryptdb.stacks.cloud.database import CHANGING, Database, same_key
+from encryptdb.stacks.cloud.eligibility import reasons
 
 
 def identity(facts: Facts) -> Iterator[Finding]:
@@ -60,9 +46,27 @@ def identity(facts: Facts) -> Iterator[Finding]:
             )
 
 
+def eligibility(facts: Facts) -> Iterator[Finding]:
+    """The source is one that can be encrypted here; of its key, `source_encryption` tells."""
+    source = facts.cloud.source if facts.cloud else None
+    if source is None:
+        return
+    stack = facts.outputs.stack
+    for reason in reasons(source, stack):
+        name = reason.instead or "IDENTIFIER"
+        again = f"pulumi config set encryptdb:source {name} --stack {stack}, then pulumi up"
+        yield Finding(
+            "warns" if reason.passes else "blocks",
+            found=f"{reason.message} {reason.detail}",
+            needed="A source that can be encrypted here.",
+            remedy=reason.hint if reason.passes or not reason.instead else f"{reason.hint} {again}",
+            side="source",
+        )
+
+
 def source_encryption(facts: Facts) -> Iterator[Finding]:
     source = facts.cloud.source if facts.cloud else None
-    if source is None or source.plain:
+    if source is None or not source.encrypted:
         return
     if same_key(source.kms_key_arn, facts.outputs.kms_key_arn):
         yield Finding(
@@ -106,18 +110,13 @@ def target_encryption(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def same_key(one: str | None, other: str) -> bool:
-    """Whether two names mean one key. AWS answers with ARNs; a bare id is compared with the ARN's end."""
-    return one is not None and (one == other or (":" not in one and other.endswith(f"/{one}")))
-
-
 def instance_state(facts: Facts) -> Iterator[Finding]:
     for side, instance in _described(facts):
-        if instance.status not in WELL:
-            busy = instance.status in BUSY
+        if not instance.serving:
+            busy = instance.overall_status in CHANGING
             yield Finding(
                 "warns" if busy else "blocks",
-                found=f"{instance.identifier} is {instance.status}.",
+                found=f"{instance.identifier} is {instance.overall_status}.",
                 needed=f"An available {facts.words.noun}.",
                 remedy="Wait until it has ended." if busy else facts.words.events(instance.identifier),
                 side=side,
@@ -154,7 +153,7 @@ def instance_state(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _public_instances(found: Description) -> list[str]:
+def _public_instances(found: Database) -> list[str]:
     """The instances to be modified: of a cluster, its public members."""
     return [m.identifier for m in found.members if m.public] or [found.identifier]
 
@@ -190,7 +189,7 @@ def parameter_groups(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _described(facts: Facts) -> Iterator[tuple[str, Description]]:
+def _described(facts: Facts) -> Iterator[tuple[str, Database]]:
     if facts.cloud is None:
         return
     if facts.cloud.source is not None and facts.stage != Stage.OPEN:

@@ -4,9 +4,7 @@ from collections.abc import Iterator
 
 from encryptdb.controller.preflight.facts import Facts, ServerFacts, Stage
 from encryptdb.controller.preflight.report import Finding, problem_text
-
-OLDEST, NEWEST = 13, 18
-"""Majors whose log messages, catalogs and fences are known (docs/preflight.md)."""
+from encryptdb.stacks.cloud.eligibility import NEWEST, OLDEST
 
 
 def reachable(facts: Facts) -> Iterator[Finding]:

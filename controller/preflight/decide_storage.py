@@ -19,14 +19,6 @@ def replicas(facts: Facts) -> Iterator[Finding]:
     source = facts.cloud.source if facts.cloud else None
     if source is None:
         return
-    if source.replica_of:
-        yield Finding(
-            "blocks",
-            found=f"{source.identifier} is a read replica of {source.replica_of}.",
-            needed="The primary.",
-            remedy=f"Point the stack's config (source) at {source.replica_of}.",
-            side="source",
-        )
     if source.read_replicas:
         yield Finding(
             "warns",

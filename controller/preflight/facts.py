@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from encryptdb.controller.engines import Description, Words, words_of
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import SideName
 from encryptdb.controller.preflight.contents import Contents, Database, Refusal
 from encryptdb.controller.records import Records
+from encryptdb.stacks.cloud.database import Database as CloudDatabase
+from encryptdb.stacks.cloud.words import WORDS, Words
 from encryptdb.stacks.contract.errors import Problem
 from encryptdb.stacks.contract.outputs import Engine, Outputs, Side
 
@@ -145,8 +146,8 @@ class CloudFacts:
     storage grows by itself and there is none to give.
     """
 
-    source: Description | None
-    target: Description | None
+    source: CloudDatabase | None
+    target: CloudDatabase | None
     groups: dict[str, Mapping[str, str] | None]
     free_bytes: int | None
     free_unknown: str | None = None
@@ -181,7 +182,7 @@ class Facts:
     @property
     def words(self) -> Words:
         """What this engine's things are called."""
-        return words_of(self.outputs.engine)
+        return WORDS[self.outputs.engine]
 
     def known(self, side: str) -> Side:
         """One side as the stack knows it; the source where there is no target."""

@@ -107,7 +107,7 @@ def _instance(m: Migration, side: Side, problems: list[Data]) -> Data | None:
         "identifier": found.identifier,
         "resource_id": found.resource_id,
         "known": True,
-        "status": found.status,
+        "status": found.overall_status,
         "engine_version": found.engine_version,
         "encrypted": found.encrypted,
         "encryption_type": found.encryption_type,

@@ -9,6 +9,7 @@ from encryptdb.controller.postgres.object_names import REPLICATION_ROLE
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.records import Isolated, Records
 from encryptdb.controller.steps.step import observed_source, observed_target
+from encryptdb.stacks.cloud.database import same_key
 from encryptdb.stacks.contract.errors import Failed, NotYet, Refused
 
 
@@ -17,8 +18,10 @@ def refuse_wrong_copy(m: Migration, observed: Observed) -> None:
     side = m.outputs.target
     assert side is not None
     found = m.described(side.identifier)
-    if found.status != "available":
-        raise NotYet(f"The target {side.identifier} is {found.status}.", hint="Run this again when it is available.")
+    if not found.serving:
+        raise NotYet(
+            f"The target {side.identifier} is {found.overall_status}.", hint="Run this again when it is available."
+        )
     if not found.under_kms_key:
         kind = f", StorageEncryptionType is {found.encryption_type}" if found.encryption_type else ""
         raise Refused(
@@ -26,7 +29,7 @@ def refuse_wrong_copy(m: Migration, observed: Observed) -> None:
             detail=f"AWS says StorageEncrypted is {str(found.encrypted).lower()}{kind}. Moving there would not do.",
             hint="Was it restored from the plain snapshot? Abandon, set attempt one higher, and run pulumi up again.",
         )
-    if found.kms_key_arn != m.outputs.kms_key_arn:
+    if not same_key(found.kms_key_arn, m.outputs.kms_key_arn):
         raise Refused(
             f"The target {side.identifier} is encrypted under another key.",
             detail=f"It is under {found.kms_key_arn}; the stack asks for {m.outputs.kms_key_arn}.",

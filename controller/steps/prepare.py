@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 
 from psycopg import sql
 
-from encryptdb.controller import prepared_parameter
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, to_migrate
 from encryptdb.controller.postgres import control, replication_role, watchdog
 from encryptdb.controller.record_values import DatabaseName, Heartbeat, PreparedSlot, as_json
 from encryptdb.controller.records import Databases, Heartbeats, Identity, Prepared, Records
 from encryptdb.controller.steps.step import observed_source
+from encryptdb.stacks.cloud import prepared_parameter
+from encryptdb.stacks.cloud.prepared_parameter import PreparedParameter
 from encryptdb.stacks.contract.errors import Refused
 
 HEARTBEAT_SQL = """
@@ -155,8 +156,8 @@ def has_parameter(m: Migration, observed: Observed) -> bool:
     return (
         prepared is not None
         and found is not None
-        and found.get("source_resource_id") == m.outputs.source.resource_id
-        and found.get("attempt") == m.outputs.attempt
+        and found.source_resource_id == m.outputs.source.resource_id
+        and found.attempt == m.outputs.attempt
     )
 
 
@@ -172,8 +173,8 @@ def write_parameter(m: Migration, observed: Observed) -> None:
         time=datetime.now(UTC),
     )
     control.write(m.source, prepared)
-    prepared_parameter.write(m, as_json(prepared))
+    prepared_parameter.write(m.aws, m.outputs.stack, PreparedParameter(**as_json(prepared)))
 
 
 def delete_parameter(m: Migration, observed: Observed) -> None:
-    prepared_parameter.delete(m)
+    prepared_parameter.delete(m.aws, m.outputs.stack)

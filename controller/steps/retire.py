@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
-from encryptdb.controller import prepared_parameter, report
+from encryptdb.controller import report
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Database, Observed, ObservedServer
 from encryptdb.controller.postgres import control, replication_role, subscriptions
@@ -15,6 +15,7 @@ from encryptdb.controller.records import Retired
 from encryptdb.controller.state import State
 from encryptdb.controller.steps.slots import drop_slot
 from encryptdb.controller.steps.step import observed_target
+from encryptdb.stacks.cloud import prepared_parameter
 from encryptdb.stacks.contract.names import Ending
 
 # The decision, with the evidence, which lives in the databases that go.
@@ -29,7 +30,7 @@ def record(m: Migration, observed: Observed) -> None:
     if (kept := observed_target(observed).records) is not None and kept.retired is None:
         evidence = report.collect(m, observed) | {"state": State.RETIRED, "serves": "target"}
         control.write(m.the_target, Retired(observed.at, m.approved_by, evidence))
-    m.engine.tag(_target(m), Ending.RETIRED)
+    m.engine.tag_ending(_target(m), Ending.RETIRED)
 
 
 def write_report(m: Migration, observed: Observed) -> None:
@@ -66,7 +67,7 @@ def has_no_parameter(m: Migration, observed: Observed) -> bool:
 
 
 def delete_parameter(m: Migration, observed: Observed) -> None:
-    prepared_parameter.delete(m)
+    prepared_parameter.delete(m.aws, m.outputs.stack)
 
 
 def is_target_clean(m: Migration, observed: Observed) -> bool:

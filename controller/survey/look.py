@@ -4,14 +4,17 @@ Without an answer about the source itself there is no survey. Anything else that
 the permission that it takes, and never taken as absent.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from encryptdb.controller.survey import references
-from encryptdb.controller.survey.found import Alias, Found, Source, cluster, holder, instance, tags
+from encryptdb.controller.survey.found import Alias, Found, holder
 from encryptdb.controller.survey.references import Unread
 from encryptdb.controller.survey.refusals import not_found, refuse
-from encryptdb.stacks.cloud.client import Aws, NotFound
+from encryptdb.stacks.cloud import reads
+from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.cloud.database import Database
+from encryptdb.stacks.cloud.words import CLUSTER
 from encryptdb.stacks.contract.errors import Problem, Refused
 
 T = TypeVar("T")
@@ -36,7 +39,7 @@ def survey(aws: Aws, identifier: str, stack: str) -> Found:
         proxies=look.each(
             "RDS proxies in front of it",
             "rds:DescribeDBProxies",
-            lambda: references.proxies(aws, source.identifier, source.cluster),
+            lambda: references.proxies(aws, source.identifier, source.words is CLUSTER),
         ),
         secrets=look.each(
             "Secrets Manager: secrets that name it",
@@ -69,45 +72,21 @@ class _Look:
                 found.append(one)
         return tuple(found)
 
-    def group_tags(self, aws: Aws, source: Source) -> dict[str, str]:
+    def group_tags(self, aws: Aws, source: Database) -> Mapping[str, str]:
         """The tags of the source's own parameter group. AWS's default groups have none."""
-        group = source.parameter_group
-        if not group or group.startswith("default."):
+        name, words = source.parameter_group, source.words
+        if not name or name.startswith("default."):
             return {}
-        kind = "DBClusterParameterGroup" if source.cluster else "DBParameterGroup"
-        operation = "describe_db_cluster_parameter_groups" if source.cluster else "describe_db_parameter_groups"
-        about = f"the tags of the parameter group {group}"
-
-        def arn() -> str:
-            listed = aws.call("rds", operation, **{f"{kind}Name": group})
-            return str(listed[f"{kind}s"][0][f"{kind}Arn"])
-
-        known = self.at(about, f"rds:Describe{kind}s", arn)
-        if known is None:
-            return {}
-        answer = self.at(
-            about, "rds:ListTagsForResource", lambda: aws.call("rds", "list_tags_for_resource", ResourceName=known)
-        )
-        return tags((answer or {}).get("TagList"))
+        about = f"the tags of the parameter group {name}"
+        needed = f"rds:Describe{words.key('ParameterGroups')}, rds:ListTagsForResource"
+        group = self.at(about, needed, lambda: reads.parameter_group(aws, words, name))
+        return group.tags if group else {}
 
 
-def _source(aws: Aws, identifier: str) -> Source:
+def _source(aws: Aws, identifier: str) -> Database:
     """The instance or cluster of this name. Raises Refused where it is the name of one of each."""
-    found: list[Source] = []
-    try:
-        answer = aws.call("rds", "describe_db_instances", DBInstanceIdentifier=identifier)
-        found += [instance(one) for one in answer["DBInstances"]]
-    except NotFound:
-        pass
-    try:
-        answer = aws.call("rds", "describe_db_clusters", DBClusterIdentifier=identifier)
-        of_it = [{"Name": "db-cluster-id", "Values": [identifier]}]
-        members = list(aws.pages("rds", "describe_db_instances", "DBInstances", Filters=of_it))
-        by_name = {m["DBInstanceIdentifier"]: m for m in members}
-        found += [cluster(one, by_name) for one in answer["DBClusters"]]
-    except NotFound:
-        pass
-    alone = [s for s in found if s.cluster or not s.member_of]
+    found = [d for d in (reads.instance(aws, identifier), reads.cluster(aws, identifier)) if d is not None]
+    alone = [d for d in found if d.member_of is None]
     if len(alone) > 1:
         raise Refused(
             f"{identifier} is the name of an RDS instance and of a cluster.",
@@ -122,12 +101,10 @@ def _source(aws: Aws, identifier: str) -> Source:
 def _known(aws: Aws) -> tuple[str, ...] | None:
     """The names of all instances that are no cluster's, and of all clusters; None where they cannot be listed."""
     try:
-        instances = list(aws.pages("rds", "describe_db_instances", "DBInstances"))
-        clusters = list(aws.pages("rds", "describe_db_clusters", "DBClusters"))
+        instances, clusters = reads.databases(aws)
     except Problem:
         return None
-    alone = [i["DBInstanceIdentifier"] for i in instances if not i.get("DBClusterIdentifier")]
-    return (*alone, *(c["DBClusterIdentifier"] for c in clusters))
+    return tuple(d.identifier for d in (*instances, *clusters) if d.member_of is None)
 
 
 def _aliases(aws: Aws) -> tuple[Alias, ...]:

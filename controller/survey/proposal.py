@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from encryptdb.controller.survey.found import Found, Source
+from encryptdb.controller.survey.found import Found
 from encryptdb.controller.survey.references import Record, SecretKey, Unread
+from encryptdb.stacks.cloud.database import Database
 
 LOW_TTL = 60
 """Seconds: what is above this is advised against."""
@@ -113,7 +114,7 @@ def _secrets(found: Found) -> Iterator[Switch]:
             yield Switch(document, why, (rotated,) if secret.rotated else ())
 
 
-def _movable(secret: SecretKey, source: Source) -> bool:
+def _movable(secret: SecretKey, source: Database) -> bool:
     return secret.whole and secret.key is not None and secret.host == source.host and not _owned(secret)
 
 
@@ -166,7 +167,7 @@ def _by_hand(found: Found) -> Iterator[str]:
             yield f"{where} as a part of a longer text: a switch `command` can write it, or you."
 
 
-def _login(source: Source) -> str:
+def _login(source: Database) -> str:
     if source.master_secret:
         return (
             "RDS manages the master's password in this secret and rotates it (every 7 days, if nothing else is set). "
@@ -193,7 +194,7 @@ def _groups(found: Found) -> str:
     )
 
 
-def _auth(source: Source) -> str:
+def _auth(source: Database) -> str:
     if source.iam_authentication:
         return "IAM database authentication is on: with iam the controller logs in by it where no password is given."
     return "IAM database authentication is off, so the controller needs a password."

@@ -23,16 +23,17 @@ def text(found: Found, proposal: Proposal) -> str:
 def _lines(found: Found, proposal: Proposal) -> Iterator[str]:
     source = found.source
     yield from _comment(
-        f"The stack {found.stack}: encrypts {source.what} {source.identifier}. Written by `python -m controller init` "
-        "from what AWS says. Commented out: defaults, and what there is to choose from. Read it, then: pulumi up",
+        f"The stack {found.stack}: encrypts {source.words.what} {source.identifier}. Written by "
+        "`python -m controller init` from what AWS says. Commented out: defaults, and what there is to choose from. "
+        "Read it, then: pulumi up",
         "",
     )
     yield "config:"
     yield from _entry("aws:region", found.region, "The region that was asked.")
     yield ""
-    engine = f"{source.engine} {source.version}, {'encrypted' if source.encrypted else 'not encrypted'}"
+    engine = f"{source.engine} {source.engine_version}, {'encrypted' if source.encrypted else 'not encrypted'}"
     classes = ", ".join(source.classes)
-    yield from _entry("encryptdb:source", source.identifier, f"{source.what[4:]}: {engine}, {classes}")
+    yield from _entry("encryptdb:source", source.identifier, f"{source.words.what[4:]}: {engine}, {classes}")
     yield ""
     order = "prepare → (controller prepare) → restore → (controller replicate, cutover, retire) → retire"
     yield from _entry("encryptdb:phase", "prepare", order)
@@ -100,10 +101,10 @@ def _copied(found: Found) -> Iterator[str]:
     source = found.source
     yield from _comment(
         "The target is made as the source is now; one of these makes it different."
-        + (f" As many instances as {source.identifier} has ({len(source.classes)})." if source.cluster else "")
+        + (f" As many instances as {source.identifier} has ({len(source.classes)})." if source.members else "")
     )
     yield from _entry("encryptdb:instanceClass", source.classes[0], active=False)
-    if not source.cluster:
+    if not source.members:
         # Neither a cluster nor the file's reader has a use for it.
         yield from _entry("encryptdb:multiAz", source.multi_az, active=False)
     yield from _entry("encryptdb:logExports", list(source.log_exports), active=False)

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pulumi import RunError
+
 from encryptdb.lab.provider.base import Calls, Interrupted, ProviderError
 from encryptdb.lab.pulumi.config import ConfigFileError, Project, effective
 from encryptdb.lab.pulumi.deployment import Changes, DeploymentError, ProtectedError
 from encryptdb.lab.pulumi.engine import Program, script, update
 from encryptdb.lab.pulumi.state import State, StateError
+from encryptdb.stacks.contract.errors import Problem
 from encryptdb.stacks.contract.outputs import Outputs
-from encryptdb.stacks.errors import StackError
 
 ROOT = Path(__file__).resolve().parents[2]
 """Where Pulumi.yaml and __main__.py lie."""
@@ -105,9 +107,11 @@ class NoLab(Exception):
 def _explain(ending: Ending, error: Exception, stack: str) -> None:
     again = "Mend that, then run it again: it goes on from here."
     stays = "What was made before is in the state; nothing is made twice."
-    match error:
-        case StackError():
-            _fail(ending, error.status, error.message, "Nothing was touched.", error.hint)
+    # The program ends with a RunError of Pulumi's, made from the problem.
+    match error.__cause__ if isinstance(error, RunError) and error.__cause__ else error:
+        case Problem() as problem:
+            means = " ".join(text for text in (problem.detail, "Nothing was touched.") if text)
+            _fail(ending, int(problem.status), problem.message, means, problem.hint or "")
         case ConfigFileError():
             _fail(ending, 2, str(error), "Nothing was touched.", "Correct it, then run it again.")
         case NoLab():

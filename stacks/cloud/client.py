@@ -1,9 +1,11 @@
-"""The one door to AWS: a call by name, with timeouts, retries and errors in words. Only here is boto3 imported.
+"""The one door to AWS: a call by name, with timeouts, retries and errors in words. Only here is boto3 imported, and
+only when AWS is first asked.
 
 `AWS_ENDPOINT_URL` and every other standard variable act as boto3 has it.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from encryptdb.stacks.contract.errors import Failed, Problem, Usage
@@ -20,6 +22,8 @@ NOT_FOUND = frozenset(
         "DBClusterParameterGroupNotFound",
         "DBParameterGroupNotFound",
         "DBParameterGroupNotFoundFault",
+        "DBClusterSnapshotNotFound",
+        "DBClusterParameterGroupNotFoundFault",
         "DBSnapshotNotFound",
         "DBSnapshotNotFoundFault",
         "DBLogFileNotFoundFault",
@@ -49,10 +53,10 @@ class NotFound(Problem):
 
 
 class Aws:
-    """AWS in one region. Clients are made when first needed."""
+    """AWS in one region, with the credentials of one profile. Clients are made when first needed."""
 
-    def __init__(self, region: str) -> None:
-        self.region = region
+    def __init__(self, region: str, profile: str | None = None) -> None:
+        self.region, self.profile = region, profile
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
@@ -62,37 +66,30 @@ class Aws:
             from botocore.config import Config
 
             config = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 4})
-            session: Any = boto3.session.Session(region_name=self.region)
+            session: Any = boto3.session.Session(region_name=self.region, profile_name=self.profile)
             self._clients[service] = session.client(service, config=config)
         return self._clients[service]
 
+    def account(self) -> str:
+        """The number of the account that the credentials are of."""
+        return str(self.call("sts", "get_caller_identity")["Account"])
+
     def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call one operation (its name in snake_case). Raises NotFound, or Failed with AWS's own words."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
+        with _explained(service, operation):
             answer: dict[str, Any] = getattr(self.client(service), operation)(**parameters)
-        except ClientError as error:
-            raise _explain(error, service, operation) from None
-        except BotoCoreError as error:
-            raise Failed(
-                f"AWS does not answer ({service} {operation}).",
-                detail=str(error),
-                hint="Check the credentials, the region and the way to the AWS endpoint from this host.",
-            ) from None
-        return answer
+            return answer
 
     def pages(self, service: str, operation: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
         """Every element under `key` in all pages of a paginated operation. Raises as `call`."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            for page in self.client(service).get_paginator(operation).paginate(**parameters):
-                yield from page.get(key, ())
-        except ClientError as error:
-            raise _explain(error, service, operation) from None
-        except BotoCoreError as error:
-            raise Failed(f"AWS does not answer ({service} {operation}).", detail=str(error)) from None
+        with _explained(service, operation):
+            pages = iter(self.client(service).get_paginator(operation).paginate(**parameters))
+        while True:
+            with _explained(service, operation):
+                page = next(pages, None)
+            if page is None:
+                return
+            yield from page.get(key, ())
 
     def rds_token(self, host: str, port: int, user: str) -> str:
         """An IAM authentication token, good for 15 minutes."""
@@ -100,14 +97,38 @@ class Aws:
         return token
 
 
-def _explain(error: Any, service: str, operation: str) -> Problem:
+@contextmanager
+def _explained(service: str, operation: str) -> Iterator[None]:
+    """Translate what boto3 raises inside the block: here, and nowhere else."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    try:
+        yield
+    except ClientError as error:
+        raise _refused(error, service, operation) from None
+    except (BotoCoreError, ResponseParserError) as error:
+        # The second is no BotoCoreError: what came back was no answer of AWS (a proxy's page, say).
+        raise Failed(
+            f"AWS does not answer ({service} {operation}).",
+            detail=str(error),
+            hint="Check the credentials, the region and the network of this host.",
+        ) from None
+
+
+def _refused(error: Any, service: str, operation: str) -> Problem:
     code = error.response.get("Error", {}).get("Code", "")
     said = error.response.get("Error", {}).get("Message", str(error))
     if code in NOT_FOUND:
         return NotFound(f"AWS knows no such thing ({service} {operation}).", detail=f"{code}: {said}")
     hint = None
     if "AccessDenied" in code or "UnauthorizedOperation" in code:
-        hint = f"The role this runs under needs the permission {service}:{operation.title().replace('_', '')}."
+        hint = f"The role this runs under needs the permission {permission(service, operation)}."
     elif code in {"ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId"}:
         hint = "The AWS credentials are not valid (any more): log in again."
     return Failed(f"AWS refused {service} {operation}.", detail=f"{code}: {said}", hint=hint)
+
+
+def permission(service: str, operation: str) -> str:
+    """IAM's name of an operation in snake_case: `rds:DescribeDBInstances`."""
+    return f"{service}:{operation.title().replace('_', '').replace('Db', 'DB')}"

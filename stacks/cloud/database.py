@@ -1,22 +1,80 @@
-"""What AWS answers, as far as the program cares: frozen values, read from the answers at the edge."""
+"""DB instances and clusters as values, and the statuses in which they serve. `answers` reads them."""
 
-import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, ClassVar
 
-from encryptdb.stacks.errors import Unsafe
+from encryptdb.stacks.cloud.words import CLUSTER, INSTANCE, Words
 
-DEFAULT_PORT = 5432
+SERVING = frozenset(
+    {
+        "available",
+        "backing-up",
+        "configuring-enhanced-monitoring",
+        "configuring-iam-database-auth",
+        "configuring-log-exports",
+        "storage-initialization",
+        "storage-optimization",
+        "update-iam-db-auth",
+    }
+)
+"""Statuses in which a server takes connections, reads and writes, and AWS is not about to restart it (RDS User Guide,
+"Viewing DB instance status"; Aurora User Guide, "Viewing DB cluster status"). A first backup after a restore, storage
+optimization and storage initialization each can last a day, so nothing waits for exactly `available`. `modifying` is
+not among them: the modification may be one that restarts the server, and AWS does not tell."""
+
+CHANGING = frozenset(
+    {
+        "converting-to-vpc",
+        "creating",
+        "failing-over",
+        "maintenance",
+        "modifying",
+        "moving-to-vpc",
+        "promoting",
+        "rebooting",
+        "renaming",
+        "resetting-master-credentials",
+        "starting",
+        "storage-config-upgrade",
+        "upgrading",
+    }
+)
+"""Statuses that a server leaves by itself, and should not be built on meanwhile."""
+
+BROKEN = frozenset(
+    {
+        "cloning-failed",
+        "failed",
+        "inaccessible-encryption-credentials",
+        "inaccessible-encryption-credentials-recoverable",
+        "incompatible-create",
+        "incompatible-network",
+        "incompatible-option-group",
+        "incompatible-parameters",
+        "incompatible-restore",
+        "insufficient-capacity",
+        "migration-failed",
+        "restore-error",
+        "storage-full",
+    }
+)
+"""Statuses that a server does not leave by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
-    """An RDS instance or an Aurora cluster, as far as the two are alike: who it is, and what a target may inherit.
+    """An RDS instance or an Aurora cluster, as far as the two are alike. Sizes in bytes.
 
-    `kms_key_arn` is None where it is not encrypted, and where it is under a key that AWS keeps to itself.
+    `status` is its own, `overall_status` that of the whole with its members. `encryption_type` is AWS's
+    StorageEncryptionType; `kms_key_arn` is None where it is not encrypted, and where its key is AWS's own (sse-rds).
+    `parameter_status` is that of the parameter group on it: of a member, of the cluster's group; of a cluster, of the
+    first member that is not in sync. `pending` are AWS's PendingModifiedValues. `replica_of` is the identifier or ARN
+    of what it replicates.
     """
+
+    words: ClassVar[Words]
 
     identifier: str
     resource_id: str
@@ -27,69 +85,116 @@ class Database:
     port: int
     encrypted: bool
     kms_key_arn: str | None
-    parameter_group: str | None
-    subnet_group: str | None
-    security_groups: tuple[str, ...]
-    log_exports: tuple[str, ...]
-    iam_authentication: bool
-    copy_tags_to_snapshot: bool
+    parameter_group: str
+    parameter_status: str = ""
+    subnet_group: str | None = None
+    security_groups: tuple[str, ...] = ()
+    log_exports: tuple[str, ...] = ()
+    iam_authentication: bool = False
+    copy_tags_to_snapshot: bool = False
+    multi_az: bool = False
+    encryption_type: str | None = None
+    arn: str = ""
+    created: datetime | None = None
+    pending: Mapping[str, Any] = field(default_factory=dict)
+    allocated_bytes: int = 0
+    max_allocated_bytes: int | None = None
+    deletion_protection: bool = False
+    master_secret: str | None = None
+    """The ARN of the secret in which RDS manages the master's password."""
+    read_replicas: tuple[str, ...] = ()
+    replica_of: str | None = None
+    reader_host: str | None = None
+    """The endpoint of all readers of a cluster."""
+    members: "tuple[Instance, ...]" = ()
+    """The instances of a cluster, the writer first."""
+    member_of: str | None = None
+    """The cluster of an instance that is not a database by itself."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    answer: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """AWS's whole answer, for the table of settings (controller/engines/tables.py) and nothing else."""
 
     @property
     def complete(self) -> bool:
         """Whether it shows what it is going to be; one that is still being made does not."""
-        return self.host is not None
+        return self.host is not None and self.status != "creating"
+
+    @property
+    def deleting(self) -> bool:
+        return self.status == "deleting"
+
+    @property
+    def under_kms_key(self) -> bool:
+        """Whether it is encrypted under a KMS key of the account, as against one of AWS's own (sse-rds)."""
+        return self.encrypted and self.encryption_type in (None, "sse-kms")
+
+    @property
+    def overall_status(self) -> str:
+        """Its status, or that of its first member that does not serve."""
+        return self.status
+
+    @property
+    def serving(self) -> bool:
+        """Whether all of it serves."""
+        return self.overall_status in SERVING
+
+    @property
+    def readers(self) -> "tuple[Instance, ...]":
+        """Its members that only read."""
+        return tuple(m for m in self.members if not m.writer)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class of each of its instances, the writer's first."""
+        return tuple(m.instance_class for m in self.members)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every name it answers to, of a cluster without those of its members."""
+        return (self.host,) if self.host else ()
+
+    @property
+    def reader_hosts(self) -> tuple[str, ...]:
+        """What leads to a part of a cluster only: its reader and custom endpoints, and those of its instances."""
+        hosts = (*self.hosts, *(h for m in self.members for h in m.hosts))
+        return tuple(dict.fromkeys(h for h in hosts if h != self.host))
 
     @property
     def public(self) -> bool:
+        """Whether any of it is publicly accessible."""
+        return any(m.publicly_accessible for m in self.members)
+
+    @property
+    def wholly_public(self) -> bool:
         """Whether all of it is publicly accessible."""
-        raise NotImplementedError
+        return bool(self.members) and all(m.publicly_accessible for m in self.members)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Instance(Database):
-    """One instance: an RDS database by itself, or a member of the cluster that `cluster` names."""
+    """One instance: an RDS database by itself, or a member of the cluster `member_of`."""
 
-    instance_class: str
-    multi_az: bool
-    publicly_accessible: bool
-    auto_minor_version_upgrade: bool
+    words: ClassVar[Words] = INSTANCE
+
+    instance_class: str = ""
+    publicly_accessible: bool = False
+    auto_minor_version_upgrade: bool = True
     promotion_tier: int | None = None
-    cluster: str | None = None
+    backups_elsewhere: tuple[str, ...] = ()
+    """ARNs of copies of its automated backups in other regions."""
+    writer: bool = False
 
     @property
     def public(self) -> bool:
         return self.publicly_accessible
 
-    @classmethod
-    def read(cls, answer: Mapping[str, Any]) -> "Instance":
-        endpoint = answer.get("Endpoint") or {}
-        groups = answer.get("DBParameterGroups") or [{}]
-        return cls(
-            identifier=answer["DBInstanceIdentifier"],
-            resource_id=answer["DbiResourceId"],
-            engine=answer["Engine"],
-            engine_version=answer.get("EngineVersion", ""),
-            status=answer.get("DBInstanceStatus", ""),
-            host=endpoint.get("Address"),
-            # An instance that is being made has no endpoint yet, and its DbInstancePort may be 0.
-            port=int(endpoint.get("Port") or answer.get("DbInstancePort") or DEFAULT_PORT),
-            encrypted=bool(answer.get("StorageEncrypted")),
-            kms_key_arn=answer.get("KmsKeyId"),
-            parameter_group=groups[0].get("DBParameterGroupName"),
-            instance_class=answer["DBInstanceClass"],
-            subnet_group=(answer.get("DBSubnetGroup") or {}).get("DBSubnetGroupName"),
-            security_groups=_security_groups(answer),
-            multi_az=bool(answer.get("MultiAZ")),
-            log_exports=tuple(sorted(answer.get("EnabledCloudwatchLogsExports") or ())),
-            publicly_accessible=bool(answer.get("PubliclyAccessible")),
-            iam_authentication=bool(answer.get("IAMDatabaseAuthenticationEnabled")),
-            copy_tags_to_snapshot=bool(answer.get("CopyTagsToSnapshot")),
-            auto_minor_version_upgrade=bool(answer.get("AutoMinorVersionUpgrade", True)),
-            promotion_tier=answer.get("PromotionTier"),
-            cluster=answer.get("DBClusterIdentifier"),
-            tags=tags_of(answer.get("TagList")),
-        )
+    @property
+    def wholly_public(self) -> bool:
+        return self.publicly_accessible
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return (self.instance_class,)
 
 
 @dataclass(frozen=True)
@@ -104,146 +209,33 @@ class Capacity:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster(Database):
-    """One Aurora cluster and its instances, the writer first."""
+    """One Aurora cluster and its instances. `missing` are members that only the cluster knows of: being made, or
+    deleted. `clone_group` is what it shares with its clones."""
 
-    reader_host: str | None
-    members: tuple[Instance, ...]
+    words: ClassVar[Words] = CLUSTER
+
+    custom_endpoints: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     engine_mode: str = "provisioned"
     scalability: str = "standard"
     global_cluster: str | None = None
-    replicates: str | None = None
-    """The ARN of the instance or cluster that it is a replica of."""
+    clone_group: str | None = None
     capacity: Capacity | None = None
 
     @property
-    def complete(self) -> bool:
-        # A cluster has its endpoints from the first moment on.
-        return self.host is not None and self.status != "creating"
+    def overall_status(self) -> str:
+        statuses = [self.status, *(m.status for m in self.members), *("unknown" for _ in self.missing)]
+        if not self.members and not self.missing:
+            statuses.append("without an instance")
+        return next((s for s in statuses if s not in SERVING), self.status)
 
     @property
-    def public(self) -> bool:
-        return bool(self.members) and all(m.publicly_accessible for m in self.members)
-
-    @classmethod
-    def read(cls, answer: Mapping[str, Any], instances: Mapping[str, Instance]) -> "Cluster":
-        """`instances` are those of the region, by identifier."""
-        roles = {
-            m["DBInstanceIdentifier"]: bool(m.get("IsClusterWriter")) for m in answer.get("DBClusterMembers") or ()
-        }
-        # An instance that is being made knows its cluster before the cluster knows it.
-        names = {n for n, i in instances.items() if n in roles or i.cluster == answer["DBClusterIdentifier"]}
-        members = sorted(names, key=lambda name: (not roles.get(name), _natural(name)))
-        # `sse-rds` is encrypted, though StorageEncrypted may deny it.
-        kind = answer.get("StorageEncryptionType") or "none"
-        scaling = answer.get("ServerlessV2ScalingConfiguration") or {}
-        return cls(
-            identifier=answer["DBClusterIdentifier"],
-            resource_id=answer["DbClusterResourceId"],
-            engine=answer["Engine"],
-            engine_version=answer.get("EngineVersion", ""),
-            status=answer.get("Status", ""),
-            host=answer.get("Endpoint"),
-            reader_host=answer.get("ReaderEndpoint"),
-            port=int(answer.get("Port") or DEFAULT_PORT),
-            encrypted=bool(answer.get("StorageEncrypted")) or kind != "none",
-            kms_key_arn=answer.get("KmsKeyId") or None,
-            parameter_group=answer.get("DBClusterParameterGroup"),
-            subnet_group=answer.get("DBSubnetGroup"),
-            security_groups=_security_groups(answer),
-            log_exports=tuple(sorted(answer.get("EnabledCloudwatchLogsExports") or ())),
-            iam_authentication=bool(answer.get("IAMDatabaseAuthenticationEnabled")),
-            copy_tags_to_snapshot=bool(answer.get("CopyTagsToSnapshot")),
-            members=tuple(instances[name] for name in members),
-            engine_mode=answer.get("EngineMode") or "provisioned",
-            scalability=answer.get("ClusterScalabilityType") or "standard",
-            global_cluster=answer.get("GlobalClusterIdentifier") or None,
-            replicates=answer.get("ReplicationSourceIdentifier") or None,
-            capacity=Capacity(
-                float(scaling.get("MinCapacity") or 0),
-                float(scaling["MaxCapacity"]),
-                scaling.get("SecondsUntilAutoPause"),
-            )
-            if scaling.get("MaxCapacity")
-            else None,
-            tags=tags_of(answer.get("TagList")),
-        )
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(h for h in (self.host, self.reader_host, *self.custom_endpoints) if h)
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """One manual snapshot, of an instance or of a cluster."""
-
-    identifier: str
-    arn: str
-    kms_key_arn: str | None
-    tags: Mapping[str, str]
-    status: str = "available"
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a group. `user` tells whether somebody set it, as against the engine's default."""
-
-    name: str
-    value: str | None
-    static: bool
-    user: bool
-
-
-@dataclass(frozen=True)
-class IngressRule:
-    """One rule that lets another security group in over TCP."""
-
-    identifier: str
-    group: str
-    referenced: str
-    from_port: int
-    to_port: int
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class PreparedParameter:
-    """What `controller prepare` wrote when it was done."""
-
-    source_resource_id: str
-    attempt: int
-
-    @classmethod
-    def parse(cls, name: str, text: str) -> "PreparedParameter":
-        try:
-            document = json.loads(text)
-            return cls(str(document["source_resource_id"]), int(document["attempt"]))
-        except (ValueError, KeyError, TypeError):
-            raise Unsafe(
-                f"The SSM parameter {name} does not hold what `controller prepare` writes.",
-                "Run `python -m controller prepare` again: it writes it anew.",
-            ) from None
-
-
-def parameter(answer: Mapping[str, Any]) -> Parameter:
-    """One element of DescribeDBParameters."""
-    # ApplyMethod says what somebody chose; what the engine needs is in ApplyType.
-    static = answer.get("ApplyType", "").lower() == "static" or (
-        "ApplyType" not in answer and answer.get("ApplyMethod") == "pending-reboot"
-    )
-    return Parameter(
-        name=answer["ParameterName"],
-        value=answer.get("ParameterValue"),
-        static=static,
-        user=answer.get("Source", "user") == "user",
-    )
-
-
-def _security_groups(answer: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(sorted(g["VpcSecurityGroupId"] for g in answer.get("VpcSecurityGroups") or ()))
-
-
-def _natural(name: str) -> tuple[tuple[int, str], ...]:
-    """By which `orders-2` comes before `orders-10`."""
-    return tuple((int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name))
-
-
-def tags_of(answer: Iterable[Mapping[str, str]] | None) -> dict[str, str]:
-    """Tags as AWS lists them, as a dictionary."""
-    return {tag["Key"]: tag.get("Value", "") for tag in answer or ()}
+def same_key(one: str | None, other: str | None) -> bool:
+    """Whether two names mean one key. AWS answers with ARNs; a bare id is compared with the ARN's end."""
+    if one is None or other is None:
+        return False
+    return one == other or (":" not in one and other.endswith(f"/{one}"))

@@ -1,179 +1,202 @@
-"""What the program reads from AWS itself, with boto3 and without ever writing.
+"""What both sides ask AWS about databases, their groups, snapshots and link. Absent is a value; whatever could not be
+read is an error (Failed).
 
 Pulumi's own functions do not serve here: `aws.rds.get_parameter_group` returns no parameters, `aws.rds.get_instance`
 cannot look for a resource id and raises where the answer is "there is none", and whether a phase has been reached
-must be known while the program decides what to declare. Absent is a value; whatever could not be read is an error.
+must be known while the program decides what to declare.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-
-from encryptdb.stacks.cloud.database import (
-    Cluster,
-    IngressRule,
-    Instance,
-    Parameter,
-    PreparedParameter,
-    Snapshot,
-    parameter,
-    tags_of,
-)
-from encryptdb.stacks.errors import Unreadable
-
-NO_ANSWER = (BotoCoreError, ResponseParserError)
-"""What boto3 raises where nothing, or nothing readable, came back (the second is no BotoCoreError)."""
-NO_GROUP = {"DBParameterGroupNotFound", "DBParameterGroupNotFoundFault", "DBClusterParameterGroupNotFound"}
+from encryptdb.stacks.cloud import answers
+from encryptdb.stacks.cloud.answers import is_encrypted, tags_of
+from encryptdb.stacks.cloud.client import Aws, NotFound
+from encryptdb.stacks.cloud.database import Cluster, Instance
+from encryptdb.stacks.cloud.words import Words
 
 
-class _Groups(NamedTuple):
-    noun: str
-    describe: str
-    parameters: str
+@dataclass(frozen=True)
+class Snapshot:
+    """One snapshot, of an instance or of a cluster; `of` is the identifier and the resource id of that."""
+
+    identifier: str
+    arn: str
+    kms_key_arn: str | None
+    tags: Mapping[str, str]
+    status: str = "available"
+    encrypted: bool = False
+    automated: bool = False
+    of: tuple[str | None, str | None] = (None, None)
 
 
-GROUPS = {
-    False: _Groups("DBParameterGroup", "describe_db_parameter_groups", "describe_db_parameters"),
-    True: _Groups("DBClusterParameterGroup", "describe_db_cluster_parameter_groups", "describe_db_cluster_parameters"),
-}
-"""How AWS speaks of the parameter groups of instances, and of those of clusters."""
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a group. `user` tells whether somebody set it, as against the engine's default; `method` is
+    what somebody chose, immediate or pending-reboot."""
+
+    name: str
+    value: str | None
+    static: bool
+    user: bool
+    method: str = "immediate"
 
 
-class Aws:
-    """Reads in one region with one set of credentials. Raises Unreadable where AWS does not answer or refuses."""
+@dataclass(frozen=True)
+class ParameterGroup:
+    """A parameter group, without its parameters."""
 
-    def __init__(self, region: str | None, profile: str | None = None) -> None:
-        self.region = region
-        session = boto3.Session(region_name=region, profile_name=profile)
-        config = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "max_attempts": 4})
-        self._client: Callable[[str], Any] = lambda service: session.client(service, config=config)  # type: ignore[call-overload]
-
-    def account(self) -> str:
-        return str(self._call("sts", "get_caller_identity")["Account"])
-
-    def databases(self) -> tuple[tuple[Instance, ...], tuple[Cluster, ...]]:
-        """Every instance and every cluster of the region that is not on its way out."""
-        # Instances last, so that every member of a cluster is among them.
-        clusters = self._pages("rds", "describe_db_clusters", "DBClusters")
-        answers = self._pages("rds", "describe_db_instances", "DBInstances")
-        instances = tuple(Instance.read(a) for a in answers if a.get("DBInstanceStatus") != "deleting")
-        known = {i.identifier: i for i in instances}
-        return instances, tuple(Cluster.read(c, known) for c in clusters if c.get("Status") != "deleting")
-
-    def snapshot(self, identifier: str) -> Snapshot | None:
-        """The manual snapshot of an instance of that name, or None where there is none."""
-        found = self._find(
-            "rds",
-            "describe_db_snapshots",
-            {"DBSnapshotNotFound", "DBSnapshotNotFoundFault"},
-            DBSnapshotIdentifier=identifier,
-        )
-        if not found or not found["DBSnapshots"]:
-            return None
-        answer = found["DBSnapshots"][0]
-        tags = tags_of(answer.get("TagList"))
-        return Snapshot(identifier, answer["DBSnapshotArn"], answer.get("KmsKeyId"), tags, answer.get("Status", ""))
-
-    def cluster_snapshot(self, identifier: str) -> Snapshot | None:
-        """The manual snapshot of a cluster of that name, or None where there is none."""
-        found = self._find(
-            "rds",
-            "describe_db_cluster_snapshots",
-            {"DBClusterSnapshotNotFoundFault", "DBClusterSnapshotNotFound"},
-            DBClusterSnapshotIdentifier=identifier,
-        )
-        if not found or not found["DBClusterSnapshots"]:
-            return None
-        answer = found["DBClusterSnapshots"][0]
-        key, tags = answer.get("KmsKeyId"), tags_of(answer.get("TagList"))
-        return Snapshot(identifier, answer["DBClusterSnapshotArn"], key, tags, answer.get("Status", ""))
-
-    def parameters(self, group: str, of_cluster: bool = False) -> tuple[Parameter, ...] | None:
-        """What somebody set in the group, and what RDS sets by itself; None where there is no such group.
-
-        Engine defaults are left out: RDS shows no values for them, and there are hundreds.
-        """
-        kind = GROUPS[of_cluster]
-        answers: list[dict[str, Any]] = []
-        try:
-            for origin in ("user", "system"):
-                arguments = {f"{kind.noun}Name": group, "Source": origin}
-                answers += self._raw_pages("rds", kind.parameters, "Parameters", **arguments)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in NO_GROUP:
-                return None
-            raise _unreadable("rds", kind.parameters, error) from None
-        except NO_ANSWER as error:
-            raise _unreadable("rds", kind.parameters, error) from None
-        return tuple(parameter(a) for a in answers)
-
-    def group_tags(self, group: str, of_cluster: bool = False) -> Mapping[str, str]:
-        """The tags of a parameter group; none where there is no such group."""
-        kind = GROUPS[of_cluster]
-        found = self._find("rds", kind.describe, NO_GROUP, **{f"{kind.noun}Name": group})
-        if not found or not found[f"{kind.noun}s"]:
-            return {}
-        arn = found[f"{kind.noun}s"][0][f"{kind.noun}Arn"]
-        return tags_of(self._call("rds", "list_tags_for_resource", ResourceName=arn).get("TagList"))
-
-    def ingress(self, filters: Mapping[str, Iterable[str]]) -> tuple[IngressRule, ...]:
-        """The rules that let one security group into another, by the filters of DescribeSecurityGroupRules."""
-        asked = [{"Name": name, "Values": sorted(values)} for name, values in filters.items()]
-        answers = self._pages("ec2", "describe_security_group_rules", "SecurityGroupRules", Filters=asked)
-        return tuple(
-            IngressRule(
-                identifier=a["SecurityGroupRuleId"],
-                group=a["GroupId"],
-                referenced=a["ReferencedGroupInfo"]["GroupId"],
-                from_port=int(a.get("FromPort", -1)),
-                to_port=int(a.get("ToPort", -1)),
-                tags=tags_of(a.get("Tags")),
-            )
-            for a in answers
-            if not a.get("IsEgress") and a.get("ReferencedGroupInfo") and a.get("IpProtocol") in ("tcp", "6")
-        )
-
-    def prepared_parameter(self, name: str) -> PreparedParameter | None:
-        """What `controller prepare` wrote, or None where it has written nothing (or took it away again)."""
-        found = self._find("ssm", "get_parameter", {"ParameterNotFound"}, Name=name)
-        return PreparedParameter.parse(name, found["Parameter"]["Value"]) if found else None
-
-    def _call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
-        found = self._find(service, operation, set(), **arguments)
-        assert found is not None, "without codes for absence, an answer or an error"
-        return found
-
-    def _find(self, service: str, operation: str, absent: set[str], **arguments: Any) -> dict[str, Any] | None:
-        try:
-            answer: dict[str, Any] = getattr(self._client(service), operation)(**arguments)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in absent:
-                return None
-            raise _unreadable(service, operation, error) from None
-        except NO_ANSWER as error:
-            raise _unreadable(service, operation, error) from None
-        return answer
-
-    def _raw_pages(self, service: str, operation: str, key: str, **arguments: Any) -> Iterable[dict[str, Any]]:
-        for page in self._client(service).get_paginator(operation).paginate(**arguments):
-            yield from page.get(key, ())
-
-    def _pages(self, service: str, operation: str, key: str, **arguments: Any) -> list[dict[str, Any]]:
-        try:
-            return list(self._raw_pages(service, operation, key, **arguments))
-        except ClientError as error:
-            raise _unreadable(service, operation, error) from None
-        except NO_ANSWER as error:
-            raise _unreadable(service, operation, error) from None
+    name: str
+    family: str
+    description: str
+    tags: Mapping[str, str]
 
 
-def _unreadable(service: str, operation: str, error: Exception) -> Unreadable:
-    permission = f"{service}:{operation.title().replace('_', '').replace('Db', 'DB')}"
-    return Unreadable(
-        f"AWS did not answer {service} {operation}: {error}",
-        f"Check the credentials, the region and the network of this host, and the permission {permission}.",
+@dataclass(frozen=True)
+class IngressRule:
+    """One rule that lets another security group in over TCP."""
+
+    identifier: str
+    group: str
+    referenced: str
+    from_port: int
+    to_port: int
+    tags: Mapping[str, str]
+
+
+def instance(aws: Aws, identifier: str) -> Instance | None:
+    """The instance of that name, of a cluster or not; None where there is none."""
+    found = _found(aws, "rds", "describe_db_instances", DBInstanceIdentifier=identifier)
+    return next((answers.instance(a) for a in (found or {}).get("DBInstances", ())), None)
+
+
+def cluster(aws: Aws, identifier: str) -> Cluster | None:
+    """The cluster of that name with its instances; None where there is none."""
+    found = _found(aws, "rds", "describe_db_clusters", DBClusterIdentifier=identifier)
+    for answer in (found or {}).get("DBClusters", ()):
+        of_it = [{"Name": "db-cluster-id", "Values": [answer["DBClusterIdentifier"]]}]
+        return answers.cluster(answer, aws.pages("rds", "describe_db_instances", "DBInstances", Filters=of_it))
+    return None
+
+
+def instances(aws: Aws) -> tuple[Instance, ...]:
+    """Every instance of the region that is no cluster's."""
+    listed = aws.pages("rds", "describe_db_instances", "DBInstances")
+    return tuple(i for i in map(answers.instance, listed) if i.member_of is None)
+
+
+def clusters(aws: Aws) -> tuple[Cluster, ...]:
+    """Every cluster of the region, with its instances."""
+    return databases(aws)[1]
+
+
+def databases(aws: Aws) -> tuple[tuple[Instance, ...], tuple[Cluster, ...]]:
+    """Every instance (those of clusters, too) and every cluster of the region."""
+    # Instances last, so that every member of a cluster is among them.
+    listed = list(aws.pages("rds", "describe_db_clusters", "DBClusters"))
+    found = list(aws.pages("rds", "describe_db_instances", "DBInstances"))
+    return tuple(answers.instance(a) for a in found), tuple(answers.cluster(c, found) for c in listed)
+
+
+def standing(aws: Aws) -> tuple[tuple[Instance, ...], tuple[Cluster, ...]]:
+    """`databases` without what is being deleted."""
+    found, listed = databases(aws)
+    return (
+        tuple(i for i in found if not i.deleting),
+        tuple(replace(c, members=tuple(m for m in c.members if not m.deleting)) for c in listed if not c.deleting),
     )
+
+
+def snapshots(aws: Aws, words: Words) -> Iterator[Snapshot]:
+    """Every snapshot of the region that is of an instance, or of a cluster."""
+    listed = aws.pages("rds", words.operation("snapshots"), words.key("Snapshots"))
+    return (_snapshot(answer, words) for answer in listed)
+
+
+def snapshot(aws: Aws, words: Words, identifier: str) -> Snapshot | None:
+    """The snapshot of that name, or None where there is none."""
+    found = _found(aws, "rds", words.operation("snapshots"), **{words.key("SnapshotIdentifier"): identifier})
+    return next((_snapshot(a, words) for a in (found or {}).get(words.key("Snapshots"), ())), None)
+
+
+def _snapshot(answer: Mapping[str, Any], words: Words) -> Snapshot:
+    return Snapshot(
+        identifier=answer[words.key("SnapshotIdentifier")],
+        arn=answer.get(words.key("SnapshotArn"), ""),
+        kms_key_arn=answer.get("KmsKeyId") or None,
+        tags=tags_of(answer.get("TagList")),
+        status=answer.get("Status", ""),
+        encrypted=is_encrypted(answer),
+        automated=answer.get("SnapshotType") == "automated",
+        of=(answer.get(f"DB{words.noun.title()}Identifier"), answer.get(words.resource_id)),
+    )
+
+
+def parameters(aws: Aws, words: Words, group: str) -> tuple[Parameter, ...] | None:
+    """What somebody set in the group, and what RDS sets by itself; None where there is no such group.
+
+    Engine defaults are left out: RDS shows no values for them, and there are hundreds.
+    """
+    named = {words.key("ParameterGroupName"): group}
+    try:
+        listed = [
+            answer
+            for origin in ("user", "system")
+            for answer in aws.pages("rds", words.operation("parameters"), "Parameters", **named, Source=origin)
+        ]
+    except NotFound:
+        return None
+    return tuple(_parameter(a) for a in listed)
+
+
+def _parameter(answer: Mapping[str, Any]) -> Parameter:
+    # ApplyMethod says what somebody chose; what the engine needs is in ApplyType.
+    method = answer.get("ApplyMethod") or "immediate"
+    return Parameter(
+        name=answer["ParameterName"],
+        value=answer.get("ParameterValue"),
+        static=answer.get("ApplyType", "").lower() == "static"
+        or ("ApplyType" not in answer and method == "pending-reboot"),
+        user=answer.get("Source", "user") == "user",
+        method=method,
+    )
+
+
+def parameter_group(aws: Aws, words: Words, name: str) -> ParameterGroup | None:
+    """The group of that name, or None where there is none."""
+    found = _found(aws, "rds", words.operation("parameter_groups"), **{words.key("ParameterGroupName"): name})
+    for answer in (found or {}).get(words.key("ParameterGroups"), ()):
+        tags = aws.call("rds", "list_tags_for_resource", ResourceName=answer[words.key("ParameterGroupArn")])
+        return ParameterGroup(
+            name=answer[words.key("ParameterGroupName")],
+            family=answer.get("DBParameterGroupFamily", ""),
+            description=answer.get("Description", ""),
+            tags=tags_of(tags.get("TagList")),
+        )
+    return None
+
+
+def ingress(aws: Aws, filters: Mapping[str, Iterable[str]]) -> tuple[IngressRule, ...]:
+    """The rules that let one security group into another, by the filters of DescribeSecurityGroupRules."""
+    asked = [{"Name": name, "Values": sorted(values)} for name, values in filters.items()]
+    listed = aws.pages("ec2", "describe_security_group_rules", "SecurityGroupRules", Filters=asked)
+    return tuple(
+        IngressRule(
+            identifier=a["SecurityGroupRuleId"],
+            group=a["GroupId"],
+            referenced=a["ReferencedGroupInfo"]["GroupId"],
+            from_port=int(a.get("FromPort", -1)),
+            to_port=int(a.get("ToPort", -1)),
+            tags=tags_of(a.get("Tags")),
+        )
+        for a in listed
+        if not a.get("IsEgress") and a.get("ReferencedGroupInfo") and a.get("IpProtocol") in ("tcp", "6")
+    )
+
+
+def _found(aws: Aws, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
+    try:
+        return aws.call(service, operation, **parameters)
+    except NotFound:
+        return None

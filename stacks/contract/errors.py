@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Status(IntEnum):
-    """Exit statuses of every command."""
+    """Exit statuses of every command, and of `lab up`."""
 
     OK = 0
     FAILED = 1
@@ -20,7 +20,7 @@ class Status(IntEnum):
 
 
 class Problem(Exception):
-    """A command cannot reach its goal.
+    """A command, or the Pulumi program, cannot reach its goal.
 
     `message` says what happened, `detail` what it means (and what state things are in now),
     `hint` what to do. None of them ever holds a secret.
@@ -43,6 +43,14 @@ class Usage(Problem):
     """The command or its configuration is wrong: unknown stack, unreadable outputs."""
 
     status = Status.USAGE
+
+
+class ConfigError(Usage):
+    """The stack's configuration cannot be followed; `key` (such as `encryptdb:kmsKey`) is the one to change."""
+
+    def __init__(self, key: str, message: str, hint: str) -> None:
+        self.key = key if ":" in key else f"encryptdb:{key}"
+        super().__init__(f"{self.key}: {message}", hint=hint)
 
 
 class NotYet(Problem):

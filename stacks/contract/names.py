@@ -6,9 +6,14 @@ Parameter groups and the link serve every attempt and carry no attempt.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+AWS_PREFIX = "aws:"
+"""What the tags begin with that AWS keeps, and nobody can set."""
+PREFIX = "encryptdb:"
+"""What the tags of this program begin with."""
 STACK = "encryptdb:stack"
 ATTEMPT = "encryptdb:attempt"
 SOURCE = "encryptdb:source"
@@ -63,11 +68,6 @@ class Names:
     def encrypted_snapshot(self) -> str:
         return f"{self.snapshot}-encrypted"
 
-    @property
-    def prepared_parameter(self) -> str:
-        """The SSM parameter in which `controller prepare` says that it is done."""
-        return f"/encryptdb/{self.stack}/prepared"
-
     def target(self, source_identifier: str, room: int = 0) -> str:
         """The target's default identifier: the source's, cut so that RDS accepts the whole and `room` characters."""
         ending = f"-encrypted-{self.attempt}"
@@ -76,6 +76,26 @@ class Names:
     def tags(self) -> dict[str, str]:
         """What marks a thing as one of this attempt's."""
         return {STACK: self.stack, ATTEMPT: str(self.attempt)}
+
+
+def prepared_parameter(stack: str) -> str:
+    """The SSM parameter in which `controller prepare` says that it is done."""
+    return f"/encryptdb/{stack}/prepared"
+
+
+def identifier(given: str) -> str | None:
+    """The identifier of an instance or cluster as RDS keeps it, in lower case; None where it cannot be one."""
+    found = given.lower()
+    return found if len(found) <= IDENTIFIER_LENGTH and _IDENTIFIER.fullmatch(found) else None
+
+
+IDENTIFIER_RULE = "Up to 63 letters, digits and single hyphens, beginning with a letter (an identifier, not an ARN)."
+_IDENTIFIER = re.compile(r"[a-z](?:-?[a-z0-9])*", re.ASCII)
+
+
+def owners(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that its owner has set, without AWS's and ours."""
+    return {k: v for k, v in sorted(tags.items()) if not k.startswith((AWS_PREFIX, PREFIX))}
 
 
 def member(cluster: str, number: int) -> str:

@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 CONTRACT = 1
@@ -20,8 +21,22 @@ PHASES: tuple[Phase, ...] = ("prepare", "restore", "retire")
 ENGINES: tuple[Engine, ...] = ("postgres", "aurora-postgresql")
 
 
+_WINDOW = re.compile(r"([1-9][0-9]{0,4})([smhdw])", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
 class ContractError(ValueError):
     """The outputs are not what the contract says; the message names the key."""
+
+
+def window_length(text: str) -> timedelta | None:
+    """How long a rollback window such as "36h", "7d" or "2w" lasts; None for "none". Raises ValueError."""
+    if text == "none":
+        return None
+    found = _WINDOW.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a duration")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,7 @@ class Outputs:
     """All outputs of one stack. Field names are the JSON keys in snake_case.
 
     `switches` are the documents of the config key of the same name, each with a `kind`.
-    `rollback_window` is a duration such as "7d", "36h", or "none". `auth` is "password" or "iam".
+    `rollback_window` is a duration such as "7d", "36h", or "none" (`window_length`). `auth` is "password" or "iam".
     """
 
     contract: int
@@ -69,7 +84,7 @@ class Outputs:
 
     def to_json(self) -> dict[str, Any]:
         """The document as the stack exports it: camelCase keys, `null` for what is not there yet."""
-        return {_camel(f.name): _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        return {camel(f.name): _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
     @classmethod
     def from_json(cls, document: object) -> "Outputs":
@@ -94,7 +109,7 @@ class Outputs:
             source_parameter_group=read.optional_text("sourceParameterGroup"),
             target_parameter_group=read.optional_text("targetParameterGroup"),
             switches=_switches(document.get("switches") or ()),
-            rollback_window=read.optional_text("rollbackWindow") or "7d",
+            rollback_window=read.window("rollbackWindow"),
             auth=read.one_of("auth", ("password", "iam"), default="password"),
         )
 
@@ -123,6 +138,14 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
             raise ContractError(f"{self.path}{key}: expected an integer, found {value!r}")
         return int(value)
+
+    def window(self, key: str) -> str:
+        value = self.optional_text(key) or "7d"
+        try:
+            window_length(value)
+        except ValueError as error:
+            raise ContractError(f"{self.path}{key}: {error}") from None
+        return value
 
     def one_of(self, key: str, allowed: tuple[Any, ...], default: Any = None) -> Any:
         value = self.document.get(key, default)
@@ -156,13 +179,13 @@ def _switches(value: object) -> tuple[Mapping[str, Any], ...]:
     return tuple(value)
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
     return re.sub(r"_(\w)", lambda found: found.group(1).upper(), name)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Side):
-        return {_camel(f.name): _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {camel(f.name): _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, tuple):
         return [_plain(v) for v in value]
     return value

@@ -5,7 +5,8 @@ from typing import Any
 
 from encryptdb.controller.adopt.found import Found
 from encryptdb.controller.engines import Parameter, ParameterGroup
-from encryptdb.controller.engines.servers import cluster, instance
+from encryptdb.controller.engines.settings import Server, servers_of
+from encryptdb.stacks.cloud import answers
 from encryptdb.stacks.contract.outputs import Outputs, Side
 
 REGION, ACCOUNT = "eu-central-1", "123456789012"
@@ -89,6 +90,16 @@ def member_answer(identifier: str, **changed: Any) -> dict[str, Any]:
         "TagList": [],
     }
     return instance_answer(identifier, **of_a_cluster) | changed
+
+
+def instance(answer: dict[str, Any]) -> Server:
+    """An instance as adopt sees it."""
+    return servers_of(answers.instance(answer))[0]
+
+
+def cluster(answer: dict[str, Any], instances: list[dict[str, Any]]) -> tuple[Server, ...]:
+    """A cluster and its instances as adopt sees them."""
+    return servers_of(answers.cluster(answer, instances))
 
 
 def group(name: str, *parameters: tuple[str, str], stack: str | None = "prod", **changed: Any) -> ParameterGroup:

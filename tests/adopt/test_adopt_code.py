@@ -12,8 +12,7 @@ import pytest
 
 from encryptdb.controller.adopt import program
 from encryptdb.controller.adopt.found import Found
-from encryptdb.controller.engines.servers import instance
-from tests.adopt.answers import found, found_cluster, group, instance_answer
+from tests.adopt.answers import found, found_cluster, group, instance, instance_answer
 
 AWKWARD = 'a "quoted" ${word} %{if} \\ and ü'
 FOUNDS = {

@@ -6,9 +6,17 @@ from typing import Any
 import pytest
 
 from encryptdb.controller.adopt.differences import Difference, differences, still_raised
-from encryptdb.controller.engines.servers import cluster, instance
 from encryptdb.controller.engines.tables import CLUSTER, INSTANCE, MEMBER, Row
-from tests.adopt.answers import cluster_answer, found, found_cluster, group, instance_answer, member_answer
+from tests.adopt.answers import (
+    cluster,
+    cluster_answer,
+    found,
+    found_cluster,
+    group,
+    instance,
+    instance_answer,
+    member_answer,
+)
 
 CHANGES: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "engine version": ({"EngineVersion": "15.6"}, "15.4", "15.6", "--engine-version 15.4"),

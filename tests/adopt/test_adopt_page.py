@@ -8,9 +8,8 @@ import pytest
 from encryptdb.controller.adopt import compose, not_yet
 from encryptdb.controller.adopt.found import Found, Reference, Unseen
 from encryptdb.controller.adopt.read import old_of
-from encryptdb.controller.engines.servers import instance
 from encryptdb.stacks.contract.errors import Status
-from tests.adopt.answers import REGION, found, found_cluster, group, instance_answer, outputs
+from tests.adopt.answers import REGION, found, found_cluster, group, instance, instance_answer, outputs
 
 HEADINGS = ["## 1. Import", "## 2. Settings", "## 3. What refers", "## 4. Letting", "## Could not be seen"]
 

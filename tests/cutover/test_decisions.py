@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 
 from encryptdb.controller import epoch
-from encryptdb.controller.commands.rollback import window_length
 from encryptdb.controller.cutover.undo import Undo
 from encryptdb.controller.postgres.server import Login, Server
 from encryptdb.controller.secret import Secret
 from encryptdb.controller.switches import ini
 from encryptdb.controller.waiting import SystemClock
-from encryptdb.stacks.contract.errors import Failed, Interrupted, Refused, Usage
+from encryptdb.stacks.contract.errors import Failed, Interrupted, Refused
+from encryptdb.stacks.contract.outputs import window_length
 
 SIDE = Server("source", "127.0.0.1", 1, Login("master", Secret("x"), "the test"))
 
@@ -36,8 +36,11 @@ def test_the_side_opened_last_serves(source: object, target: object, serves: str
 def test_the_rollback_window_is_a_duration() -> None:
     assert window_length("7d") == timedelta(days=7)
     assert window_length("36h") == timedelta(hours=36)
-    with pytest.raises(Usage, match="rollbackWindow"):
-        window_length("a week")
+    assert window_length("2w") == timedelta(days=14)
+    assert window_length("none") is None
+    for text in ("a week", "7", "0d", "-1d", " 7d", ""):
+        with pytest.raises(ValueError, match="not a duration"):
+            window_length(text)
 
 
 INI = """[databases]

@@ -7,10 +7,10 @@ import pytest
 
 from encryptdb.lab.pulumi.engine import Program, run
 from encryptdb.lab.pulumi.monitor import Monitor
-from encryptdb.stacks.engines import declare as declare_plan
-from encryptdb.stacks.exports import export
 from encryptdb.stacks.observe import Seen
 from encryptdb.stacks.plan import decide
+from encryptdb.stacks.program import declare as declare_plan
+from encryptdb.stacks.program import export
 from tests.infra.worlds import AURORA, RDS, Declaration, Declare, Declared, Kind, settings
 
 

@@ -15,7 +15,7 @@ from encryptdb.lab.pulumi.deployment import Changes, DeploymentError, ProtectedE
 from encryptdb.lab.pulumi.engine import Program, update
 from encryptdb.lab.pulumi.state import Pending, State, StateError
 from encryptdb.lab.pulumi.step import seconds, with_ignored
-from encryptdb.stacks.errors import ConfigError
+from encryptdb.stacks.contract.errors import ConfigError
 from tests.infra.worlds import Remembered, silent
 
 TYPE = "test:index:Thing"

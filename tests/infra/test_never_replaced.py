@@ -13,10 +13,9 @@ from encryptdb.lab.pulumi.deployment import Changes
 from encryptdb.lab.pulumi.engine import Program, update
 from encryptdb.lab.pulumi.state import State
 from encryptdb.stacks.cloud.database import Cluster, Instance
-from encryptdb.stacks.engines import declare
-from encryptdb.stacks.exports import export
 from encryptdb.stacks.observe import Seen
 from encryptdb.stacks.plan import decide
+from encryptdb.stacks.program import declare, export
 from encryptdb.stacks.settings import Overrides
 from tests.infra.worlds import AURORA, SOURCE_CLUSTER, Kind, Remembered, member_of, settings, silent
 

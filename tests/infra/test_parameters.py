@@ -2,7 +2,7 @@
 
 import pytest
 
-from encryptdb.stacks.cloud.database import Parameter
+from encryptdb.stacks.cloud.reads import Parameter
 from encryptdb.stacks.contract.names import IDENTIFIER_LENGTH, Names, slug
 from encryptdb.stacks.parameters import (
     AT_LEAST,

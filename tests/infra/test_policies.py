@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from encryptdb.stacks.cloud.database import IngressRule
+from encryptdb.stacks.cloud.reads import IngressRule
 from encryptdb.stacks.contract.names import LINK, STACK
 from encryptdb.stacks.contract.outputs import Outputs
 from encryptdb.stacks.settings import Overrides

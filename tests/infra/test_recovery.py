@@ -5,9 +5,8 @@ from typing import Any, cast
 import pytest
 
 from encryptdb.stacks.__main__ import settled
-from encryptdb.stacks.cloud.database import Snapshot
-from encryptdb.stacks.cloud.reads import Aws
-from encryptdb.stacks.errors import NotYet, Unsafe
+from encryptdb.stacks.cloud.client import Aws, NotFound
+from encryptdb.stacks.contract.errors import NotYet, Refused
 from encryptdb.stacks.recovery import Begun, Found, begun, find, taken_over
 from tests.infra.worlds import snapshot_of
 
@@ -34,11 +33,12 @@ class Account:
     def __init__(self, *statuses: str, tags: dict[str, str] | None = None) -> None:
         self.statuses, self.tags = list(statuses), TAGS if tags is None else tags
 
-    def snapshot(self, identifier: str) -> Snapshot | None:
+    def call(self, service: str, operation: str, DBSnapshotIdentifier: str) -> dict[str, Any]:
         if not self.statuses:
-            return None
+            raise NotFound("AWS knows no such thing.")
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
-        return Snapshot(identifier, f"arn:{identifier}", None, self.tags, status)
+        tags = [{"Key": key, "Value": value} for key, value in self.tags.items()]
+        return {"DBSnapshots": [{"DBSnapshotIdentifier": DBSnapshotIdentifier, "Status": status, "TagList": tags}]}
 
 
 def reads(*statuses: str, tags: dict[str, str] | None = None) -> Aws:
@@ -60,17 +60,17 @@ def test_what_is_still_being_made_is_waited_for_and_nothing_is_decided_before(
 
 
 def test_what_aws_has_failed_at_is_never_taken_over() -> None:
-    with pytest.raises(Unsafe, match="failed"):
+    with pytest.raises(Refused, match="failed"):
         settled(reads("failed"), begun(export("creating")), 0)
 
 
 def test_a_stranger_s_thing_of_that_name_is_never_taken_over() -> None:
-    with pytest.raises(Unsafe, match="without this stack's tags"):
+    with pytest.raises(Refused, match="without this stack's tags"):
         find(reads("available", tags={"team": "orders"}), begun(export("creating"))[0])
 
 
 def test_a_type_that_nobody_knows_to_look_for_is_refused() -> None:
-    with pytest.raises(Unsafe, match="aws:s3/bucket:Bucket"):
+    with pytest.raises(Refused, match="aws:s3/bucket:Bucket"):
         find(reads(), Begun("urn::x", "aws:s3/bucket:Bucket", {}))
 
 
@@ -96,7 +96,7 @@ def test_other_operations_are_left_to_the_engine() -> None:
 def test_two_of_one_urn_are_refused() -> None:
     document = export("creating")
     document["deployment"]["resources"].append({"urn": URN})
-    with pytest.raises(Unsafe, match="two of it"):
+    with pytest.raises(Refused, match="two of it"):
         taken_over(document, {URN: Found("encryptdb-orders-prod-1")})
 
 

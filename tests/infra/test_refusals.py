@@ -11,10 +11,12 @@ from pulumi.runtime.mocks import MockSettings
 from pulumi.runtime.settings import configure
 
 from encryptdb.controller.switches import _kinds
-from encryptdb.stacks.cloud.database import Cluster, Database, PreparedParameter
-from encryptdb.stacks.errors import ConfigError, NotYet, StackError, Unsafe
+from encryptdb.stacks.cloud.database import Cluster, Database
+from encryptdb.stacks.cloud.prepared_parameter import PreparedParameter
+from encryptdb.stacks.contract.errors import ConfigError, NotYet, Problem, Refused
 from encryptdb.stacks.observe import Key, find_source
 from encryptdb.stacks.plan import decide
+from encryptdb.stacks.program import plainly
 from encryptdb.stacks.settings import SWITCH_KINDS, Overrides, Settings, read_settings
 from tests.infra.worlds import (
     AURORA,
@@ -113,8 +115,8 @@ CLUSTER_ARN = "arn:aws:rds:eu-west-1:111122223333:cluster:orders"
         (cluster(engine="aurora-mysql"), "aurora-mysql"),
         (cluster(engine="neptune"), "neptune"),
         (cluster(members=()), "no instance"),
-        (cluster(replicates=RDS_ARN), "the LSNs of RDS and of Aurora have nothing in common"),
-        (cluster(replicates=CLUSTER_ARN), CLUSTER_ARN),
+        (cluster(replica_of=RDS_ARN), "the LSNs of RDS and of Aurora have nothing in common"),
+        (cluster(replica_of=CLUSTER_ARN), CLUSTER_ARN),
         (member_of("orders-prod", 1), "an instance of the cluster orders-prod"),
         (member_of("orders-prod", 2, engine="postgres"), "an instance of the cluster orders-prod"),
     ],
@@ -130,7 +132,7 @@ def test_a_source_that_cannot_be_encrypted_here_is_refused_with_the_reason(sourc
 def test_an_instance_of_a_cluster_is_refused_with_the_name_of_the_cluster_to_set() -> None:
     with pytest.raises(ConfigError) as refused:
         decide(settings(source="orders-prod-1"), AURORA.seen(source=member_of("orders-prod", 1)))
-    assert "Set source to orders-prod." in refused.value.hint
+    assert "pulumi config set encryptdb:source orders-prod --stack orders-prod" in (refused.value.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_a_stack_that_made_a_target_of_one_engine_takes_no_source_of_the_other(s
 
 def test_a_target_cluster_without_instances_and_without_source_is_not_guessed_at() -> None:
     bare = dataclasses.replace(target_cluster_of(1), members=())
-    with pytest.raises(Unsafe) as refused:
+    with pytest.raises(Refused) as refused:
         decide(
             settings(phase="retire"), AURORA.restored(targets={1: bare}, source=None, prepared_parameter=None, key=None)
         )
@@ -213,13 +215,17 @@ def test_no_retirement_while_replication_still_needs_the_link(kind: Kind) -> Non
 
 @pytest.mark.parametrize("text", ["", "[]", '{"attempt": 1}', '{"source_resource_id": "db-1", "attempt": "x"}'])
 def test_an_unreadable_mark_is_not_taken_for_none(text: str) -> None:
-    with pytest.raises(Unsafe):
-        PreparedParameter.parse("/encryptdb/orders-prod/prepared", text)
+    with pytest.raises(Refused):
+        PreparedParameter.parse("orders-prod", text)
 
 
 def test_every_refusal_ends_a_pulumi_program_plainly() -> None:
-    assert issubclass(StackError, pulumi.RunError)
-    assert "What to do: do this" in str(ConfigError("phase", "it is wrong.", "do this"))
+    problems = (ConfigError("phase", "it is wrong.", "do this"), NotYet("it is wrong.", detail="So.", hint="do this"))
+    for problem in problems:
+        with pytest.raises(pulumi.RunError, match="it is wrong") as ended, plainly():
+            raise problem
+        assert "What to do: do this" in str(ended.value)
+        assert isinstance(ended.value.__cause__, Problem)
 
 
 def test_the_name_finds_the_source_before_anything_was_made_from_it() -> None:
@@ -320,6 +326,6 @@ def test_the_program_knows_the_switches_that_the_controller_has() -> None:
     assert set(SWITCH_KINDS) == set(_kinds())
 
 
-@pytest.mark.parametrize("window", ["7d", "36h", "90m", "none"])
+@pytest.mark.parametrize("window", ["7d", "36h", "90m", "2w", "none"])
 def test_windows_are_durations(window: str) -> None:
     assert configured(source="orders-prod", rollbackWindow=window).rollback_window == window

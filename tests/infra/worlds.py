@@ -10,7 +10,9 @@ from encryptdb.lab.provider.base import Calls, Handler, Properties, ProviderErro
 from encryptdb.lab.pulumi.deployment import Deployment
 from encryptdb.lab.pulumi.state import State
 from encryptdb.lab.pulumi.step import Goal
-from encryptdb.stacks.cloud.database import Cluster, Database, Instance, Parameter, PreparedParameter, Snapshot
+from encryptdb.stacks.cloud.database import Cluster, Database, Instance
+from encryptdb.stacks.cloud.prepared_parameter import PreparedParameter
+from encryptdb.stacks.cloud.reads import Parameter, Snapshot
 from encryptdb.stacks.contract.names import ATTEMPT, IAM, MEMBER, MEMBERS, SOURCE, SOURCE_RESOURCE_ID, STACK
 from encryptdb.stacks.observe import Key, Place, Seen
 from encryptdb.stacks.settings import Settings
@@ -55,7 +57,8 @@ def member_of(cluster: str, number: int, **changes: Any) -> Instance:
         "instance_class": "db.r6g.large" if number == 1 else "db.r6g.medium",
         "multi_az": False,
         "promotion_tier": number - 1,
-        "cluster": cluster,
+        "member_of": cluster,
+        "writer": number == 1,
         "tags": {"role": "writer" if number == 1 else "reader"},
     }
     return dataclasses.replace(SOURCE_INSTANCE, **given | changes)

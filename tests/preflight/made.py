@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from encryptdb.controller.engines import Description
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.preflight.checks import evaluate
 from encryptdb.controller.preflight.contents import Contents, Database
 from encryptdb.controller.preflight.facts import CloudFacts, Counts, Facts, Role, ServerFacts, Stage, Wal
 from encryptdb.controller.preflight.report import Finding
+from encryptdb.stacks.cloud.database import Instance
 from encryptdb.stacks.contract.outputs import Outputs, Side
 
 CONTROLLER = "controller"
@@ -39,27 +39,21 @@ def outputs(**changes: Any) -> Outputs:
     return replace(plain, **changes)
 
 
-def instance(**changes: Any) -> Description:
+def instance(**changes: Any) -> Instance:
     """An RDS instance that nothing is wrong with, with changes."""
-    plain = Description(
+    plain = Instance(
         identifier="shop",
         resource_id="db-SOURCE",
         status="available",
+        host="127.0.0.1",
+        port=5432,
         engine="postgres",
         engine_version="15.18",
         encrypted=False,
-        encryption_type=None,
         kms_key_arn=None,
         parameter_group="shop-source",
         parameter_status="in-sync",
-        pending={},
-        public=False,
-        created=None,
-        deletion_protection=False,
         allocated_bytes=100 << 30,
-        max_allocated_bytes=None,
-        read_replicas=(),
-        replica_of=None,
     )
     return replace(plain, **changes)
 

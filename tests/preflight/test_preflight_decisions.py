@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from encryptdb.controller.engines import Member
 from encryptdb.controller.preflight import CHECKS
 from encryptdb.controller.preflight.checks import evaluate
 from encryptdb.controller.preflight.facts import CloudFacts, Session, Slot, Stage, Wal
 from encryptdb.controller.preflight.read import stage
 from encryptdb.controller.preflight.text import duration, ident, listed, literal, size
+from encryptdb.stacks.cloud.database import Cluster, Instance
 from encryptdb.stacks.contract.outputs import Side
 from tests.preflight.made import (
     ENCRYPTED,
@@ -183,7 +183,7 @@ CLOUDS: dict[str, tuple[str, CloudFacts, str]] = {
     "busy": ("instance-state", cloud(source=instance(status="modifying")), "warns"),
     "out of order": ("instance-state", cloud(source=instance(status="storage-full")), "blocks"),
     "pending modifications": ("instance-state", cloud(source=instance(pending={"EngineVersion": "15.9"})), "warns"),
-    "public target": ("instance-state", cloud(target=replace(ENCRYPTED, public=True)), "warns"),
+    "public target": ("instance-state", cloud(target=replace(ENCRYPTED, publicly_accessible=True)), "warns"),
     "no parameter group": ("parameter-groups", cloud(groups={"shop-source": None}), "blocks"),
     "an owner's group without the settings": (
         "parameter-groups",
@@ -259,19 +259,25 @@ def test_the_documentation_lists_every_check_in_order_with_its_severities() -> N
 CLUSTER_SIDE = Side("shop", "cluster-SOURCE", "shop.cluster", 5432, members=("shop-1", "shop-2"))
 
 
-def member(name: str, **changes: Any) -> Member:
-    plain = Member(name, name.endswith("-1"), "available", "in-sync", f"{name}.example", 5432, None, public=False)
+def member(name: str, **changes: Any) -> Instance:
+    plain = instance(identifier=name, writer=name.endswith("-1"), host=f"{name}.example", member_of="shop")
     return replace(plain, **changes)
+
+
+def cluster(**changes: Any) -> Cluster:
+    """The source, or a target, as a cluster that nothing is wrong with."""
+    alike = {"identifier": "shop", "resource_id": "cluster-SOURCE", "host": "shop.cluster", "port": 5432}
+    more = {"engine": "aurora-postgresql", "engine_version": "15.4", "status": "available", "encrypted": False}
+    rest = {"kms_key_arn": None, "parameter_group": "shop-source", "parameter_status": "in-sync"}
+    return Cluster(**alike | more | rest | {"members": (member("shop-1"), member("shop-2"))} | changes)
 
 
 def cluster_facts(**changes: Any) -> dict[str, Any]:
     """What is not as the facts of an instance, where nothing is wrong with a cluster."""
-    members = (member("shop-1"), member("shop-2"))
-    described = instance(resource_id="cluster-SOURCE", engine="aurora-postgresql", allocated_bytes=0, members=members)
     plain = {
         "outputs": outputs(engine="aurora-postgresql", source=CLUSTER_SIDE),
         "source": server(engine="aurora-postgresql"),
-        "cloud": cloud(source=described, free_bytes=None),
+        "cloud": cloud(source=cluster(), free_bytes=None),
     }
     return plain | changes
 
@@ -299,7 +305,8 @@ def test_remedies_for_a_cluster_name_the_cluster_its_group_and_its_writer() -> N
 
 def test_fewer_readers_on_the_target_are_told() -> None:
     plain = cluster_facts()
-    target = replace(ENCRYPTED, engine="aurora-postgresql", members=(member("shop-encrypted-1"),))
+    encrypted = {"identifier": "shop-encrypted", "resource_id": "db-TARGET", "encrypted": True, "kms_key_arn": KEY}
+    target = cluster(**encrypted, members=(member("shop-encrypted-1"),))
     given = plain | {
         "outputs": replace(plain["outputs"], target=TARGET),
         "cloud": replace(plain["cloud"], target=target),
@@ -312,5 +319,6 @@ def test_fewer_readers_on_the_target_are_told() -> None:
 
 
 def test_a_cluster_of_which_a_member_is_rebooting_warns() -> None:
-    rebooting = cloud(source=replace(cluster_facts()["cloud"].source, status="rebooting"), free_bytes=None)
+    members = (member("shop-1"), member("shop-2", status="rebooting"))
+    rebooting = cloud(source=cluster(members=members), free_bytes=None)
     assert finding("instance-state", **cluster_facts(cloud=rebooting)).severity == "warns"

@@ -5,43 +5,56 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from encryptdb.controller.survey.found import Alias, Found, Source
+from encryptdb.controller.survey.found import Alias, Found
 from encryptdb.controller.survey.references import Proxy, Record, SecretKey
 from encryptdb.stacks.cloud.client import Aws
+from encryptdb.stacks.cloud.database import Cluster, Database, Instance
 
 HOST = "orders-prod.abc.eu-central-1.rds.amazonaws.com"
 READER = "orders-prod.cluster-ro-abc.eu-central-1.rds.amazonaws.com"
 
-INSTANCE = Source(
+INSTANCE = Instance(
     identifier="orders-prod",
     arn="arn:aws:rds:eu-central-1:111122223333:db:orders-prod",
     resource_id="db-SOURCE",
-    cluster=False,
     engine="postgres",
-    version="16.4",
+    engine_version="16.4",
     status="available",
-    classes=("db.m6g.large",),
+    instance_class="db.m6g.large",
     host=HOST,
     port=5432,
-    reader_hosts=(),
     encrypted=False,
     kms_key_arn=None,
     parameter_group="default.postgres16",
     multi_az=True,
-    public=False,
     log_exports=("postgresql", "upgrade"),
     iam_authentication=False,
-    master_secret=None,
 )
 
-CLUSTER = dataclasses.replace(
+MEMBER = dataclasses.replace(
     INSTANCE,
-    cluster=True,
     engine="aurora-postgresql",
-    classes=("db.r6g.large", "db.r6g.large"),
-    reader_hosts=(READER,),
-    parameter_group="default.aurora-postgresql16",
+    instance_class="db.r6g.large",
     multi_az=False,
+    host=None,
+    member_of="orders-prod",
+)
+
+CLUSTER = Cluster(
+    identifier="orders-prod",
+    arn="arn:aws:rds:eu-central-1:111122223333:cluster:orders-prod",
+    resource_id="cluster-SOURCE",
+    engine="aurora-postgresql",
+    engine_version="16.4",
+    status="available",
+    members=(MEMBER, MEMBER),
+    host=HOST,
+    reader_host=READER,
+    port=5432,
+    encrypted=False,
+    kms_key_arn=None,
+    parameter_group="default.aurora-postgresql16",
+    log_exports=("postgresql", "upgrade"),
 )
 
 RECORD = Record("Z0123456789", "orders.internal", True, "db.orders.internal", "CNAME", 300, HOST, True)
@@ -50,7 +63,7 @@ SECRET = SecretKey("orders/db", "arn:of:it", "host", "port", HOST, True, None, F
 ALIASES = (Alias("alias/aws/rds", "aws-own"), Alias("alias/orders-data", "other"), Alias("alias/bills", "another"))
 
 
-def found(source: Source = INSTANCE, /, **changes: Any) -> Found:
+def found(source: Database = INSTANCE, /, **changes: Any) -> Found:
     given: dict[str, Any] = {
         "stack": "orders",
         "region": "eu-central-1",

@@ -175,7 +175,7 @@ def test_a_cluster_that_cannot_be_encrypted_here(
 def test_an_instance_of_a_cluster_is_told_which_cluster(aurora: Lab, project: Path, capsys: Capture) -> None:
     error = refused(init(aurora, capsys, "orders-prod-1", "--json"), 4, project)
     assert error["message"] == "orders-prod-1 is an instance of the cluster orders-prod."
-    assert error["hint"] == "Run `python -m controller init orders-prod`."
+    assert error["hint"] == "Name orders-prod instead. Run `python -m controller init orders-prod`."
 
 
 def test_one_name_for_an_instance_and_a_cluster_is_no_name(

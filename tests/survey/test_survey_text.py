@@ -58,7 +58,7 @@ def test_a_source_of_which_nothing_is_found_gives_the_defaults(settings: Any) ->
     assert config(found())["aws:region"] == "eu-central-1"
 
 
-@pytest.mark.parametrize("source", [INSTANCE, CLUSTER, dataclasses.replace(INSTANCE, public=True)])
+@pytest.mark.parametrize("source", [INSTANCE, CLUSTER, dataclasses.replace(INSTANCE, publicly_accessible=True)])
 def test_every_line_that_is_commented_out_can_be_taken_in(source: Any, settings: Any) -> None:
     given = found(source)
     opened = re.sub(r"^  # (encryptdb:\w+: )", r"  \1", text(given), flags=re.MULTILINE)

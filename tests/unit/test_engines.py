@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from encryptdb.controller.engines import engine_of, words_of
-from encryptdb.controller.engines.aurora import describe
+from encryptdb.controller.engines import engine_of
 from encryptdb.controller.waiting import Reporter
+from encryptdb.stacks.cloud.answers import cluster as describe
 from encryptdb.stacks.cloud.client import NotFound
+from encryptdb.stacks.cloud.words import WORDS
 from encryptdb.stacks.contract.errors import Failed
 from encryptdb.stacks.contract.outputs import Side
 
@@ -102,7 +103,7 @@ def test_the_writer_stands_first_whatever_the_order_of_the_answer() -> None:
     found = describe(cluster(), INSTANCES)
     assert [m.identifier for m in found.members] == ["orders-1", "orders-2"]
     assert [m.host for m in found.readers] == ["orders-2.example"]
-    assert (found.status, found.parameter_status) == ("available", "in-sync")
+    assert (found.overall_status, found.parameter_status) == ("available", "in-sync")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_the_writer_stands_first_whatever_the_order_of_the_answer() -> None:
 def test_a_cluster_is_available_only_with_all_of_its_members(
     given: dict[str, Any], instances: list[dict[str, Any]], status: str
 ) -> None:
-    assert describe(given, instances).status == status
+    assert describe(given, instances).overall_status == status
 
 
 def test_one_member_that_waits_for_a_reboot_is_the_clusters_state() -> None:
@@ -127,21 +128,21 @@ def test_one_member_that_waits_for_a_reboot_is_the_clusters_state() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encrypted", "kind", "plain", "under_kms_key"),
+    ("encrypted", "kind", "read", "under_kms_key"),
     [
-        (False, None, True, False),
-        (False, "none", True, False),
-        (True, "sse-rds", False, False),
-        (False, "sse-rds", False, False),
-        (True, "sse-kms", False, True),
-        (True, None, False, True),
+        (False, None, False, False),
+        (False, "none", False, False),
+        (True, "sse-rds", True, False),
+        (False, "sse-rds", True, False),
+        (True, "sse-kms", True, True),
+        (True, None, True, True),
     ],
 )
 def test_both_words_about_encryption_are_read(
-    encrypted: bool, kind: str | None, plain: bool, under_kms_key: bool
+    encrypted: bool, kind: str | None, read: bool, under_kms_key: bool
 ) -> None:
     found = describe(cluster(StorageEncrypted=encrypted, StorageEncryptionType=kind), INSTANCES)
-    assert (found.plain, found.under_kms_key) == (plain, under_kms_key)
+    assert (found.encrypted, found.under_kms_key) == (read, under_kms_key)
 
 
 def test_what_aws_does_not_know_is_none_and_what_it_does_not_tell_is_a_failure() -> None:
@@ -246,6 +247,7 @@ def test_everything_that_is_plain_and_came_from_the_cluster_is_left_over() -> No
                     cluster(DBClusterIdentifier="other", DbClusterResourceId="cluster-OTHER", CloneGroupId="another"),
                 ]
             },
+            "describe_db_instances": {"DBInstances": []},
             "describe_db_cluster_snapshots": {
                 "DBClusterSnapshots": [
                     snapshot("by-hand"),
@@ -284,6 +286,7 @@ def test_a_cluster_that_is_gone_leaves_its_snapshots_and_backups() -> None:
     aws = Aws(
         {
             "describe_db_clusters": {"DBClusters": []},
+            "describe_db_instances": {"DBInstances": []},
             "describe_db_cluster_snapshots": {"DBClusterSnapshots": [snapshot("by-hand")]},
             "describe_log_groups": {"logGroups": []},
         }
@@ -303,11 +306,11 @@ def snapshot(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_remedies_name_what_the_engine_has() -> None:
-    assert words_of("postgres").attach("orders", "group") == (
+    assert WORDS["postgres"].attach("orders", "group") == (
         "aws rds modify-db-instance --db-instance-identifier orders --apply-immediately --db-parameter-group-name group"
     )
-    assert words_of("aurora-postgresql").attach("orders", "group") == (
+    assert WORDS["aurora-postgresql"].attach("orders", "group") == (
         "aws rds modify-db-cluster --db-cluster-identifier orders --apply-immediately"
         " --db-cluster-parameter-group-name group"
     )
-    assert words_of("aurora-postgresql").reboot(SOURCE).endswith("--db-instance-identifier orders-1")
+    assert WORDS["aurora-postgresql"].reboot(SOURCE).endswith("--db-instance-identifier orders-1")

@@ -1,0 +1,46 @@
+"""What `__main__.py` is made of: the component of each engine, the outputs, and how a refusal is shown."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pulumi
+
+from encryptdb.stacks.aurora import EncryptedCluster
+from encryptdb.stacks.component import Encrypted
+from encryptdb.stacks.contract.errors import Problem
+from encryptdb.stacks.contract.outputs import Engine, Outputs, camel
+from encryptdb.stacks.plan import Plan
+from encryptdb.stacks.rds import EncryptedInstance
+
+COMPONENTS: Mapping[Engine, type[Encrypted]] = {
+    "postgres": EncryptedInstance,
+    "aurora-postgresql": EncryptedCluster,
+}
+
+
+def declare(plan: Plan) -> Encrypted:
+    """Declare everything of the plan."""
+    return COMPONENTS[plan.engine](plan.settings.stack, plan)
+
+
+def export(document: pulumi.Output[dict[str, object]]) -> None:
+    """Export every key of the contract; a key whose value is not there yet is `null`, never absent."""
+    for field in dataclasses.fields(Outputs):
+        key = camel(field.name)
+        pulumi.export(key, document.apply(lambda d, key=key: d[key]))  # type: ignore[misc]
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """End the program with a problem's own words: Pulumi prints a RunError without a stack trace."""
+    try:
+        yield
+    except Problem as problem:
+        raise pulumi.RunError(plain_text(problem)) from problem
+
+
+def plain_text(problem: Problem) -> str:
+    """The problem as Pulumi prints it: what was found and what it means, then what to do."""
+    lines = (problem.message, problem.detail, f"What to do: {problem.hint}" if problem.hint else None)
+    return "\n  ".join(line for line in lines if line)
