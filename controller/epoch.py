@@ -5,26 +5,20 @@ that side's control database. So the side whose `open` has the higher epoch serv
 neither has one, nothing was ever moved and the source serves. Cutover, rollback, cutover again: 1, 2, 3.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from encryptdb.controller.postgres.server import SideName
-
-OPEN = "open"
-"""Key of the record."""
+from encryptdb.controller.records import Records
 
 
-def epoch(records: Mapping[str, Any] | None) -> int:
+def epoch(records: Records | None) -> int:
     """The epoch in which a side was last opened; 0 where it never was."""
-    opened = (records or {}).get(OPEN)
-    return int(opened.get("epoch", 1)) if opened else 0
+    return records.open.epoch if records and records.open else 0
 
 
-def serving(source: Mapping[str, Any] | None, target: Mapping[str, Any] | None) -> SideName:
+def serving(source: Records | None, target: Records | None) -> SideName:
     """The side that serves, by the records of both. None stands for "has no records", never for "unknown"."""
     return "target" if epoch(target) > epoch(source) else "source"
 
 
-def following(source: Mapping[str, Any] | None, target: Mapping[str, Any] | None) -> int:
+def following(source: Records | None, target: Records | None) -> int:
     """The epoch of the next OPEN."""
     return max(epoch(source), epoch(target)) + 1

@@ -14,12 +14,12 @@ from encryptdb.controller import epoch
 from encryptdb.controller import prepared_parameter as ssm
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres import control
-from encryptdb.controller.postgres.control import Records
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE, REPLICATION_ROLE
 from encryptdb.controller.postgres.server import Server, SideName
 from encryptdb.controller.prepared_parameter import PreparedParameter
-from encryptdb.stacks.contract.errors import Problem
+from encryptdb.controller.records import Records
+from encryptdb.stacks.contract.errors import Problem, Refused
 
 NEVER_MIGRATED = ("template0", "template1", "rdsadmin", CONTROL_DATABASE)
 """Databases that belong to PostgreSQL, to RDS, or to us."""
@@ -166,7 +166,7 @@ class Observed:
     def records(self) -> Records:
         """The records that decide: those of the side that serves (`controller.epoch`)."""
         deciding = self.target if self.serving == "target" else self.source
-        return (deciding.records if deciding else None) or {}
+        return (deciding.records if deciding else None) or Records()
 
     @property
     def serving(self) -> SideName:
@@ -177,11 +177,11 @@ class Observed:
     @property
     def migrated(self) -> tuple[Database, ...]:
         """The databases that move: recorded by `prepare`; before that, those that would."""
-        listed = self.records.get("databases")
+        recorded = self.records.databases
         server = self.source or self.target
         assert server is not None
-        if listed is not None:
-            wanted = {d["oid"] for d in listed}
+        if recorded is not None:
+            wanted = {d.oid for d in recorded.listed}
             return tuple(d for d in server.databases if d.oid in wanted)
         return to_migrate(server)
 
@@ -205,6 +205,8 @@ def observe(m: Migration, *, with_parameter: bool = False) -> Observed:
     problem: Problem | None = None
     try:
         source = observe_server(m.source)
+    except Refused:
+        raise
     except Problem as error:
         # In the phase `retire` the stack no longer reads the source, so it names no address.
         needed = m.outputs.source.host is not None or m.target is None

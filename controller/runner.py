@@ -24,9 +24,9 @@ def next_step(m: Migration, observed: Observed) -> Step | None:
         if step.command != "prepare" and m.target is None:
             return step
         if step.name == "catch-up":
-            if "caught_up" not in observed.records and "open" not in observed.records:
+            if observed.records.caught_up is None and observed.records.open is None:
                 return step
-        elif "open" in observed.records and step.command in ("prepare", "replicate"):
+        elif observed.records.open and step.command in ("prepare", "replicate"):
             continue
         elif not step.done(m, observed):
             return step

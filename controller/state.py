@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, ObservedServer
+from encryptdb.controller.records import as_json
 
 State = Literal["prepared", "restored", "replicating", "caught-up", "open", "rolled-back", "retired", "abandoned"]
 
@@ -15,24 +16,19 @@ def state(m: Migration, observed: Observed) -> State | None:
     if target is not None and target.records is None and (source is None or source.records is None):
         # A target is only ever made after prepare, so its control database was there and was taken down.
         return "retired"
-    if target is not None and target.records:
-        if "retired" in target.records:
-            return "retired"
-        if "abandoned" in target.records and (source is None or source.records is None):
-            return "abandoned"
+    if target and target.records and target.records.abandoned and (source is None or source.records is None):
+        return "abandoned"
     records = observed.records
-    if "rolled_back" in records:
-        return "rolled-back"
-    if "open" in records:
-        return "open"
-    if "prepared" not in records:
+    if records.open is not None:
+        return "rolled-back" if records.open.side == "source" else "open"
+    if records.prepared is None:
         return None
     if target is None:
         return "prepared"
     forward = [target.subscriptions.get(m.names.slot(d.oid)) for d in observed.migrated]
     if not forward or not all(s is not None and s.enabled for s in forward):
         return "restored"
-    return "caught-up" if "caught_up" in records else "replicating"
+    return "caught-up" if records.caught_up else "replicating"
 
 
 def publisher(m: Migration, observed: Observed) -> tuple[ObservedServer | None, Callable[[int], str]]:
@@ -63,9 +59,9 @@ def document(m: Migration, observed: Observed, step: str | None) -> dict[str, An
         "step": step,
         "databases": {d.name: {"oid": d.oid, "lag_bytes": lag_bytes(m, observed, d.oid)} for d in observed.migrated},
     }
-    if "exact_lsn" in records:
-        exact = records["exact_lsn"]
-        found["lsn"] = exact["lsn"] | {"proof": exact["proof"]}
-    if "verify" in records:
-        found["verified"] = {key: records["verify"].get(key) for key in ("equal", "tables", "rows", "at")}
+    if records.exact_lsn is not None:
+        found["lsn"] = as_json(records.exact_lsn)
+    if records.verify is not None:
+        verified = as_json(records.verify)
+        found["verified"] = {key: verified[key] for key in ("equal", "tables", "rows", "at")}
     return found

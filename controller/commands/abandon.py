@@ -8,7 +8,8 @@ from encryptdb.controller.commands.arguments import ALLOW_REBOOT, APPROVED_BY, s
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, ObservedServer, observe
 from encryptdb.controller.plan import PLAN
-from encryptdb.controller.postgres import connect_privileges, control, watchdog
+from encryptdb.controller.postgres import control, watchdog
+from encryptdb.controller.records import Abandoned, Records
 from encryptdb.controller.runner import locked
 from encryptdb.controller.state import document, state
 from encryptdb.stacks.contract.errors import Problem, Refused
@@ -48,7 +49,7 @@ def _look(m: Migration) -> tuple[Migration, Observed]:
     try:
         return m, observe(m, with_parameter=True)
     except Problem as problem:
-        if m.target is None:
+        if m.target is None or isinstance(problem, Refused):
             raise
         alone = replace(m, target=None)
         observed = observe(alone, with_parameter=True)
@@ -61,9 +62,10 @@ def _look(m: Migration) -> tuple[Migration, Observed]:
 def never_moved(source: ObservedServer) -> bool:
     """Whether no move has ever gone past its preparations: every one leaves its traces on the side that it leaves,
     from before the pause until a rollback or `retire` (the record of the move, the fence, the lasting fence)."""
-    records = source.records or {}
-    return not {"moving", "open", connect_privileges.RECORD} & records.keys() and all(
-        d.allow_connections for d in source.databases if d.oid in {r["oid"] for r in records.get("databases", ())}
+    records = source.records or Records()
+    moving = {d.oid for d in records.databases.listed} if records.databases else set()
+    return not (records.moving or records.open or records.connect_privileges) and all(
+        d.allow_connections for d in source.databases if d.oid in moving
     )
 
 
@@ -72,7 +74,7 @@ def _let_go_of_target(m: Migration, observed: Observed) -> None:
     if m.target is None or observed.target is None or observed.target.records is None:
         return
     try:
-        control.record(m.target, "abandoned", {"attempt": m.outputs.attempt})
+        control.write(m.target, Abandoned(m.outputs.attempt))
     except Problem as problem:
         m.say(f"the target could not be told: {problem.message}")
 

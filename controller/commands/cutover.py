@@ -12,6 +12,7 @@ from encryptdb.controller.cutover.move import Observer, unseen
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres import control
+from encryptdb.controller.records import as_json
 from encryptdb.controller.runner import locked
 from encryptdb.stacks.contract.errors import NotYet
 
@@ -25,7 +26,7 @@ def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
     observed = observe(m)
     if serving(observed) == "target":
         return _complete(m, reachable=observed.source is not None)
-    if not observed.migrated or "exact_lsn" not in observed.records:
+    if not observed.migrated or observed.records.exact_lsn is None:
         raise NotYet(
             "The target does not follow the source yet.",
             hint=f"Run python -m controller replicate --stack {m.outputs.stack} first.",
@@ -43,9 +44,9 @@ def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
 
 def _complete(m: Migration, *, reachable: bool) -> dict[str, Any]:
     """The target is open already: return what was recorded, or do what an earlier run left."""
-    document: dict[str, Any] | None = (control.records(m.the_target) or {}).get("cutover")
-    if document is not None:
-        return document
+    records = control.records(m.the_target)
+    if records and records.cutover:
+        return as_json(records.cutover)
     with locked(m, source=reachable, target=True):
         direction = Direction.cutover(m, observe(m).migrated)
         m.say("the target is open already: completing what is left")

@@ -24,7 +24,7 @@ def run(m: Migration) -> dict[str, Any]:
         return document(m, observed, None)
     if where in ("retired", "rolled-back"):
         raise Refused(f"This attempt was {where}: there is nothing to replicate.")
-    if observed.target is not None and "abandoned" in (observed.target.records or {}):
+    if observed.target is not None and observed.target.records and observed.target.records.abandoned:
         raise Refused(
             "This attempt was abandoned: its copy can no longer be joined to the source.",
             hint="Set attempt one higher and phase to prepare in the stack's config, then begin again with pulumi up.",

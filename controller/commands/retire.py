@@ -20,7 +20,7 @@ def run(m: Migration) -> dict[str, Any]:
     m.the_target  # noqa: B018  (raises NotYet, before anything else is asked)
     m, observed = _look(m)
     where = state(m, observed)
-    if where == "abandoned" or (observed.target is not None and "abandoned" in (observed.target.records or {})):
+    if where == "abandoned" or (observed.target and observed.target.records and observed.target.records.abandoned):
         raise Refused("This attempt was abandoned: there is nothing to retire.")
     if where == "rolled-back":
         raise Refused(
@@ -33,7 +33,7 @@ def run(m: Migration) -> dict[str, Any]:
             detail=f"The migration is {where or 'not prepared'}.",
             hint=f"python -m controller cutover --stack {m.outputs.stack}",
         )
-    if where == "open" and "cutover" not in observed.records:
+    if where == "open" and observed.records.cutover is None:
         raise NotYet(
             "The cutover has opened the target, but has not finished.",
             hint=f"Run python -m controller cutover --stack {m.outputs.stack} again: it completes what is missing.",

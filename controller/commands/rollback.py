@@ -12,6 +12,7 @@ from encryptdb.controller.cutover.move import Observer, unseen
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres import control
+from encryptdb.controller.records import Open, Records, as_json
 from encryptdb.controller.runner import locked
 from encryptdb.stacks.contract.errors import NotYet, Refused, Usage
 
@@ -25,18 +26,17 @@ def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
     """
     m.the_target  # noqa: B018  (raises NotYet, before anything else is asked)
     observed = observe(m)
-    source_records = (observed.source.records if observed.source else None) or {}
+    source_records = (observed.source.records if observed.source else None) or Records()
     if serving(observed) == "source":
-        if "open" not in source_records:
+        if source_records.open is None:
             raise NotYet("Nothing was cut over yet: the source serves.", hint="There is nothing to roll back.")
-        document: dict[str, Any] | None = source_records.get("rollback")
-        if document is not None:
-            return document
+        if source_records.rollback is not None:
+            return as_json(source_records.rollback)
         with locked(m, target=True):
             direction = Direction.rollback(m, observed.migrated)
             return finish.complete(m, direction, make_switches(m, direction), moved=None)
-    assert observed.target is not None and observed.target.records is not None, "the target serves, by its records"
-    opened = observed.target.records["open"]
+    opened = observed.records.open
+    assert opened is not None, "the target serves, by its records"
     _refuse_closed_window(m, opened, observed.at)
     if observed.source is None:
         raise Refused(
@@ -46,21 +46,21 @@ def run(m: Migration, observer: Observer = unseen) -> dict[str, Any]:
         )
     with locked(m, target=True):
         control.note(m.the_target, "rollback begun", approved_by=m.options.approved_by or control.who())
-        if "cutover" not in observed.target.records:
+        if observed.records.cutover is None:
             direction = Direction.cutover(m, observed.migrated)
             finish.complete(m, direction, make_switches(m, direction), moved=None)
         return conduct(m, Direction.rollback(m, observed.migrated), rollback_path=True, observer=observer)
 
 
-def _refuse_closed_window(m: Migration, opened: dict[str, Any], now: datetime) -> None:
+def _refuse_closed_window(m: Migration, opened: Open, now: datetime) -> None:
     window = m.outputs.rollback_window
-    if not opened.get("rollback_path") or window == "none":
+    if not opened.rollback_path or window == "none":
         raise Refused(
             "There is no rollback path.",
             detail="The cutover was made with rollbackWindow: none, so nothing written since is on the source.",
             hint="Go forward: mend what is wrong on the target.",
         )
-    closes = datetime.fromisoformat(opened["at"]) + window_length(window)
+    closes = opened.at + window_length(window)
     if now.astimezone(UTC) > closes:
         raise Refused(
             f"The rollback window closed at {closes:%Y-%m-%d %H:%M} UTC.",

@@ -67,13 +67,13 @@ def health(m: Migration, observed: Observed) -> dict[str, Any]:
             warnings.append(
                 f"slot {slot.name} is {slot.wal_status}: the {observed.serving} has dropped WAL that it needs"
             )
-    if observed.source is not None and "open" not in observed.records:
-        if "prepared" in observed.records and not observed.source.logical:
+    if observed.source is not None and observed.records.open is None:
+        if observed.records.prepared and not observed.source.logical:
             warnings.append("logical replication was switched off on the source since prepare: see preflight")
         for database in observed.source.databases:
             if not database.allow_connections:
                 warnings.append(f"database {database.name} on the source takes no connections: was a cutover cut off?")
-    if "open" in observed.records:
+    if observed.records.open:
         # The side that was left is the source's, and after a rollback the target's.
         left = m.source if observed.serving == "target" else m.target
         if left is not None and left.host:
@@ -99,11 +99,11 @@ def _lingering(m: Migration, left: Server, observed: Observed) -> list[str]:
 
 def _closes(m: Migration, observed: Observed) -> datetime | None:
     """When the rollback window closes; None where there is none."""
-    opened = observed.records.get("open")
+    opened = observed.records.open
     window = m.outputs.rollback_window
-    if observed.serving != "target" or not opened or not opened.get("rollback_path") or window == "none":
+    if observed.serving != "target" or not opened or not opened.rollback_path or window == "none":
         return None
-    return datetime.fromisoformat(opened["at"]) + window_length(window)
+    return opened.at + window_length(window)
 
 
 def _replay_seconds(m: Migration, slots: list[str]) -> float | None:
@@ -121,7 +121,7 @@ def _replay_seconds(m: Migration, slots: list[str]) -> float | None:
 
 
 def _heartbeat_age(m: Migration, observed: Observed) -> float | None:
-    if m.target is None or observed.target is None or "caught_up" not in observed.records:
+    if m.target is None or observed.target is None or observed.records.caught_up is None:
         return None
     ages: list[float] = []
     for database in observed.migrated:

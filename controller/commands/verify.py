@@ -1,5 +1,6 @@
 """verify: compare every row of both sides at the same point, while applications go on writing."""
 
+from datetime import datetime
 from typing import Any
 
 from encryptdb.controller.commands.arguments import stack_command
@@ -7,6 +8,7 @@ from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Database, Observed, ObservedServer, observe
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.records import as_json
 from encryptdb.controller.state import document
 from encryptdb.controller.verify.apply import Ends
 from encryptdb.controller.verify.database import compare_database
@@ -55,17 +57,18 @@ def run(m: Migration) -> dict[str, Any]:
         raise NotYet("There is nothing to compare: no database is being migrated.")
     results = [compare_database(end, m.reporter, m.clock) for end in ends]
     verification = Verification(tuple(results), publisher=ends[0].publisher.side)
-    summary = verification.summary()
     # Whoever sends the changes serves the applications, and the serving side's records decide.
     serving = ends[0].publisher
-    control.record(serving, "verify", summary | {"by": control.who(), "at": _now(serving)})
-    control.note(serving, "verify", **{k: summary[k] for k in ("equal", "tables", "rows", "point")})
+    summary = verification.summary(by=control.who(), at=_now(serving))
+    control.write(serving, summary)
+    noted = as_json(summary)
+    control.note(serving, "verify", **{k: noted[k] for k in ("equal", "tables", "rows", "point")})
     found = document(m, observed, None) | verification.as_json()
     if verification.differing:
         raise VerifyFailed(verification, found)
     if verification.not_compared:
         raise VerifyIncomplete(verification, found)
-    m.say(f"equal: {summary['tables']} tables, {summary['rows']} rows")
+    m.say(f"equal: {summary.tables} tables, {summary.rows} rows")
     return found
 
 
@@ -88,8 +91,8 @@ def _follows(subscriber: ObservedServer | None, subscription: str) -> bool:
 
 
 def _nothing_runs(m: Migration, observed: Observed, database: str) -> Problem:
-    command = "cutover" if "open" in observed.records else "replicate"
-    if "open" in observed.records:
+    command = "cutover" if observed.records.open else "replicate"
+    if observed.records.open:
         return NotYet(
             f"No replication runs between the sides in database {database!r}.",
             detail=(
@@ -105,10 +108,11 @@ def _nothing_runs(m: Migration, observed: Observed, database: str) -> Problem:
     )
 
 
-def _now(server: Server) -> str:
+def _now(server: Server) -> datetime:
     row = server.db().execute("SELECT clock_timestamp()").fetchone()
     assert row is not None
-    return str(row[0].isoformat())
+    now: datetime = row[0]
+    return now
 
 
 command = stack_command(run)

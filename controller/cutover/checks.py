@@ -90,7 +90,7 @@ def _states(direction: Direction, leaving: ObservedServer, arriving: ObservedSer
             f"Made (or renamed) since the snapshot: {', '.join(sorted(name for _, name in new))}.",
             "They would stay behind on the unencrypted side. Drop them, or abandon and begin again with a new attempt.",
         )
-    closed = {was["name"] for was in (arriving.records or {}).get(connect_privileges.RECORD, {}).values()}
+    closed = arriving.records.closed if arriving.records else set()
     open_ = [d.name for d in direction.databases if d.name not in closed]
     if open_ and not any(f.kind == "not yet" for f in _replication(direction, leaving, arriving)):
         yield Finding(

@@ -14,6 +14,7 @@ from encryptdb.controller.cutover.prediction import predict
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, observe
 from encryptdb.controller.postgres import control, watchdog
+from encryptdb.controller.records import LargeObjects, Moving, Records
 from encryptdb.controller.switches import Endpoint, Switch, build
 from encryptdb.controller.switches.guard import guarding
 from encryptdb.stacks.contract.errors import Failed, Interrupted, Problem
@@ -56,9 +57,9 @@ def conduct(m: Migration, direction: Direction, *, rollback_path: bool, observer
         tidy.callback(direction.cool_down)
         refreshed = views.refresh(direction, m.reporter)
         finish.carry(direction)
-        control.record(direction.to, large_objects.RECORD, large_objects.written(direction.to, direction))
+        control.write(direction.to, LargeObjects(large_objects.written(direction.to, direction)))
         sequences.put(direction, planned, sequences.read(direction, planned))
-        control.record(direction.from_, MOVING, {"direction": direction.name, "by": control.who()})
+        control.write(direction.from_, Moving(direction.name, control.who()))
         # Best effort: what a side that is out of reach now keeps of it, the next run finds by the record.
         tidy.callback(_if_possible, lambda: _take_away(m, direction))
         if rollback_path:
@@ -74,7 +75,7 @@ def conduct(m: Migration, direction: Direction, *, rollback_path: bool, observer
                 " fails"
             )
             moved = _move(m, direction, prepared, refreshed, observer, tidy)
-    m.say(f"the {direction.to.side} is open; writers waited {moved.record['pause_ms']:.0f} ms")
+    m.say(f"the {direction.to.side} is open; writers waited {moved.pause_ms:.0f} ms")
     for view in moved.stale_views:
         m.say(f"to be refreshed on the {direction.to.side}, its tables changed meanwhile: the materialized view {view}")
     try:
@@ -133,16 +134,13 @@ def _if_possible(action: Callable[[], object]) -> None:
         action()
 
 
-MOVING = "moving"
-"""Record on the side that is being left, from just before the pause until the move has ended, either way."""
-
-
 def recover(m: Migration, direction: Direction) -> None:
     """Undo what a run that was killed before OPEN left: its fence, and a direction that was stopped for good."""
     left = watchdog.restore_leftover(direction.from_)
     if left:
         m.say(f"an earlier run was cut off: took its fence down from {', '.join(left)}")
-    if MOVING in (control.records(direction.from_) or {}):
+    found = control.records(direction.from_)
+    if found and found.moving:
         m.say("an earlier run was cut off: letting the changes follow again")
         _take_away(m, direction)
 
@@ -151,7 +149,7 @@ def _take_away(m: Migration, direction: Direction) -> None:
     """Let the changes follow again, and take away what was made for the move: wholly, or the record stays."""
     follow_again(direction)
     reverse.drop(direction, reporter=m.reporter, clock=m.clock)
-    control.forget(direction.from_, MOVING)
+    control.forget(direction.from_, Moving)
 
 
 def make_switches(m: Migration, direction: Direction) -> list[Switch]:
@@ -165,7 +163,7 @@ def make_switches(m: Migration, direction: Direction) -> list[Switch]:
 
 def serving(observed: Observed) -> str:
     """The side that serves, by both sides' records. Raises Failed where that cannot be told."""
-    if observed.source is None and MOVING in ((observed.target.records if observed.target else None) or {}):
+    if observed.source is None and observed.target and observed.target.records and observed.target.records.moving:
         # A rollback was cut off. If it opened the source, only the source can say so.
         raise Failed(
             "Which side serves cannot be told while the source does not answer.",
@@ -175,5 +173,5 @@ def serving(observed: Observed) -> str:
     return epoch.serving(*_records(observed))
 
 
-def _records(observed: Observed) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _records(observed: Observed) -> tuple[Records | None, Records | None]:
     return observed.source.records if observed.source else None, observed.target.records if observed.target else None

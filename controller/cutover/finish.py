@@ -4,24 +4,28 @@ path runs.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from encryptdb.controller import epoch
-from encryptdb.controller.cutover import large_objects, readers, reverse
+from encryptdb.controller.cutover import readers, reverse
 from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.cutover.move import Moved, turn
-from encryptdb.controller.cutover.opening import OUTDATED
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres import connect_privileges, control, fence
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.records import (
+    CLEARED,
+    Cutover,
+    Open,
+    Records,
+    Rollback,
+    SideClosed,
+    Switched,
+    as_json,
+)
 from encryptdb.controller.switches import Settles, Switch
 from encryptdb.controller.waiting import Clock, Reporter
 from encryptdb.stacks.contract.errors import Failed, Problem
-
-NOT_CARRIED = frozenset(
-    {epoch.OPEN, connect_privileges.RECORD, large_objects.RECORD, readers.RECORD, "moving", *OUTDATED}
-)
-"""Records that say something about the side they are on."""
 
 CARRY_JOURNAL_SQL = """
 INSERT INTO encryptdb.journal (at, who, event, detail)
@@ -48,9 +52,9 @@ class Unfinished(Failed):
 
 def carry(direction: Direction) -> None:
     """Copy evidence and journal to the side that will decide: the other one may be deleted some day."""
-    for key, value in (control.records(direction.from_) or {}).items():
-        if key not in NOT_CARRIED:
-            control.record(direction.to, key, value)
+    for record in control.records(direction.from_) or ():
+        if record.carried:
+            control.write(direction.to, record)
     with direction.from_.translated(CONTROL_DATABASE):
         lines = direction.from_.db().execute("SELECT at, who, event, detail::text FROM encryptdb.journal").fetchall()
     if lines:
@@ -63,10 +67,11 @@ def complete(m: Migration, direction: Direction, switches: Sequence[Switch], *, 
 
     Raises Failed where something is still to be done: running the command again does it.
     """
-    records = control.records(direction.to) or {}
-    opened = records[epoch.OPEN]
+    records = control.records(direction.to) or Records()
+    opened = records.open
+    assert opened is not None, "only a side that was opened is completed"
     problems: list[Problem]
-    if "switched" in records:
+    if records.switched:
         problems = []
     elif moved is not None:
         problems = moved.switch_problems
@@ -74,21 +79,22 @@ def complete(m: Migration, direction: Direction, switches: Sequence[Switch], *, 
         problems = [p for s in switches if (p := turn(s, m.clock)) is not None]
     problems += settle(switches, m.reporter, m.clock)
     if not problems:
-        control.record(direction.to, "switched", {"switches": [s.name for s in switches]})
+        control.write(direction.to, Switched(tuple(s.name for s in switches)))
     try:
-        leave(direction, rollback_path=bool(opened.get("rollback_path")), reporter=m.reporter, clock=m.clock)
+        leave(direction, rollback_path=opened.rollback_path, reporter=m.reporter, clock=m.clock)
     except Problem as problem:
         problems = [*problems, problem]
-    document = _document(direction, opened, moved)
+    result = _result(direction, opened, moved)
     try:
-        document |= readers.confirm(m, direction, opened["epoch"])
+        result = replace(result, endpoints=readers.confirm(m, direction, opened.epoch))
         for words in readers.lingering(m, direction.from_, [d.oid for d in direction.databases]):
             m.say(words)
     except Problem as problem:
         problems = [*problems, problem]
     if problems:
         raise Unfinished(direction, problems)
-    control.record(direction.to, direction.name, document)
+    control.write(direction.to, result)
+    document = as_json(result)
     control.note(direction.to, direction.name, **document)
     return document
 
@@ -110,39 +116,32 @@ def leave(direction: Direction, *, rollback_path: bool, reporter: Reporter, cloc
 
     Where there is no rollback path its databases take no connections at all, for ever. Safe to repeat.
     """
-    done = f"{direction.from_.side}_closed"
-    if done not in (control.records(direction.to) or {}):
+    records = control.records(direction.to) or Records()
+    if records.side_closed is None:
         if rollback_path:
             with direction.from_.translated(CONTROL_DATABASE):
                 connection = direction.from_.db()
                 with connection.transaction():
                     connect_privileges.close_within(connection, direction.databases, keep=direction.keep)
                     fence.down(connection, f"{direction.name}: the lasting fence is up")
-        control.record(direction.to, done, {"how": "no CONNECT" if rollback_path else "no connections at all"})
+        control.write(direction.to, SideClosed(direction.from_.side))
     if rollback_path:
         reverse.enable(direction)
     reverse.drop_forward(direction, reporter=reporter, clock=clock)
     # The rule of `epoch` does not need it; whoever reads one side only does.
-    for key in (epoch.OPEN, "moving", "cutover", "rollback", "rolled_back"):
-        control.forget(direction.from_, key)
+    control.forget(direction.from_, *CLEARED)
 
 
-def _document(direction: Direction, opened: dict[str, Any], moved: Moved | None) -> dict[str, Any]:
-    document = {
-        "serving": direction.to.side,
-        "epoch": opened["epoch"],
-        "opened_at": opened["at"],
-        "end_lsns": opened["end_lsns"],
-        "steps_ms": opened["steps_ms"],
+def _result(direction: Direction, opened: Open, moved: Moved | None) -> Cutover | Rollback:
+    return (Cutover if direction.name == "cutover" else Rollback)(
+        serving=direction.to.side,
+        epoch=opened.epoch,
+        opened_at=opened.at,
+        end_lsns=opened.end_lsns,
+        steps_ms=moved.steps_ms if moved else opened.steps_ms,
         # Where the command was cut off after OPEN, nobody measured when its clients were let go.
-        "pause_ms": None,
-        "interrupted": moved is None,
-        "rollback_path": bool(opened.get("rollback_path")),
-    }
-    if moved is not None:
-        document |= {
-            "steps_ms": moved.record["steps_ms"],
-            "pause_ms": moved.record["pause_ms"],
-            "stale_views": list(moved.stale_views),
-        }
-    return document
+        pause_ms=moved.pause_ms if moved else None,
+        interrupted=moved is None,
+        rollback_path=opened.rollback_path,
+        stale_views=moved.stale_views if moved else (),
+    )

@@ -12,11 +12,9 @@ from psycopg import sql
 from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.records import DisabledSubscriptions
 from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.contract.errors import Refused
-
-RECORD = "silenced"
-"""Key of the record on the left side: database name → names of the subscriptions that were disabled."""
 
 ENABLED_SQL = """
 -- Enabled subscriptions in these databases. Ours on the left side are disabled until the move is done.
@@ -39,7 +37,7 @@ def silence(direction: Direction, reporter: Reporter) -> None:
     found = enabled(direction)
     if not found:
         return
-    control.record(direction.from_, RECORD, {d: [s for e, s in found if e == d] for d, _ in found})
+    control.write(direction.from_, DisabledSubscriptions({d: tuple(s for e, s in found if e == d) for d, _ in found}))
     for database, name in found:
         reporter.say(
             f"disabling the subscription {name} in {database!r}: it will not follow to the {direction.to.side}"
@@ -58,14 +56,14 @@ def silence(direction: Direction, reporter: Reporter) -> None:
 
 def let_go(direction: Direction) -> None:
     """Enable again what `silence` recorded. Safe to repeat, and where nothing was recorded."""
-    for database, names in ((control.records(direction.from_) or {}).get(RECORD) or {}).items():
+    for database, names in _disabled(direction).items():
         with direction.from_.translated(database):
             connection = direction.from_.db(database)
             for name in names:
                 row = connection.execute("SELECT FROM pg_subscription WHERE subname = %s", [name]).fetchone()
                 if row is not None:
                     connection.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
-    control.forget(direction.from_, RECORD)
+    control.forget(direction.from_, DisabledSubscriptions)
 
 
 def refuse_enabled(direction: Direction) -> None:
@@ -82,10 +80,15 @@ def refuse_enabled(direction: Direction) -> None:
 
 def leave_behind(direction: Direction, reporter: Reporter) -> None:
     """The move is done: tell which subscriptions stay disabled, in the journal of the side that serves as well."""
-    silenced = (control.records(direction.from_) or {}).get(RECORD)
+    silenced = _disabled(direction)
     if silenced:
         control.note(direction.to, "subscriptions left disabled", side=direction.from_.side, subscriptions=silenced)
         for database, names in silenced.items():
             reporter.say(f"left disabled on the {direction.from_.side}, to be made on the {direction.to.side}: "
                          f"{', '.join(names)} in {database!r}")  # fmt: skip
-    control.forget(direction.from_, RECORD)
+    control.forget(direction.from_, DisabledSubscriptions)
+
+
+def _disabled(direction: Direction) -> dict[str, tuple[str, ...]]:
+    found = control.records(direction.from_)
+    return found.disabled_subscriptions.databases if found and found.disabled_subscriptions else {}

@@ -15,9 +15,6 @@ from encryptdb.stacks.contract.errors import Problem
 COMPARE_SECONDS = 600.0
 """How long reading all large objects of a database may take."""
 
-RECORD = "large_objects"
-"""Key of the record on the arriving side: database → what its count was while nobody could write there."""
-
 WRITTEN_SQL = """
 -- How much was written to large objects of this database since its statistics were reset.
 SELECT sum(pg_stat_get_tuples_inserted(r) + pg_stat_get_tuples_updated(r) + pg_stat_get_tuples_deleted(r))::bigint

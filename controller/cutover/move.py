@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from encryptdb.controller.cutover import large_objects, markers, reverse, sequences
 from encryptdb.controller.cutover.direction import Direction
@@ -13,6 +13,7 @@ from encryptdb.controller.cutover.opening import Opening, Unknown
 from encryptdb.controller.cutover.undo import Undo, uninterrupted
 from encryptdb.controller.postgres import fence, subscriptions, watchdog
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.records import Open
 from encryptdb.controller.switches import Switch
 from encryptdb.controller.waiting import Clock, Reporter
 from encryptdb.stacks.contract.errors import Problem, Refused
@@ -68,9 +69,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Moved:
-    """The record of the move, and the switches that failed (each was let go of its clients all the same)."""
+    """The record of OPEN, times in ms, and the switches that failed (each was let go of its clients all the same)."""
 
-    record: dict[str, Any]
+    opened: Open
+    pause_ms: float
+    steps_ms: dict[str, float]
     switch_problems: list[Problem]
     stale_views: tuple[str, ...] = ()
 
@@ -137,14 +140,15 @@ def move(
                 reverse.advance(direction)
 
         with watch.verb("open"), uninterrupted():
-            record = {
-                "at": datetime.now(UTC).isoformat(),
-                "side": direction.to.side,
-                "rollback_path": prepared.rollback_path,
-                "end_lsns": {name: str(marker.lsn) for name, marker in ends.items()},
-                "steps_ms": dict(watch.steps_ms),
-            }
-            prepared.opening.execute(record)
+            opened = Open(
+                epoch=prepared.opening.number,
+                at=datetime.now(UTC),
+                side=direction.to.side,
+                rollback_path=prepared.rollback_path,
+                end_lsns={name: marker.lsn for name, marker in ends.items()},
+                steps_ms=dict(watch.steps_ms),
+            )
+            prepared.opening.execute(opened)
             with direction.from_.translated(CONTROL_DATABASE):
                 dog.stand_down(leaving, databases)
             undo.deadline = None
@@ -159,7 +163,7 @@ def move(
     # From here on nothing is undone: what fails is repeated and told.
     with watch.verb("switch"):
         problems = [p for s in prepared.switches if (p := turn(s, clock)) is not None]
-    return Moved(record | {"pause_ms": watch.pause_ms(), "steps_ms": watch.steps_ms}, problems)
+    return Moved(opened, watch.pause_ms(), watch.steps_ms, problems)
 
 
 def read_the_rest(direction: Direction, prepared: Prepared) -> sequences.Values:

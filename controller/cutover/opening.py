@@ -6,8 +6,6 @@ unknown, neither side is opened by us.
 """
 
 import contextlib
-from collections.abc import Mapping
-from typing import Any
 
 import psycopg
 
@@ -16,14 +14,12 @@ from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.postgres import connect_privileges, control
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import Db
+from encryptdb.controller.records import CLEARED, Open
 from encryptdb.controller.waiting import Clock
 from encryptdb.stacks.contract.errors import Failed
 
 ASK_SECONDS = 10.0
 """How long we try to learn whether a COMMIT whose answer was lost has happened."""
-
-OUTDATED = ("cutover", "rollback", "rolled_back", "opened", "switched", "source_closed", "target_closed")
-"""Records of an earlier epoch that would be taken for this one's."""
 
 
 class Unknown(Failed):
@@ -44,14 +40,12 @@ class Opening:
         with direction.to.translated(CONTROL_DATABASE), self.connection.transaction():
             self.statements = connect_privileges.plan_reopen(self.connection, direction.databases)
 
-    def execute(self, record: Mapping[str, Any]) -> None:
+    def execute(self, record: Open) -> None:
         """Do all but the COMMIT."""
         with self.direction.to.translated(CONTROL_DATABASE):
             self.connection.execute("BEGIN")
-            self.connection.execute("DELETE FROM encryptdb.record WHERE key = ANY (%s)", [list(OUTDATED)])
-            control.write(self.connection, epoch.OPEN, dict(record) | {"epoch": self.number})
-            if self.direction.name == "rollback":
-                control.write(self.connection, "rolled_back", {"epoch": self.number})
+            self.connection.execute("DELETE FROM encryptdb.record WHERE key = ANY (%s)", [[r.key for r in CLEARED]])
+            control.write(self.connection, record)
             if self.statements is not None:
                 self.connection.execute(self.statements)
 

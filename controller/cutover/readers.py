@@ -9,7 +9,6 @@ replication (so a dry run changes nothing here either), after OPEN a record of t
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from encryptdb.controller import credentials
 from encryptdb.controller.cutover.direction import Direction
@@ -17,18 +16,17 @@ from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.record_values import Endpoints
+from encryptdb.controller.records import ReaderProbe
 from encryptdb.stacks.contract.errors import Failed, NotYet, Problem
 from encryptdb.stacks.contract.outputs import Side
 
 SEEN_SECONDS = 20.0
 """How long a reader may take to show what its writer wrote. Aurora's readers take well under a second."""
 
-RECORD = "endpoints"
-"""Record of the side that was opened: what was written through its endpoint, to be read through its readers'."""
-
 HEARTBEAT_SQL = "SELECT n FROM encryptdb.heartbeat WHERE id = 1"
 
-SEEN_SQL = f"SELECT (value ->> 'epoch')::bigint FROM encryptdb.record WHERE key = '{RECORD}'"
+SEEN_SQL = f"SELECT (value ->> 'epoch')::bigint FROM encryptdb.record WHERE key = '{ReaderProbe.key}'"
 
 SESSIONS_SQL = """
 -- Sessions of others in the migrated databases.
@@ -73,18 +71,18 @@ def check(m: Migration, direction: Direction) -> None:
     m.say(f"{named(found)} of the {direction.to.side} show what its writer has")
 
 
-def confirm(m: Migration, direction: Direction, epoch: int) -> dict[str, Any]:
+def confirm(m: Migration, direction: Direction, epoch: int) -> Endpoints | None:
     """After OPEN: write through the endpoint of `way.to`, and see it through its readers. What was looked at, for the
-    document; nothing where there are no readers. Raises Failed."""
+    document; None where there are no readers. Raises Failed."""
     found = places(m, direction.to)
     if not found:
-        return {}
+        return None
     # A connection of its own: what is tested is the way that applications come now.
     with direction.to.connect(CONTROL_DATABASE) as db, direction.to.translated(CONTROL_DATABASE):
-        control.write(db, RECORD, {"epoch": epoch})
+        control.write(db, ReaderProbe(epoch))
     see(found, CONTROL_DATABASE, SEEN_SQL, epoch, m)
     m.say(f"{direction.to.host} takes writes; {named(found)} show them")
-    return {"endpoints": {"writes": direction.to.host, "reads": {place.name: place.server.host for place in found}}}
+    return Endpoints(direction.to.host, {place.name: place.server.host for place in found})
 
 
 def lingering(m: Migration, server: Server, oids: Sequence[int]) -> list[str]:

@@ -50,7 +50,8 @@ def lossy(m: Migration, observed: Observed) -> list[str]:
     ]
     try:
         found += definitions.differences(direction)
-        before = (observed.target.records or {}).get(large_objects.RECORD, {})
+        recorded = observed.target.records.large_objects if observed.target.records else None
+        before = recorded.databases if recorded else {}
         found += [
             f"{name}: a large object was written on the target, or its statistics were reset"
             for name in large_objects.changed(direction.from_, direction, before)

@@ -57,7 +57,8 @@ def _evidence(
     silent: tuple[Silence, ...],
 ) -> Evidence:
     brackets: dict[str, Bracket] = {}
-    heartbeats = observed.records.get("heartbeats") or {}
+    recorded = observed.records.heartbeats
+    heartbeats = recorded.databases if recorded else {}
     by, void = COMMIT_TIMESTAMPS, None
     try:
         try:

@@ -18,6 +18,7 @@ from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Database
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.record_values import Heartbeat
 from encryptdb.stacks.contract.errors import Refused
 
 WINDOW_BYTES = 1 << 20
@@ -55,14 +56,14 @@ class Lost(Void):
     """The copy has no commit timestamps (any more): it may be ours all the same, but they cannot tell."""
 
 
-def check_anchor(copy: Server, databases: tuple[Database, ...], heartbeats: dict[str, dict[str, object]]) -> None:
+def check_anchor(copy: Server, databases: tuple[Database, ...], heartbeats: dict[str, Heartbeat]) -> None:
     """Raise Void unless the copy holds prepare's heartbeat of each database, with its exact commit time; Lost where
     the copy knows no commit time for it."""
     for database in databases:
         told = heartbeats.get(database.name)
         if told is None:
             raise Void(f"prepare recorded no heartbeat for the database {database.name}")
-        xid, at = int(str(told["xid"])), datetime.fromisoformat(str(told["at"]))
+        xid, at = told.xid, told.at
         found = commit_times(copy, [xid])[xid]
         beat = f"prepare's heartbeat in {database.name} (transaction {xid}, committed {at}) is not on the copy"
         if found is None:

@@ -4,7 +4,7 @@ Slower and weaker than commit times (it needs tables with a key, and rows that t
 so it is asked only where those are gone, and what it finds is used only where a candidate agrees (`decision`).
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import psycopg
 from psycopg import errors, sql
@@ -19,6 +19,7 @@ from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Database
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import STATEMENT_SECONDS, Db, Server
+from encryptdb.controller.record_values import Heartbeat
 
 SERIES_TRANSACTIONS = 2000
 KEYS = 10_000
@@ -38,11 +39,11 @@ HEARTBEAT_SECONDS = 120
 """The row's time is read in the statement, a moment before the commit."""
 
 
-def check_anchor(copy: Server, databases: tuple[Database, ...], heartbeats: dict[str, dict[str, object]]) -> None:
+def check_anchor(copy: Server, databases: tuple[Database, ...], heartbeats: dict[str, Heartbeat]) -> None:
     """Raise Void unless, in each database, the row that prepare's heartbeat wrote stands on the copy with its xmin."""
     for database in databases:
         told = heartbeats[database.name]
-        xid, at = int(str(told["xid"])), datetime.fromisoformat(str(told["at"]))
+        xid, at = told.xid, told.at
         with copy.translated(database.name):
             try:
                 row = copy.db(database.name).execute(HEARTBEAT_SQL).fetchone()

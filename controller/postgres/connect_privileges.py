@@ -10,18 +10,16 @@ comes back spelled out, which is the same to the server.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from psycopg import sql
 from psycopg.rows import class_row
 
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.record_values import ClosedDatabase, Grant, Setting
+from encryptdb.controller.records import ConnectPrivileges, parse
 from encryptdb.stacks.contract.errors import Refused
-
-RECORD = "closed"
-"""Key of the record: database oid → what was there before."""
 
 CONNECT_GRANTS_SQL = """
 -- Who may CONNECT to each database, by whose grant (grantee NULL: PUBLIC). A NULL ACL means the default one.
@@ -62,26 +60,6 @@ class Named(Protocol):
     def name(self) -> str: ...
 
 
-@dataclass(frozen=True)
-class Grant:
-    """One CONNECT privilege. `grantee` None is PUBLIC."""
-
-    database: int
-    grantee: str | None
-    grantor: str
-    grantable: bool
-    by_owner: bool
-
-
-@dataclass(frozen=True)
-class Setting:
-    """default_transaction_read_only of one database, for all roles or for ours; None where it is not set."""
-
-    database: int
-    ours: bool
-    value: str | None
-
-
 def close(server: Server, databases: Sequence[Named], *, keep: Sequence[str]) -> None:
     """Let only the roles in `keep` (and always our own) connect; record first what was there.
 
@@ -102,14 +80,14 @@ def close_within(connection: Db, databases: Sequence[Named], *, keep: Sequence[s
     recorded = _recorded(connection)
     for database in databases:
         recorded.setdefault(
-            str(database.oid),
-            {
-                "name": database.name,
-                "connect": [asdict(g) for g in grants if g.database == database.oid],
-                "read_only": [asdict(s) for s in settings if s.database == database.oid],
-            },
+            database.oid,
+            ClosedDatabase(
+                database.name,
+                tuple(g for g in grants if g.database == database.oid),
+                tuple(s for s in settings if s.database == database.oid),
+            ),
         )
-    control.write(connection, RECORD, recorded)
+    control.write(connection, ConnectPrivileges(recorded))
     let_in = list(dict.fromkeys([ours, *keep]))
     statements: list[sql.Composable] = []
     for database in databases:
@@ -155,31 +133,35 @@ def plan_reopen(connection: Db, databases: Sequence[Named]) -> sql.Composed | No
     """
     ours, present, _ = _read(connection, databases)
     recorded = _recorded(connection)
-    mine = [d for d in databases if str(d.oid) in recorded]
+    mine = [d for d in databases if d.oid in recorded]
     if not mine:
         return None
     reachable = _roles_we_can_become(connection)
     statements: list[sql.Composable] = []
     for database in mine:
-        was = recorded[str(database.oid)]
+        was = recorded[database.oid]
         name = sql.Identifier(database.name)
         statements += _revoke_all(name, [g for g in present if g.database == database.oid])
-        statements += _grant_again(name, [Grant(**g) for g in was["connect"]], reachable)
-        statements += [_set_again(name, ours, Setting(**s)) for s in was["read_only"]]
+        statements += _grant_again(name, was.connect, reachable)
+        statements += [_set_again(name, ours, s) for s in was.read_only]
     statements.append(
-        sql.SQL("UPDATE encryptdb.record SET value = value - {}::text[] WHERE key = {}").format(
-            sql.Literal([str(d.oid) for d in mine]), sql.Literal(RECORD)
-        )
+        sql.SQL(
+            "UPDATE encryptdb.record SET value = jsonb_set(value, '{{databases}}', (value -> 'databases') - {}::text[])"
+            " WHERE key = {}"
+        ).format(sql.Literal([str(d.oid) for d in mine]), sql.Literal(ConnectPrivileges.key))
     )
     statements.append(
-        sql.SQL("DELETE FROM encryptdb.record WHERE key = {} AND value = '{{}}'").format(sql.Literal(RECORD))
+        sql.SQL("DELETE FROM encryptdb.record WHERE key = {} AND value -> 'databases' = '{{}}'").format(
+            sql.Literal(ConnectPrivileges.key)
+        )
     )
     return sql.SQL("; ").join(statements)
 
 
 def closed(server: Server) -> set[str]:
     """Names of the databases that are closed, by the record."""
-    return {str(was["name"]) for was in (control.records(server) or {}).get(RECORD, {}).values()}
+    found = control.records(server)
+    return found.closed if found else set()
 
 
 def still_enter(server: Server, databases: Sequence[Named], *, keep: Sequence[str]) -> list[tuple[str, str]]:
@@ -205,9 +187,12 @@ def _read(connection: Db, databases: Sequence[Named]) -> tuple[str, list[Grant],
     return connection.info.user, grants, settings
 
 
-def _recorded(connection: Db) -> dict[str, Any]:
-    row = connection.execute("SELECT value FROM encryptdb.record WHERE key = %s FOR UPDATE", [RECORD]).fetchone()
-    return dict(row[0]) if row else {}
+def _recorded(connection: Db) -> dict[int, ClosedDatabase]:
+    rows = connection.execute(
+        "SELECT key, version, value FROM encryptdb.record WHERE key = %s FOR UPDATE", [ConnectPrivileges.key]
+    ).fetchall()
+    found = parse(rows, connection.info.host).connect_privileges
+    return dict(found.databases) if found else {}
 
 
 def _roles_we_can_become(connection: Db) -> frozenset[str]:

@@ -16,16 +16,18 @@ from psycopg import errors, sql
 
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.records import Record, Records, as_json, parse
 from encryptdb.stacks.contract.errors import Failed, Refused
 
 SCHEMA_SQL = """
 CREATE SCHEMA IF NOT EXISTS encryptdb;
 
--- One row for each fact that a later command needs.
+-- One row for each fact that a later command needs (controller/records.py).
 CREATE TABLE IF NOT EXISTS encryptdb.record (
-    key   text PRIMARY KEY,
-    value jsonb NOT NULL,
-    at    timestamptz NOT NULL DEFAULT clock_timestamp()
+    key     text PRIMARY KEY,
+    version integer NOT NULL,
+    value   jsonb NOT NULL,
+    at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- What was done, by whom, in order. Only ever added to.
@@ -50,8 +52,6 @@ SELECT a.application_name, a.usename, a.client_addr::text, a.backend_start
    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND (l.classid::bigint << 32 | l.objid::bigint) = %s
 """
-
-Records = dict[str, Any]
 
 
 def exists(server: Server) -> bool:
@@ -86,35 +86,39 @@ def drop(server: Server) -> None:
 
 
 def records(server: Server) -> Records | None:
-    """All records, or None where the server has no control database (or an empty one)."""
+    """All records, or None where the server has no control database; empty where that has no tables.
+
+    Raises Refused where a newer version of encryptdb wrote them.
+    """
     if not exists(server):
         return None
     with server.translated(CONTROL_DATABASE):
         try:
-            return dict(server.db().execute("SELECT key, value FROM encryptdb.record").fetchall())
+            rows = server.db().execute("SELECT key, version, value FROM encryptdb.record").fetchall()
         except errors.UndefinedTable:
-            return {}
+            return Records()
+    return parse(rows, server.side)
 
 
-def record(server: Server, key: str, value: Any) -> None:
-    """Write one record, synchronously: when this returns, a crash of the server does not lose it."""
-    with server.translated(CONTROL_DATABASE):
-        write(server.db(), key, value)
-
-
-def write(connection: Db, key: str, value: Any) -> None:
-    """Write one record on a connection of one's own to the control database."""
-    connection.execute(
-        """INSERT INTO encryptdb.record (key, value) VALUES (%s, %s::jsonb)
-           ON CONFLICT (key) DO UPDATE SET value = excluded.value, at = clock_timestamp()""",
-        [key, json.dumps(value, default=str)],
+def write(to: Server | Db, record: Record) -> None:
+    """Write one record, over an older one: on a server it survives a crash once this returns, on a connection to the
+    control database it belongs to the caller's transaction."""
+    if isinstance(to, Server):
+        with to.translated(CONTROL_DATABASE):
+            write(to.db(), record)
+        return
+    to.execute(
+        """INSERT INTO encryptdb.record (key, version, value) VALUES (%s, %s, %s::jsonb)
+           ON CONFLICT (key) DO UPDATE
+              SET version = excluded.version, value = excluded.value, at = clock_timestamp()""",
+        [record.key, record.version, json.dumps(as_json(record))],
     )
 
 
-def forget(server: Server, key: str) -> None:
-    """Remove one record."""
+def forget(server: Server, *kinds: type[Record]) -> None:
+    """Remove these records, where they are there."""
     with server.translated(CONTROL_DATABASE):
-        server.db().execute("DELETE FROM encryptdb.record WHERE key = %s", [key])
+        server.db().execute("DELETE FROM encryptdb.record WHERE key = ANY (%s)", [[kind.key for kind in kinds]])
 
 
 def note(server: Server, event: str, **detail: Any) -> None:

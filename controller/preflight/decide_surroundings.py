@@ -6,6 +6,7 @@ from encryptdb.controller.postgres.object_names import CONTROL_DATABASE, SCHEMA
 from encryptdb.controller.preflight.facts import Facts, Stage
 from encryptdb.controller.preflight.report import Finding
 from encryptdb.controller.preflight.text import duration, ident, lines, listed, literal
+from encryptdb.controller.records import Records
 
 LONG_SECONDS = 60.0
 """A transaction that has written for longer than this will hold up the slots noticeably."""
@@ -24,11 +25,10 @@ def other_attempt(facts: Facts) -> Iterator[Finding]:
             remedy=f"ALTER DATABASE {ident(CONTROL_DATABASE)} RENAME TO {ident(CONTROL_DATABASE + '_old')};",
             side="source",
         )
-    records = source.records or {}
-    migration = records.get("migration")
+    migration = (source.records or Records()).identity
     here = (facts.outputs.stack, facts.outputs.attempt)
     if migration is not None:
-        there = (migration.get("stack"), migration.get("attempt"))
+        there = (migration.stack, migration.attempt)
         if there != here:
             yield Finding(
                 "blocks",
@@ -37,8 +37,8 @@ def other_attempt(facts: Facts) -> Iterator[Finding]:
                 remedy=f"With that stack's outputs: python -m controller abandon --stack {there[0]}",
                 side="source",
             )
-        bound = migration.get("source_resource_id")
-        if bound and bound != facts.outputs.source.resource_id:
+        bound = migration.source_resource_id
+        if bound != facts.outputs.source.resource_id:
             yield Finding(
                 "blocks",
                 found=f"This control database was made on {bound}; the stack's source is "
@@ -108,13 +108,12 @@ def own_copy(facts: Facts) -> Iterator[Finding]:
     """The target's control database came with the snapshot: it tells whose copy, and of when, the target is."""
     if facts.source is None or facts.target is None:
         return
-    keys = ("stack", "attempt", "source_resource_id", "started")
-    here, there = ({k: ((s.records or {}).get("migration") or {}).get(k) for k in keys} for s in facts.servers)
+    here, there = ((side.records or Records()).identity for side in (facts.source, facts.target))
     if there != here:
         yield Finding(
             "blocks",
             found="The target is no copy of a snapshot of this migration: its control database says "
-            f"{there if any(there.values()) else 'nothing'}, the source's {here if any(here.values()) else 'nothing'}.",
+            f"{there or 'nothing'}, the source's {here or 'nothing'}.",
             needed="A snapshot taken after prepare, of this source and this attempt: no other can be joined exactly.",
             remedy="python -m controller abandon, then a new attempt, beginning with prepare.",
             side="target",

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
 
 from encryptdb.controller.engines import Description, Words, words_of
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import SideName
 from encryptdb.controller.preflight.contents import Contents, Database, Refusal
+from encryptdb.controller.records import Records
 from encryptdb.stacks.contract.errors import Problem
 from encryptdb.stacks.contract.outputs import Engine, Outputs, Side
 
@@ -117,7 +117,7 @@ class ServerFacts:
     counts: Counts
     wal: Wal
     probes: dict[str, Refusal | None]
-    records: dict[str, Any] | None
+    records: Records | None
     foreign_control: bool = False
 
     @property

@@ -31,6 +31,7 @@ from encryptdb.controller.preflight.facts import (
     Wal,
 )
 from encryptdb.controller.preflight.probes import database_probes, server_probes
+from encryptdb.controller.records import Records
 from encryptdb.controller.waiting import Clock
 from encryptdb.stacks.contract.errors import Failed, Problem
 from encryptdb.stacks.contract.outputs import Outputs
@@ -73,14 +74,14 @@ def read(m: Migration) -> Facts:
 def stage(source: ServerFacts | None, target: ServerFacts | None, outputs: Outputs) -> Stage:
     """How far the migration is: the target's records decide once they hold `open`, then the stack's outputs, then
     what `prepare` wrote last on the source."""
-    if outputs.phase == "retire" or (target is not None and "open" in (target.records or {})):
+    if outputs.phase == "retire" or (target is not None and target.records is not None and target.records.open):
         return Stage.OPEN
     if source is not None and target is not None and source.records is None:
         # Taken down: on both sides by `retire`, on the source alone by `abandon`.
         return Stage.OPEN if target.records is None else Stage.UNPREPARED
     if outputs.target is not None:
         return Stage.RESTORED
-    if source is not None and "prepared" in (source.records or {}):
+    if source is not None and source.records is not None and source.records.prepared:
         return Stage.PREPARED
     return Stage.UNPREPARED
 
@@ -121,11 +122,12 @@ def read_server(server: Server, ours: str, clock: Clock) -> ServerFacts:
             probes={} if in_recovery else server_probes(main, role),
             records=control.records(server),
         )
-    listed = None if not facts.records or "databases" not in facts.records else facts.records["databases"]
+    recorded = facts.records.databases if facts.records else None
+    listed = {d.oid for d in recorded.listed} if recorded else None
     facts = replace(
         facts,
         databases=tuple(_read_database(server, d, listed, in_recovery) for d in databases),
-        foreign_control=facts.records == {} and _has_relations(server, CONTROL_DATABASE),
+        foreign_control=facts.records == Records() and _has_relations(server, CONTROL_DATABASE),
     )
     if began is None:
         return facts
@@ -137,12 +139,12 @@ def read_server(server: Server, ours: str, clock: Clock) -> ServerFacts:
     return replace(facts, wal=replace(facts.wal, measured=(ended[0] - began[0]) / max(ended[1] - began[1], 0.001)))
 
 
-def _read_database(server: Server, database: Database, listed: list[Any] | None, in_recovery: bool) -> Database:
+def _read_database(server: Server, database: Database, listed: set[int] | None, in_recovery: bool) -> Database:
     """Decide whether the database moves (recorded by `prepare`; before that as `observe.to_migrate` has it), and
     read it if it does."""
     try:
         if listed is not None:
-            moves = database.oid in {d["oid"] for d in listed}
+            moves = database.oid in listed
         else:
             moves = database.allow_connections and not database.template
             if moves and database.name == "postgres":

@@ -9,17 +9,11 @@ from encryptdb.controller import epoch, leftovers
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed
 from encryptdb.controller.postgres import control
-from encryptdb.controller.postgres.control import Records
 from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.records import Records, as_json
 from encryptdb.controller.state import state
 from encryptdb.stacks.contract.errors import Problem
 from encryptdb.stacks.contract.outputs import Side
-
-RECORDS = (
-    "migration", "databases", "parameters", "heartbeats", "prepared", "exact_lsn", "caught_up", "verify", "open",
-    "cutover", "rollback", "rolled_back", "abandoned",
-)  # fmt: skip
-"""The records that a report shows. The others (fences, for instance) are the controller's own business."""
 
 Data = dict[str, Any]
 
@@ -39,9 +33,11 @@ def collect(m: Migration, observed: Observed | None) -> Data:
     """
     problems: list[Data] = []
     sides = {server.side: _read(server, problems) for server in m.sides()}
-    source, target = sides["source"], sides.get("target", _Side({}, []))
+    source, target = sides["source"], sides.get("target", _Side(Records(), []))
     serves = epoch.serving(source.records, target.records)
-    records = target.records | source.records if serves == "source" else source.records | target.records
+    # The serving side's decide where both have one.
+    sides_records = (target.records, source.records) if serves == "source" else (source.records, target.records)
+    records = {record.key: record for side in sides_records for record in side}
     where = state(m, observed) if observed is not None else None
     return {
         "version": 1,
@@ -62,7 +58,7 @@ def collect(m: Migration, observed: Observed | None) -> Data:
             "source": _instance(m, m.outputs.source, problems),
             "target": _instance(m, m.outputs.target, problems) if m.outputs.target else None,
         },
-        "records": {key: records[key] for key in RECORDS if key in records},
+        "records": {key: as_json(record) for key, record in records.items() if record.reported},
         "journal": _merged(source.journal, target.journal),
         "leftovers": _leftovers(m, problems) if where in ("open", "rolled-back", "retired") else None,
         "problems": problems,
@@ -73,11 +69,11 @@ def _read(server: Server, problems: list[Data]) -> _Side:
     try:
         records = control.records(server)
         if not records:
-            return _Side({}, [])
+            return _Side(Records(), [])
         journal = control.journal(server)
     except Problem as problem:
         problems.append({"what": f"the {server.side}'s control database"} | _said(problem))
-        return _Side({}, [])
+        return _Side(Records(), [])
     lines = [
         {"at": at.astimezone(UTC).isoformat(), "who": who, "event": event, "detail": detail}
         for at, who, event, detail in journal

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.report.claims import claims, encrypted_as_asked
 from encryptdb.controller.report.html import Html, code, facts, join, lsn, moment, paragraph, section, table, tag, text
 from encryptdb.controller.report.moves import moves
@@ -31,7 +32,7 @@ def summary(data: Data) -> Html:
         ("Target", code(target["identifier"]) if target else "not there yet"),
         ("Stack, attempt", f"{data['stack']}, {data['attempt']} (phase {data['phase']})"),
         ("Account, region", f"{data['account']}, {data['region']}"),
-        ("Databases", ", ".join(d["name"] for d in records.get("databases", ())) or "none recorded"),
+        ("Databases", ", ".join(d["name"] for d in records.get("databases", {}).get("listed", ())) or "none recorded"),
         ("Report made", f"{moment(data['at'])} by {data['by']}"),
     ]
     if data["evidence_at"] and data["evidence_at"] != data["at"]:
@@ -93,7 +94,7 @@ def exact_lsn(data: Data) -> Html:
     found = data["records"].get("exact_lsn")
     if not found:
         return section("Where the changes join the snapshot", paragraph("Not determined yet."))
-    exact, proof = found["lsn"], found["proof"]
+    exact, proof = found, found["proof"]
     return section(
         "Where the changes join the snapshot",
         paragraph(
@@ -122,12 +123,17 @@ def exact_lsn(data: Data) -> Html:
         table(
             ["Candidate", "LSN", "Within the bracket", "What it says"],
             [
-                (w["name"], lsn(w["lsn"]), {True: "yes", False: "no"}.get(w.get("in_bracket"), ""), w.get("says", ""))
+                (w["name"], lsn(w["lsn"]), "yes" if _holds(proof, w["lsn"]) else "no", w["says"])
                 for w in exact["candidates"]
             ],
         ),
         *(paragraph(remark) for remark in exact.get("remarks", ())),
     )
+
+
+def _holds(proof: Data, position: str) -> bool:
+    low, high = (LSN.parse(proof[end]) for end in ("last_included", "first_missing"))
+    return low < LSN.parse(position) <= high
 
 
 def verification(data: Data) -> Html:

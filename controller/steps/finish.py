@@ -13,7 +13,7 @@ from encryptdb.controller.steps.slots import drop_slot
 
 
 def is_cut_over(m: Migration, observed: Observed) -> bool:
-    return "cutover" in observed.records or state(m, observed) == "retired"
+    return observed.records.cutover is not None or state(m, observed) == "retired"
 
 
 def cut_over(m: Migration, observed: Observed) -> None:

@@ -7,6 +7,7 @@ from encryptdb.controller.observe import Observed, Subscription
 from encryptdb.controller.postgres import connect_privileges, control
 from encryptdb.controller.postgres.object_names import REPLICATION_ROLE
 from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.records import Isolated, Records
 from encryptdb.controller.steps.step import observed_source, observed_target
 from encryptdb.stacks.contract.errors import Failed, NotYet, Refused
 
@@ -31,19 +32,17 @@ def refuse_wrong_copy(m: Migration, observed: Observed) -> None:
             detail=f"It is under {found.kms_key_arn}; the stack asks for {m.outputs.kms_key_arn}.",
             hint="Abandon, set attempt one higher, and run pulumi up again; or correct kmsKey in the stack's config.",
         )
-    ours, theirs = (
-        (observed_source(observed).records or {}).get("migration"),
-        (observed_target(observed).records or {}).get("migration"),
-    )
-    if ours is None or "prepared" not in (observed_source(observed).records or {}):
+    ours = observed_source(observed).records or Records()
+    theirs = (observed_target(observed).records or Records()).identity
+    if ours.identity is None or ours.prepared is None:
         raise NotYet(
             "The source is not prepared.",
             hint=f"Run python -m controller prepare --stack {m.outputs.stack} first: the snapshot comes after it.",
         )
-    if theirs is None or any(ours[key] != theirs[key] for key in ("stack", "attempt", "source_resource_id", "started")):
+    if theirs != ours.identity:
         raise Refused(
             "The target is not the copy of a snapshot of this migration.",
-            detail=f"The source's control database says {ours}; the copy's says {theirs or 'nothing at all'}.",
+            detail=f"The source's control database says {ours.identity}; the copy's says {theirs or 'nothing at all'}.",
             hint="A snapshot made before prepare, of another attempt or of another source cannot be joined without "
             "losing changes. Abandon, set attempt one higher, and begin again with prepare.",
         )
@@ -79,7 +78,7 @@ def is_isolated(m: Migration, observed: Observed) -> bool:
     ours = {m.names.slot(d.oid) for d in observed.migrated}
     backs = {m.names.back_slot(d.oid) for d in observed.migrated}
     return (
-        "isolated" in (target.records or {})
+        (target.records or Records()).isolated is not None
         and not target.prepared_transactions
         and all(name in backs for name in target.slots)
         and all(s.name in ours or not s.enabled for s in target.subscriptions.values())
@@ -100,7 +99,7 @@ def isolate(m: Migration, observed: Observed) -> None:
             _detach(server, subscription)
     if target.prepared_transactions:
         _roll_back_prepared(m)
-    control.record(server, "isolated", {"attempt": m.outputs.attempt})
+    control.write(server, Isolated(m.outputs.attempt))
 
 
 def _detach(server: Server, subscription: Subscription) -> None:

@@ -3,6 +3,7 @@
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, observe_server
 from encryptdb.controller.postgres import control
+from encryptdb.controller.records import Parameters, Records
 from encryptdb.controller.steps.step import observed_source
 from encryptdb.stacks.contract.errors import NotYet, Refused
 
@@ -31,7 +32,7 @@ def set_parameters(m: Migration, observed: Observed) -> None:
     found = m.described(identifier)
     wanted = group or found.parameter_group
     if found.parameter_group != wanted:
-        control.record(m.source, "parameters", {"before": found.parameter_group})
+        control.write(m.source, Parameters(found.parameter_group))
         m.say(f"attaching parameter group {wanted} to {identifier} (was {found.parameter_group})")
         m.engine.attach_parameter_group(identifier, wanted)
     # A group that was attached earlier, or an owner's own group, may already be waiting for its reboot.
@@ -49,11 +50,12 @@ def set_parameters(m: Migration, observed: Observed) -> None:
 
 def restore_parameters(m: Migration, observed: Observed) -> None:
     """Attach the group that the source had. It acts at the next reboot, which only happens where allowed."""
-    before = (observed_source(observed).records or {}).get("parameters", {}).get("before")
+    recorded = (observed_source(observed).records or Records()).parameters
     identifier = m.outputs.source.identifier
     found = m.engine.find(identifier)
-    if before is None or found is None:
+    if recorded is None or found is None:
         return
+    before = recorded.before
     if found.parameter_group != before:
         m.say(f"attaching the source's former parameter group {before}")
         m.engine.attach_parameter_group(identifier, before)

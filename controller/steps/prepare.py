@@ -2,7 +2,6 @@
 snapshot, commit timestamps before all of them."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from psycopg import sql
 
@@ -10,6 +9,8 @@ from encryptdb.controller import prepared_parameter
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, to_migrate
 from encryptdb.controller.postgres import control, replication_role, watchdog
+from encryptdb.controller.record_values import DatabaseName, Heartbeat, PreparedSlot
+from encryptdb.controller.records import Databases, Heartbeats, Identity, Prepared, Records, as_json
 from encryptdb.controller.steps.step import observed_source
 from encryptdb.stacks.contract.errors import Refused
 
@@ -35,23 +36,17 @@ RETURNING (pg_current_xact_id()::text::numeric % 4294967296)::bigint
 
 def has_control(m: Migration, observed: Observed) -> bool:
     records = observed_source(observed).records
-    return records is not None and "migration" in records and "databases" in records
+    return records is not None and records.identity is not None and records.databases is not None
 
 
 def make_control(m: Migration, observed: Observed) -> None:
     control.create(m.source)
     watchdog.install(m.source)
     databases = to_migrate(observed_source(observed))
-    control.record(m.source, "databases", [{"oid": d.oid, "name": d.name} for d in databases])
-    control.record(
+    control.write(m.source, Databases(tuple(DatabaseName(d.oid, d.name) for d in databases)))
+    control.write(
         m.source,
-        "migration",
-        {
-            "stack": m.outputs.stack,
-            "attempt": m.outputs.attempt,
-            "source_resource_id": m.outputs.source.resource_id,
-            "started": datetime.now(UTC).isoformat(),
-        },
+        Identity(m.outputs.stack, m.outputs.attempt, m.outputs.source.resource_id, started=datetime.now(UTC)),
     )
 
 
@@ -61,21 +56,21 @@ def drop_control(m: Migration, observed: Observed) -> None:
 
 def refuse_another_attempt(m: Migration, observed: Observed) -> None:
     """Raise Refused where the source is in the middle of another migration, or another attempt of this one."""
-    found = (observed_source(observed).records or {}).get("migration")
+    found = (observed_source(observed).records or Records()).identity
     if found is None:
         return
-    if (found["stack"], found["attempt"]) != (m.outputs.stack, m.outputs.attempt):
+    if (found.stack, found.attempt) != (m.outputs.stack, m.outputs.attempt):
         raise Refused(
             "The source is already being migrated by another stack or attempt.",
-            detail=f"Its control database belongs to stack {found['stack']}, attempt {found['attempt']}; "
+            detail=f"Its control database belongs to stack {found.stack}, attempt {found.attempt}; "
             f"this is stack {m.outputs.stack}, attempt {m.outputs.attempt}.",
-            hint=f"Abandon that one first (python -m controller abandon, with stack {found['stack']} at attempt "
-            f"{found['attempt']}), or set the stack's attempt back to it.",
+            hint=f"Abandon that one first (python -m controller abandon, with stack {found.stack} at attempt "
+            f"{found.attempt}), or set the stack's attempt back to it.",
         )
-    if found["source_resource_id"] != m.outputs.source.resource_id:
+    if found.source_resource_id != m.outputs.source.resource_id:
         raise Refused(
             "The source's control database came from another instance.",
-            detail=f"It was made on {found['source_resource_id']}; the stack's source is "
+            detail=f"It was made on {found.source_resource_id}; the stack's source is "
             f"{m.outputs.source.resource_id}. So this instance is itself a restored copy.",
             hint="Check `source` in the stack's config. If this really is the source, drop the database encryptdb on "
             "it, and run this again.",
@@ -140,12 +135,12 @@ def drop_publications(m: Migration, observed: Observed) -> None:
 
 
 def has_first_beat(m: Migration, observed: Observed) -> bool:
-    beats = (observed_source(observed).records or {}).get("heartbeats", {})
-    return all(d.name in beats for d in observed.migrated)
+    recorded = (observed_source(observed).records or Records()).heartbeats
+    return all(recorded is not None and d.name in recorded.databases for d in observed.migrated)
 
 
 def make_first_beat(m: Migration, observed: Observed) -> None:
-    beats: dict[str, Any] = {}
+    beats: dict[str, Heartbeat] = {}
     for database in observed.migrated:
         with m.source.translated(database.name):
             db = m.source.db(database.name)
@@ -156,15 +151,15 @@ def make_first_beat(m: Migration, observed: Observed) -> None:
                 "SELECT pg_xact_commit_timestamp(%s::text::xid), pg_current_wal_insert_lsn()", [row[0]]
             ).fetchone()
             assert told is not None
-            beats[database.name] = {"xid": row[0], "at": told[0].isoformat(), "lsn": str(told[1])}
-    control.record(m.source, "heartbeats", beats)
+            beats[database.name] = Heartbeat(row[0], told[0], told[1])
+    control.write(m.source, Heartbeats(beats))
 
 
 # The word to Pulumi, last of all.
 
 
 def has_parameter(m: Migration, observed: Observed) -> bool:
-    prepared = (observed_source(observed).records or {}).get("prepared")
+    prepared = (observed_source(observed).records or Records()).prepared
     found = observed.prepared_parameter
     return (
         prepared is not None
@@ -176,17 +171,17 @@ def has_parameter(m: Migration, observed: Observed) -> bool:
 
 def write_parameter(m: Migration, observed: Observed) -> None:
     slots = observed_source(observed).slots
-    document = {
-        "source_resource_id": m.outputs.source.resource_id,
-        "attempt": m.outputs.attempt,
-        "slots": {
-            d.name: {"name": m.names.slot(d.oid), "lsn": str(slots[m.names.slot(d.oid)].confirmed_flush_lsn)}
+    prepared = Prepared(
+        source_resource_id=m.outputs.source.resource_id,
+        attempt=m.outputs.attempt,
+        slots={
+            d.name: PreparedSlot(name := m.names.slot(d.oid), slots[name].confirmed_flush_lsn)
             for d in observed.migrated
         },
-        "time": datetime.now(UTC).isoformat(),
-    }
-    control.record(m.source, "prepared", document)
-    prepared_parameter.write(m, document)
+        time=datetime.now(UTC),
+    )
+    control.write(m.source, prepared)
+    prepared_parameter.write(m, as_json(prepared))
 
 
 def delete_parameter(m: Migration, observed: Observed) -> None:

@@ -1,5 +1,7 @@
 """Join the restored copy to the source at the exact LSN, and follow until it has caught up."""
 
+from dataclasses import replace
+
 from psycopg import errors
 
 from encryptdb.controller.exact_lsn import find_exact_lsn
@@ -8,6 +10,7 @@ from encryptdb.controller.observe import Observed, Subscription
 from encryptdb.controller.postgres import control, replication_role, subscriptions
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.records import CaughtUp, ExactLSN, Records
 from encryptdb.controller.steps.step import observed_source, observed_target
 from encryptdb.controller.waiting import wait_until
 from encryptdb.stacks.contract.errors import Failed, Refused
@@ -25,8 +28,8 @@ def _forward(m: Migration, observed: Observed) -> list[Subscription | None]:
 
 
 def has_exact_lsn(m: Migration, observed: Observed) -> bool:
-    found = (observed_source(observed).records or {}).get("exact_lsn")
-    return found is not None and found.get("target_resource_id") == _target_id(m)
+    found = (observed_source(observed).records or Records()).exact_lsn
+    return found is not None and found.target_resource_id == _target_id(m)
 
 
 def _target_id(m: Migration) -> str:
@@ -35,10 +38,9 @@ def _target_id(m: Migration) -> str:
 
 
 def find_lsn(m: Migration, observed: Observed) -> None:
-    exact = find_exact_lsn(m, observed)
-    document = exact.as_json() | {"target_resource_id": _target_id(m)}
-    control.record(m.source, "exact_lsn", document)
-    control.record(m.the_target, "exact_lsn", document)
+    exact = replace(find_exact_lsn(m, observed), target_resource_id=_target_id(m))
+    control.write(m.source, exact)
+    control.write(m.the_target, exact)
     m.say(f"the copy holds exactly the commits before {exact.value}, proved by {exact.proof.by}")
 
 
@@ -46,25 +48,31 @@ def refuse_other_lsn(m: Migration, observed: Observed) -> None:
     """Raise Refused where an LSN is given by hand although the sides are joined at another one already."""
     if m.options.lsn is None or not has_exact_lsn(m, observed):
         return
-    recorded = observed.records["exact_lsn"]
+    recorded = _recorded(observed)
     try:
         given = LSN.parse(m.options.lsn)
     except ValueError:
         given = None
-    proof = recorded["proof"]
-    if given is not None and LSN.parse(proof["last_included"]) < given <= LSN.parse(proof["first_missing"]):
+    proof = recorded.proof
+    if given is not None and proof.holds(given):
         return
     raise Refused(
-        f"--lsn {m.options.lsn} is refused: the exact LSN is {recorded['lsn']['value']}.",
-        detail=f"It is known and proved since an earlier replicate: any LSN after {proof['last_included']} up to "
-        f"{proof['first_missing']} is exact. Nothing was changed on either server.",
+        f"--lsn {m.options.lsn} is refused: the exact LSN is {recorded.value}.",
+        detail=f"It is known and proved since an earlier replicate: any LSN after {proof.last_included} up to "
+        f"{proof.first_missing} is exact. Nothing was changed on either server.",
         hint="Leave --lsn out.",
     )
 
 
 def exact_lsn(observed: Observed) -> LSN:
     """The recorded exact LSN."""
-    return LSN.parse(observed.records["exact_lsn"]["lsn"]["value"])
+    return _recorded(observed).value
+
+
+def _recorded(observed: Observed) -> ExactLSN:
+    found = observed.records.exact_lsn
+    assert found is not None, "the step exact-lsn comes first"
+    return found
 
 
 # Subscriptions, without a copy of the data, disabled until the origin stands.
@@ -161,7 +169,7 @@ def catch_up(m: Migration, observed: Observed) -> None:
         clock=m.clock,
         progress=lambda: f"{_lag(m):,} bytes behind",
     )
-    control.record(m.source, "caught_up", {"heartbeats": marks})
+    control.write(m.source, CaughtUp(marks))
 
 
 def _applied(m: Migration) -> int:

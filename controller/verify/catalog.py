@@ -7,7 +7,8 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from encryptdb.controller.postgres.server import Db
-from encryptdb.controller.verify.result import NotCovered, SequenceResult, TableResult
+from encryptdb.controller.record_values import NotCovered
+from encryptdb.controller.verify.result import SequenceResult, TableResult
 
 TABLES_SQL = """
 -- Every ordinary, logged table: partitions, not their parents; extensions' tables too, because FOR ALL TABLES

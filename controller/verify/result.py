@@ -1,9 +1,13 @@
 """What a comparison found: values, and the JSON documents made of them."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.server import SideName
+from encryptdb.controller.record_values import NotCovered
+from encryptdb.controller.records import Verify, as_json
 
 _MASK = (1 << 64) - 1
 
@@ -97,18 +101,6 @@ class SequenceResult:
         }
 
 
-@dataclass(frozen=True)
-class NotCovered:
-    """Something in the database that this comparison says nothing about. At most ten names."""
-
-    kind: str
-    count: int
-    names: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "count": self.count, "names": list(self.names)}
-
-
 @dataclass
 class DatabaseResult:
     """One database. `waited_ms` is the longest time for which a writer can have waited for us."""
@@ -126,7 +118,7 @@ class Verification:
     """All databases. `publisher` is the side that serves the applications."""
 
     databases: tuple[DatabaseResult, ...]
-    publisher: str
+    publisher: SideName
 
     @property
     def tables(self) -> list[TableResult]:
@@ -147,29 +139,34 @@ class Verification:
         """Everything was compared, and nothing differs."""
         return not self.differing and not self.not_compared
 
+    @property
+    def writers_waited_ms(self) -> float:
+        return round(max((d.waited_ms for d in self.databases), default=0.0), 1)
+
     def as_json(self) -> dict[str, Any]:
         """The document of `verify --json`."""
         return {
             "equal": self.equal,
             "publisher": self.publisher,
             "point": {d.database: str(d.point) for d in self.databases if d.point is not None},
-            "writers_waited_ms": round(max((d.waited_ms for d in self.databases), default=0.0), 1),
+            "writers_waited_ms": self.writers_waited_ms,
             "tables": [t.as_json() for t in self.tables],
             "sequences": [s.as_json() for d in self.databases for s in d.sequences],
-            "not_covered": {d.database: [n.as_json() for n in d.not_covered] for d in self.databases},
+            "not_covered": {d.database: [as_json(n) for n in d.not_covered] for d in self.databases},
         }
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self, by: str, at: datetime) -> Verify:
         """What the control database keeps, for the report: no list of what is equal."""
-        return {
-            "equal": self.equal,
-            "publisher": self.publisher,
-            "tables": len(self.tables),
-            "rows": sum(t.source.rows for t in self.tables if t.source),
-            "databases": [d.database for d in self.databases],
-            "point": {d.database: str(d.point) for d in self.databases if d.point is not None},
-            "writers_waited_ms": round(max((d.waited_ms for d in self.databases), default=0.0), 1),
-            "differing": self.differing[:100],
-            "not_compared": [f"{t.database}: {t.table}: {t.reason}" for t in self.not_compared[:100]],
-            "not_covered": {d.database: [n.as_json() for n in d.not_covered] for d in self.databases},
-        }
+        return Verify(
+            by=by,
+            at=at,
+            equal=self.equal,
+            publisher=self.publisher,
+            tables=len(self.tables),
+            rows=sum(t.source.rows for t in self.tables if t.source),
+            point={d.database: d.point for d in self.databases if d.point is not None},
+            writers_waited_ms=self.writers_waited_ms,
+            differing=tuple(self.differing[:100]),
+            not_compared=tuple(f"{t.database}: {t.table}: {t.reason}" for t in self.not_compared[:100]),
+            not_covered={d.database: tuple(d.not_covered) for d in self.databases},
+        )

@@ -1,0 +1,147 @@
+"""The values that records hold (`controller.records`): what has a meaning of its own, but no row of its own."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.server import SideName
+
+
+@dataclass(frozen=True)
+class DatabaseName:
+    """A database that moves. Source and target share its oid."""
+
+    oid: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A commit: its xid (32 bits), its commit time as the server keeps it, and the insert LSN read after it."""
+
+    xid: int
+    at: datetime
+    lsn: LSN
+
+
+@dataclass(frozen=True)
+class PreparedSlot:
+    """A slot, and its confirmed_flush_lsn when `prepare` ended."""
+
+    name: str
+    lsn: LSN | None
+
+
+class Trust(Enum):
+    """How far a candidate can be believed by itself. None is believed against the proof."""
+
+    EXACT = "exact"
+    """The end of recovery by its very meaning."""
+    HINT = "hint"
+    """The end of recovery only until a checkpoint or a restart, and past it after a torn record."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One source that names an LSN. `says` is what it was found to say, for the operator."""
+
+    name: str
+    lsn: LSN
+    trust: Trust
+    says: str
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """What one database's slot shows: each LSN with `last_included < LSN <= first_missing` is exact for it.
+
+    Both are the starts of commit records, because that is what the walsender compares a subscription's origin with
+    (SnapBuildXactNeedsSkip). `included_end` is the end of the last included commit record: where the origin of an
+    apply worker would stand after it. `included` and `missing` count the transactions that were looked at.
+    """
+
+    last_included: LSN
+    included_end: LSN
+    first_missing: LSN
+    included: int
+    missing: int
+
+    def holds(self, lsn: LSN) -> bool:
+        return self.last_included < lsn <= self.first_missing
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The brackets of all databases joined, and how each database came by its own."""
+
+    last_included: LSN
+    first_missing: LSN
+    transactions: int
+    by: str
+    databases: dict[str, Bracket]
+
+    def holds(self, lsn: LSN) -> bool:
+        return self.last_included < lsn <= self.first_missing
+
+
+@dataclass(frozen=True)
+class NotCovered:
+    """Something in a database that a comparison says nothing about. At most ten names."""
+
+    kind: str
+    count: int
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One CONNECT privilege. `grantee` None is PUBLIC."""
+
+    database: int
+    grantee: str | None
+    grantor: str
+    grantable: bool
+    by_owner: bool
+
+
+@dataclass(frozen=True)
+class Setting:
+    """default_transaction_read_only of one database, for all roles or for ours; None where it is not set."""
+
+    database: int
+    ours: bool
+    value: str | None
+
+
+@dataclass(frozen=True)
+class ClosedDatabase:
+    """What a database's connect privileges were before it was closed."""
+
+    name: str
+    connect: tuple[Grant, ...]
+    read_only: tuple[Setting, ...]
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The host that took the writes, and the readers' hosts that showed them, by name."""
+
+    writes: str
+    reads: dict[str, str]
+
+
+@dataclass(frozen=True)
+class MoveResult:
+    """A finished move. `pause_ms` is None where the command was cut off after OPEN, so that nobody measured it."""
+
+    serving: SideName
+    epoch: int
+    opened_at: datetime
+    end_lsns: dict[str, LSN]
+    steps_ms: dict[str, float]
+    pause_ms: float | None
+    interrupted: bool
+    rollback_path: bool
+    stale_views: tuple[str, ...] = ()
+    endpoints: Endpoints | None = None

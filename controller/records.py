@@ -1,0 +1,307 @@
+"""What the control databases remember: every record, its version, and what happens to it at a move. Pure.
+
+A row of encryptdb.record holds a record's key, its version and its fields as a JSON object (LSNs as `X/Y`, times in
+ISO 8601 with their offset). A record whose meaning or fields change gets a higher version.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+
+from cattrs.preconf.json import make_converter
+
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.postgres.server import SideName
+from encryptdb.controller.record_values import (
+    Candidate,
+    ClosedDatabase,
+    DatabaseName,
+    Heartbeat,
+    MoveResult,
+    NotCovered,
+    PreparedSlot,
+    Proof,
+)
+from encryptdb.stacks.contract.errors import Refused
+
+About = Literal["source", "target", "both", "its own"]
+"""Which side a record speaks about: `its own` is the one whose control database holds it."""
+
+
+class Record:
+    """One record. A subclass is a frozen dataclass and declares:
+
+    carried: copied before OPEN to the arriving side, which decides from then on.
+    cleared: belongs to one epoch, so it is removed at OPEN: on the arriving side in the transaction that opens it, on
+        the side that was left when its lasting fence is up.
+    reported: shown by the report.
+    """
+
+    key: ClassVar[str]
+    version: ClassVar[int]
+    about: ClassVar[About]
+    carried: ClassVar[bool]
+    cleared: ClassVar[bool]
+    reported: ClassVar[bool]
+
+    def __init_subclass__(
+        cls,
+        *,
+        key: str,
+        about: About,
+        version: int = 1,
+        carried: bool = False,
+        cleared: bool = False,
+        reported: bool = False,
+    ) -> None:
+        cls.key, cls.version, cls.about = key, version, about
+        cls.carried, cls.cleared, cls.reported = carried, cleared, reported
+
+
+@dataclass(frozen=True)
+class Identity(Record, key="identity", about="both", carried=True, reported=True):
+    """Whose migration this is, and which attempt. The copy has the same one, because it came with the snapshot."""
+
+    stack: str
+    attempt: int
+    source_resource_id: str
+    started: datetime
+
+    def __str__(self) -> str:
+        return f"stack {self.stack}, attempt {self.attempt}, of {self.source_resource_id}, begun {self.started}"
+
+
+@dataclass(frozen=True)
+class Databases(Record, key="databases", about="both", carried=True, reported=True):
+    """The databases that move."""
+
+    listed: tuple[DatabaseName, ...]
+
+
+@dataclass(frozen=True)
+class Parameters(Record, key="parameters", about="source", carried=True, reported=True):
+    """The parameter group that the source had before `prepare` attached another one."""
+
+    before: str
+
+
+@dataclass(frozen=True)
+class Heartbeats(Record, key="heartbeats", about="source", carried=True, reported=True):
+    """The heartbeat that every snapshot of this migration must hold, by database name."""
+
+    databases: dict[str, Heartbeat]
+
+
+@dataclass(frozen=True)
+class Prepared(Record, key="prepared", about="source", carried=True, reported=True):
+    """`prepare` has finished. The prepared parameter in SSM holds the same fields. `slots` by database name."""
+
+    source_resource_id: str
+    attempt: int
+    slots: dict[str, PreparedSlot]
+    time: datetime
+
+
+@dataclass(frozen=True)
+class Isolated(Record, key="isolated", about="its own"):
+    """The restored copy was isolated."""
+
+    attempt: int
+
+
+@dataclass(frozen=True)
+class ExactLSN(Record, key="exact_lsn", about="both", carried=True, reported=True):
+    """The exact LSN, who named it, and the proof. `remarks` are for the operator; `target_resource_id` is the copy
+    that it holds for."""
+
+    value: LSN
+    candidates: tuple[Candidate, ...]
+    proof: Proof
+    remarks: tuple[str, ...] = ()
+    target_resource_id: str | None = None
+
+
+@dataclass(frozen=True)
+class CaughtUp(Record, key="caught_up", about="both", carried=True, reported=True):
+    """The target was seen to have applied these heartbeats: their `n` by database name."""
+
+    databases: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Verify(Record, key="verify", about="both", carried=True, reported=True):
+    """What the last comparison found. `point` (the LSN of the comparison) and `not_covered` by database name;
+    `differing` and `not_compared` hold at most 100 each."""
+
+    by: str
+    at: datetime
+    equal: bool
+    publisher: SideName
+    tables: int
+    rows: int
+    point: dict[str, LSN]
+    writers_waited_ms: float
+    differing: tuple[str, ...]
+    not_compared: tuple[str, ...]
+    not_covered: dict[str, tuple[NotCovered, ...]]
+
+
+@dataclass(frozen=True)
+class ConnectPrivileges(Record, key="connect_privileges", about="its own"):
+    """The databases that are closed, by oid: written in the transaction that closes them, removed in that which opens
+    them."""
+
+    databases: dict[int, ClosedDatabase]
+
+
+@dataclass(frozen=True)
+class LargeObjects(Record, key="large_objects", about="its own"):
+    """How much had been written to large objects while nobody could write here, by database name."""
+
+    databases: dict[str, int | None]
+
+
+@dataclass(frozen=True)
+class DisabledSubscriptions(Record, key="disabled_subscriptions", about="its own"):
+    """The owner's own subscriptions that a move has disabled, by database name, to be enabled where it is undone."""
+
+    databases: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Moving(Record, key="moving", about="its own", cleared=True):
+    """On the side that is being left, from just before the pause until the move has ended, either way."""
+
+    direction: Literal["cutover", "rollback"]
+    by: str
+
+
+@dataclass(frozen=True)
+class Open(Record, key="open", about="its own", cleared=True, reported=True):
+    """The side was opened. Its epoch is one higher than any before; the end markers' LSNs are by database name."""
+
+    epoch: int
+    at: datetime
+    side: SideName
+    rollback_path: bool
+    end_lsns: dict[str, LSN]
+    steps_ms: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ReaderProbe(Record, key="reader_probe", about="its own"):
+    """Written through the endpoint of the side that was opened, to be read through its readers."""
+
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Switched(Record, key="switched", about="both", cleared=True):
+    """Every switch was applied and has settled."""
+
+    switches: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SideClosed(Record, key="side_closed", about="both", cleared=True):
+    """The side that was left is closed to applications for good; held by the side that serves."""
+
+    side: SideName
+
+
+@dataclass(frozen=True)
+class Cutover(MoveResult, Record, key="cutover", about="both", cleared=True, reported=True):
+    """The cutover has finished: the document of the command."""
+
+
+@dataclass(frozen=True)
+class Rollback(MoveResult, Record, key="rollback", about="both", cleared=True, reported=True):
+    """The rollback has finished: the document of the command."""
+
+
+@dataclass(frozen=True)
+class Abandoned(Record, key="abandoned", about="its own", reported=True):
+    """The copy belongs to an attempt that was abandoned."""
+
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of one control database: each under its key, None where it is not there. Empty is false."""
+
+    identity: Identity | None = None
+    databases: Databases | None = None
+    parameters: Parameters | None = None
+    heartbeats: Heartbeats | None = None
+    prepared: Prepared | None = None
+    isolated: Isolated | None = None
+    exact_lsn: ExactLSN | None = None
+    caught_up: CaughtUp | None = None
+    verify: Verify | None = None
+    connect_privileges: ConnectPrivileges | None = None
+    large_objects: LargeObjects | None = None
+    disabled_subscriptions: DisabledSubscriptions | None = None
+    moving: Moving | None = None
+    open: Open | None = None
+    reader_probe: ReaderProbe | None = None
+    switched: Switched | None = None
+    side_closed: SideClosed | None = None
+    cutover: Cutover | None = None
+    rollback: Rollback | None = None
+    abandoned: Abandoned | None = None
+
+    def __iter__(self) -> Iterator[Record]:
+        return (found for field in fields(self) if (found := getattr(self, field.name)) is not None)
+
+    def __bool__(self) -> bool:
+        return any(True for _ in self)
+
+    @property
+    def closed(self) -> set[str]:
+        """Names of the databases of this side that the lasting fence closes."""
+        return {was.name for was in self.connect_privileges.databases.values()} if self.connect_privileges else set()
+
+
+CLASSES: dict[str, type[Record]] = {cls.key: cls for cls in Record.__subclasses__()}
+"""Every record by its key."""
+
+CLEARED = tuple(cls for cls in CLASSES.values() if cls.cleared)
+"""Records of one epoch: an earlier one's would be taken for those of the next."""
+
+_converter = make_converter(forbid_extra_keys=True, detailed_validation=False)
+_converter.register_unstructure_hook(LSN, str)
+_converter.register_structure_hook(LSN, lambda value, _: LSN.parse(value))
+
+
+def as_json(record: object) -> dict[str, Any]:
+    """The fields of a record, or of a value in one, as JSON knows them."""
+    found: dict[str, Any] = _converter.unstructure(record)
+    return found
+
+
+def parse(rows: Iterable[tuple[str, int, Any]], server: str) -> Records:
+    """Build the records from rows (key, version, value). `server` is named in the error, for example `source`.
+
+    Raises Refused for a record or a version that this version does not know, and for one that it cannot read.
+    """
+    found: dict[str, Any] = {}
+    for key, version, value in rows:
+        cls = CLASSES.get(key)
+        if cls is None or version > cls.version:
+            known = "this one does not have it" if cls is None else f"this one reads version {cls.version}"
+            raise Refused(
+                f"The control database on the {server} was written by a newer version of encryptdb.",
+                detail=f"It holds the record {key!r} in version {version}; {known}.",
+                hint="pip install --upgrade encryptdb",
+            )
+        try:
+            found[key] = _converter.structure(value, cls)
+        except Exception as error:
+            raise Refused(
+                f"The record {key!r} in the control database on the {server} cannot be read.",
+                detail=f"Its version {version} is known, but its fields are not as they should be: {error}",
+                hint="Restore that row of encryptdb.record as it was: nobody but encryptdb may write there.",
+            ) from None
+    return Records(**found)
