@@ -1,8 +1,11 @@
-"""The values that records hold (`controller.records`): what has a meaning of its own, but no row of its own."""
+"""The values that records hold (`controller.records`), and how records and their values are written as JSON. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Any, TypeVar
+
+from cattrs.preconf.json import make_converter
 
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import SideName
@@ -145,3 +148,21 @@ class MoveResult:
     rollback_path: bool
     stale_views: tuple[str, ...] = ()
     endpoints: Endpoints | None = None
+
+
+T = TypeVar("T")
+
+_converter = make_converter(forbid_extra_keys=True, detailed_validation=False)
+_converter.register_unstructure_hook(LSN, str)
+_converter.register_structure_hook(LSN, lambda value, _: LSN.parse(value))
+
+
+def as_json(value: object) -> dict[str, Any]:
+    """The fields of a record, or of a value in one, as JSON knows them: LSNs as `X/Y`, times in ISO 8601."""
+    found: dict[str, Any] = _converter.unstructure(value)
+    return found
+
+
+def from_json(fields: Any, cls: type[T]) -> T:
+    """Read back what `as_json` wrote. Raises some Exception where a field is unknown, missing or of another type."""
+    return _converter.structure(fields, cls)

@@ -9,8 +9,6 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-from cattrs.preconf.json import make_converter
-
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import SideName
 from encryptdb.controller.record_values import (
@@ -22,6 +20,7 @@ from encryptdb.controller.record_values import (
     NotCovered,
     PreparedSlot,
     Proof,
+    from_json,
 )
 from encryptdb.stacks.contract.errors import Refused
 
@@ -270,16 +269,6 @@ CLASSES: dict[str, type[Record]] = {cls.key: cls for cls in Record.__subclasses_
 CLEARED = tuple(cls for cls in CLASSES.values() if cls.cleared)
 """Records of one epoch: an earlier one's would be taken for those of the next."""
 
-_converter = make_converter(forbid_extra_keys=True, detailed_validation=False)
-_converter.register_unstructure_hook(LSN, str)
-_converter.register_structure_hook(LSN, lambda value, _: LSN.parse(value))
-
-
-def as_json(record: object) -> dict[str, Any]:
-    """The fields of a record, or of a value in one, as JSON knows them."""
-    found: dict[str, Any] = _converter.unstructure(record)
-    return found
-
 
 def parse(rows: Iterable[tuple[str, int, Any]], server: str) -> Records:
     """Build the records from rows (key, version, value). `server` is named in the error, for example `source`.
@@ -297,7 +286,7 @@ def parse(rows: Iterable[tuple[str, int, Any]], server: str) -> Records:
                 hint="pip install --upgrade encryptdb",
             )
         try:
-            found[key] = _converter.structure(value, cls)
+            found[key] = from_json(value, cls)
         except Exception as error:
             raise Refused(
                 f"The record {key!r} in the control database on the {server} cannot be read.",

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, ObservedServer
-from encryptdb.controller.records import as_json
+from encryptdb.controller.record_values import as_json
 
 State = Literal["prepared", "restored", "replicating", "caught-up", "open", "rolled-back", "retired", "abandoned"]
 

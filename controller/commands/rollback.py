@@ -12,7 +12,8 @@ from encryptdb.controller.cutover.move import Observer, unseen
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres import control
-from encryptdb.controller.records import Open, Records, as_json
+from encryptdb.controller.record_values import as_json
+from encryptdb.controller.records import Open, Records
 from encryptdb.controller.runner import locked
 from encryptdb.stacks.contract.errors import NotYet, Refused, Usage
 

@@ -8,7 +8,7 @@ from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Database, Observed, ObservedServer, observe
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.server import Server
-from encryptdb.controller.records import as_json
+from encryptdb.controller.record_values import as_json
 from encryptdb.controller.state import document
 from encryptdb.controller.verify.apply import Ends
 from encryptdb.controller.verify.database import compare_database

@@ -13,16 +13,8 @@ from encryptdb.controller.cutover.move import Moved, turn
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres import connect_privileges, control, fence
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
-from encryptdb.controller.records import (
-    CLEARED,
-    Cutover,
-    Open,
-    Records,
-    Rollback,
-    SideClosed,
-    Switched,
-    as_json,
-)
+from encryptdb.controller.record_values import as_json
+from encryptdb.controller.records import CLEARED, Cutover, Open, Records, Rollback, SideClosed, Switched
 from encryptdb.controller.switches import Settles, Switch
 from encryptdb.controller.waiting import Clock, Reporter
 from encryptdb.stacks.contract.errors import Failed, Problem

@@ -16,7 +16,8 @@ from psycopg import errors, sql
 
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import Db, Server
-from encryptdb.controller.records import Record, Records, as_json, parse
+from encryptdb.controller.record_values import as_json
+from encryptdb.controller.records import Record, Records, parse
 from encryptdb.stacks.contract.errors import Failed, Refused
 
 SCHEMA_SQL = """

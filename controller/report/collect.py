@@ -10,7 +10,8 @@ from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.server import Server
-from encryptdb.controller.records import Records, as_json
+from encryptdb.controller.record_values import as_json
+from encryptdb.controller.records import Records
 from encryptdb.controller.state import state
 from encryptdb.stacks.contract.errors import Problem
 from encryptdb.stacks.contract.outputs import Side
@@ -35,9 +36,9 @@ def collect(m: Migration, observed: Observed | None) -> Data:
     sides = {server.side: _read(server, problems) for server in m.sides()}
     source, target = sides["source"], sides.get("target", _Side(Records(), []))
     serves = epoch.serving(source.records, target.records)
-    # The serving side's decide where both have one.
-    sides_records = (target.records, source.records) if serves == "source" else (source.records, target.records)
-    records = {record.key: record for side in sides_records for record in side}
+    # Where both sides have a record, the serving side's counts.
+    in_order = (target.records, source.records) if serves == "source" else (source.records, target.records)
+    records = {record.key: record for side in in_order for record in side}
     where = state(m, observed) if observed is not None else None
     return {
         "version": 1,

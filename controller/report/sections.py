@@ -94,12 +94,12 @@ def exact_lsn(data: Data) -> Html:
     found = data["records"].get("exact_lsn")
     if not found:
         return section("Where the changes join the snapshot", paragraph("Not determined yet."))
-    exact, proof = found, found["proof"]
+    proof = found["proof"]
     return section(
         "Where the changes join the snapshot",
         paragraph(
             "The snapshot holds every transaction committed before ",
-            lsn(exact["value"]),
+            lsn(found["value"]),
             " in the source's write-ahead log, and none after it. Replication began exactly there, so nothing is "
             "missing and nothing was applied twice.",
             class_="lead",
@@ -124,10 +124,10 @@ def exact_lsn(data: Data) -> Html:
             ["Candidate", "LSN", "Within the bracket", "What it says"],
             [
                 (w["name"], lsn(w["lsn"]), "yes" if _holds(proof, w["lsn"]) else "no", w["says"])
-                for w in exact["candidates"]
+                for w in found["candidates"]
             ],
         ),
-        *(paragraph(remark) for remark in exact.get("remarks", ())),
+        *(paragraph(remark) for remark in found["remarks"]),
     )
 
 

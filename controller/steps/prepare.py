@@ -9,8 +9,8 @@ from encryptdb.controller import prepared_parameter
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, to_migrate
 from encryptdb.controller.postgres import control, replication_role, watchdog
-from encryptdb.controller.record_values import DatabaseName, Heartbeat, PreparedSlot
-from encryptdb.controller.records import Databases, Heartbeats, Identity, Prepared, Records, as_json
+from encryptdb.controller.record_values import DatabaseName, Heartbeat, PreparedSlot, as_json
+from encryptdb.controller.records import Databases, Heartbeats, Identity, Prepared, Records
 from encryptdb.controller.steps.step import observed_source
 from encryptdb.stacks.contract.errors import Refused
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import SideName
-from encryptdb.controller.record_values import NotCovered
-from encryptdb.controller.records import Verify, as_json
+from encryptdb.controller.record_values import NotCovered, as_json
+from encryptdb.controller.records import Verify
 
 _MASK = (1 << 64) - 1
 
