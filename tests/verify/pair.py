@@ -18,6 +18,8 @@ from encryptdb.controller.migration import Migration, Options
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import Login, Server
+from encryptdb.controller.record_values import DatabaseName
+from encryptdb.controller.records import Databases
 from encryptdb.controller.secret import Secret
 from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.contract.outputs import Outputs, Side
@@ -155,7 +157,7 @@ def make_template(folder: Path, data: Path) -> servers.Server:
             db.execute(control.SCHEMA_SQL.encode())
         oid = server.sql("SELECT oid::bigint FROM pg_database WHERE datname = 'app'")[0][0]
         with server.connect("encryptdb", user="master") as db:
-            control.write(db, "databases", [{"oid": oid, "name": APP}])
+            control.write(db, Databases((DatabaseName(oid, APP),)))
         with server.connect(APP) as db:
             db.execute(f"CREATE PUBLICATION {NAMES.publication} FOR ALL TABLES".encode())
             db.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [NAMES.slot(oid)])
