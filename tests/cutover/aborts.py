@@ -16,6 +16,7 @@ from encryptdb.controller.cutover import move
 from encryptdb.controller.cutover.move import Moment, Observer
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres import connect_privileges, control, watchdog
+from encryptdb.controller.records import Records
 from encryptdb.stacks.contract.errors import Problem
 from tests.cutover.proxy import Proxy
 from tests.cutover.rig import DATABASES, World, controller_process, migration
@@ -132,7 +133,7 @@ def abort_before_open(world: World, fault: str, point: Point) -> None:
             assert "The source serves again" in said
         count = len(writers.acknowledged)
         wait_for(lambda: len(writers.acknowledged) > count + 5, "applications to write on the source again", seconds=15)
-    assert "open" not in _records(world, "target")
+    assert _records(world, "target").open is None
     wait_for(lambda: _runs(world), "the next run to find nothing in its way")
     assert_as_before(world)
     wait_for(lambda: world.rows(world.target) == world.rows(world.source), "the target to follow again")
@@ -169,8 +170,8 @@ def assert_as_before(world: World) -> None:
         assert watchdog.left_over(m.source) == []
         assert connect_privileges.closed(m.the_target) == set(DATABASES)
         assert connect_privileges.closed(m.source) == set()
-        assert "open" not in (control.records(m.the_target) or {})
-        assert "moving" not in (control.records(m.source) or {})
+        assert (control.records(m.the_target) or Records()).open is None
+        assert (control.records(m.source) or Records()).moving is None
     watching = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT encryptdb.watch(%'"
     assert world.source.sql(watching) == [(0,)]
     assert world.source.sql("SELECT count(*) FROM pg_subscription") == [(0,)]
@@ -217,6 +218,6 @@ def _runs(world: World) -> bool:
     return False
 
 
-def _records(world: World, side: str) -> dict[str, Any]:
+def _records(world: World, side: str) -> Records:
     with world.migration() as m:
-        return control.records(m.source if side == "source" else m.the_target) or {}
+        return control.records(m.source if side == "source" else m.the_target) or Records()

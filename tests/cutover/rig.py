@@ -20,8 +20,11 @@ from encryptdb.controller.migration import Migration, Options
 from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres import connect_privileges, control
 from encryptdb.controller.postgres.login import Login, Secret
+from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import Server as Side
+from encryptdb.controller.record_values import Proof
+from encryptdb.controller.records import ExactLSN
 from encryptdb.controller.steps import isolate, prepare, replicate, slots
 from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.cloud.client import Aws
@@ -190,7 +193,7 @@ def follow(
     with world.migration() as m:
         isolate.isolate(m, observe(m))
         end = target.recovery_end()
-        control.record(m.source, "exact_lsn", {"lsn": {"value": end, "candidates": []}, "proof": {}})
+        control.write(m.source, ExactLSN(LSN.parse(end), (), Proof(LSN(0), LSN.parse(end), 0, "the test", {})))
         for step in (replicate.make_subscriptions, replicate.advance_origins, replicate.enable, replicate.catch_up):
             step(m, observe(m))
         assert connect_privileges.closed(m.the_target) == set(databases)

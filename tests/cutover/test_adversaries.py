@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from encryptdb.controller.commands import cutover
-from encryptdb.controller.cutover import foreign
 from encryptdb.controller.cutover.move import Moment
 from encryptdb.controller.postgres import control
 from tests.cutover.rig import World
@@ -133,6 +132,7 @@ def test_a_subscription_of_the_source_runs_again_where_the_move_breaks_off(
                 cutover.run(m, fail)
             except Exception as told:
                 assert "The source serves again" in str(getattr(told, "detail", ""))
-            assert foreign.RECORD not in (control.records(m.source) or {})
+            found = control.records(m.source)
+            assert found is not None and found.disabled_subscriptions is None
         before = fed(world.source)
         wait_for(lambda: fed(world.source) > before + 5, "the source's own subscription to apply again")

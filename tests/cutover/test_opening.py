@@ -1,20 +1,24 @@
 """The point of no return, where the answer to COMMIT is lost: never taken for the one or for the other."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from encryptdb.controller.cutover import finish
 from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.cutover.opening import NotOpened, Opening, Unknown
 from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres import connect_privileges, control
 from encryptdb.controller.postgres.server import Server as Side
-from encryptdb.controller.waiting import SystemClock
+from encryptdb.controller.records import CLASSES, ConnectPrivileges, Open, Records
+from encryptdb.controller.waiting import Reporter, SystemClock
 from encryptdb.stacks.contract.errors import Failed
 from tests.cutover.proxy import Proxy
 from tests.cutover.rig import DATABASES, World
+from tests.record_samples import SAMPLES
 
 
 class Hurried:
@@ -30,6 +34,9 @@ class Hurried:
         self.now += max(seconds, 1.0)
 
 
+OPENED = Open(1, datetime.now(UTC), "target", True, {}, {})
+
+
 @contextmanager
 def opening(world: World) -> Iterator[tuple[Opening, Proxy]]:
     """An OPEN of which only the COMMIT is left, through a proxy; the target is closed again afterwards."""
@@ -37,13 +44,13 @@ def opening(world: World) -> Iterator[tuple[Opening, Proxy]]:
         databases = observe(m).migrated
         behind = Side("target", "127.0.0.1", proxy.port, m.the_target.login)
         prepared = Opening(replace(Direction.cutover(m, databases), to=behind), 1)
-        prepared.execute({"at": "now", "end_lsns": {}})
+        prepared.execute(OPENED)
         try:
             yield prepared, proxy
         finally:
             prepared.close()
             behind.close()
-            control.forget(m.the_target, "open")
+            control.forget(m.the_target, Open)
             connect_privileges.close(m.the_target, databases, keep=["encryptdb_replication"])
 
 
@@ -64,7 +71,8 @@ def test_committed_the_target_is_open_and_says_so(world: World) -> None:
         assert world.writable(world.target)
         assert closed(world) == set()
         with world.migration() as m:
-            assert (control.records(m.the_target) or {})["open"]["epoch"] == 1
+            found = control.records(m.the_target)
+            assert found is not None and found.open == OPENED
 
 
 def test_an_answer_that_was_lost_is_asked_for_again(world: World) -> None:
@@ -98,3 +106,37 @@ def test_while_nobody_can_tell_neither_is_assumed(world: World) -> None:
         assert isinstance(told.value, Failed)
         assert "stays closed" in (told.value.detail or "")
         assert not prepared.opened
+
+
+def test_each_record_is_carried_and_cleared_as_its_properties_say(fresh: Callable[[], World]) -> None:
+    """A sample of everything on both sides, but of the privileges, which are to be restored."""
+    world = fresh()
+    samples = {key: record for key, record in SAMPLES.items() if key != ConnectPrivileges.key}
+    with world.migration() as m:
+        direction = Direction.cutover(m, observe(m).migrated)
+
+        def remembered(server: Side) -> Records:
+            return control.records(server) or Records()
+
+        before = remembered(m.the_target)
+        for record in samples.values():
+            control.write(m.source, record)
+        finish.carry(direction)
+        after = remembered(m.the_target)
+        assert after == replace(before, **{key: r for key, r in samples.items() if r.carried})
+
+        for record in samples.values():
+            control.write(m.the_target, record)
+        opened = replace(OPENED, epoch=8)
+        prepared = Opening(direction, 8)
+        prepared.execute(opened)
+        prepared.commit(SystemClock())
+        kept = {key: record for key, record in samples.items() if not record.cleared}
+        assert remembered(m.the_target) == Records(**kept, open=opened)
+
+        # Without a rollback path no lasting fence is put up; the owner's disabled subscriptions are told and forgotten.
+        finish.leave(direction, rollback_path=False, reporter=Reporter(), clock=SystemClock())
+        assert remembered(m.source) == replace(Records(**kept), disabled_subscriptions=None)
+    assert (
+        kept.keys() | {cls.key for cls in CLASSES.values() if cls.cleared} | {ConnectPrivileges.key} == CLASSES.keys()
+    )

@@ -19,8 +19,11 @@ from encryptdb.controller.migration import Migration, Options
 from encryptdb.controller.observe import Observed, observe
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.login import Login, Secret
+from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import Server as Side
+from encryptdb.controller.record_values import DatabaseName, Heartbeat
+from encryptdb.controller.records import Databases, Heartbeats
 from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.contract.outputs import Engine, Outputs
 from encryptdb.stacks.contract.outputs import Side as OutputSide
@@ -74,7 +77,7 @@ def prepare(source: Server) -> None:
     try:
         control.create(side)
         listed = source.sql("SELECT oid::bigint, datname FROM pg_database WHERE datname = ANY (%s)", [list(DATABASES)])
-        control.record(side, "databases", [{"oid": oid, "name": name} for oid, name in listed])
+        control.write(side, Databases(tuple(DatabaseName(oid, name) for oid, name in listed)))
         for oid, name in listed:
             source.sql("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [names.slot(oid)], name)
         beats = {}
@@ -82,11 +85,20 @@ def prepare(source: Server) -> None:
             [(xid,)] = source.sql(
                 "UPDATE encryptdb.heartbeat SET n = n + 1 RETURNING pg_current_xact_id()::text::bigint", database=name
             )
-            [(at,)] = source.sql("SELECT pg_xact_commit_timestamp(%s::text::xid)", [xid])
-            beats[name] = {"xid": xid, "at": at.isoformat()}
-        control.record(side, "heartbeats", beats)
+            [(at, lsn)] = source.sql(
+                "SELECT pg_xact_commit_timestamp(%s::text::xid), pg_current_wal_insert_lsn()::text", [xid]
+            )
+            beats[name] = Heartbeat(xid, at, LSN.parse(lsn))
+        control.write(side, Heartbeats(beats))
     finally:
         side.close()
+
+
+def heartbeats(observed: Observed) -> dict[str, Heartbeat]:
+    """What `prepare` recorded, to be falsified."""
+    recorded = observed.records.heartbeats
+    assert recorded is not None
+    return recorded.databases
 
 
 @dataclass

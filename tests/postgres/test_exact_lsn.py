@@ -11,6 +11,7 @@ from encryptdb.controller.exact_lsn import ExactLSN, find_exact_lsn
 from encryptdb.controller.exact_lsn.messages import Begin, Keepalive
 from encryptdb.controller.exact_lsn.slot_stream import stream
 from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.record_values import as_json, from_json
 from encryptdb.stacks.contract.errors import Failed, Refused
 from encryptdb.stacks.contract.outputs import Engine
 from tests.postgres.log_api import LogApi
@@ -150,9 +151,9 @@ def test_redo_done_as_it_stands_is_the_last_included_commit_or_before_the_end(fr
 
 
 def test_the_evidence_survives_its_own_json(frozen: Frozen) -> None:
-    document = frozen.found.as_json()
-    assert ExactLSN.from_json(document) == frozen.found
-    assert document["lsn"]["value"] == str(frozen.found.value)
+    document = as_json(frozen.found)
+    assert from_json(document, ExactLSN) == frozen.found
+    assert document["value"] == str(frozen.found.value)
     assert {"last_included", "first_missing", "transactions", "by"} <= set(document["proof"])
 
 

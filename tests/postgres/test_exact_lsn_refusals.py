@@ -1,6 +1,8 @@
 """What the proof does at its edges: an idle source, a copy that is not ours, commit timestamps that are gone."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from encryptdb.controller.exact_lsn.slot_stream import stream
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.stacks.contract.errors import Failed, Refused
 from tests.postgres.log_api import LogApi
-from tests.postgres.rig import DATABASES, Pair, isolate, live_on, prepare
+from tests.postgres.rig import DATABASES, Pair, heartbeats, isolate, live_on, prepare
 from tests.postgres.servers import Server
 
 
@@ -68,9 +70,8 @@ def test_the_heartbeat_of_prepare_is_what_binds_the_copy_to_this_migration(quiet
     """A copy whose commit of that xid has another time is another snapshot's, whatever else it says."""
     source, copy = quiet
     with Pair(source, copy, LogApi(copy)).migration() as (m, state):
-        assert state.source is not None and state.source.records is not None
-        told = state.source.records["heartbeats"]["app"]
-        told["at"] = told["at"].replace("20", "19", 1)
+        told = heartbeats(state)
+        told["app"] = replace(told["app"], at=told["app"].at - timedelta(days=365))
         with pytest.raises(Refused, match="prepare's heartbeat in app") as refused:
             find_exact_lsn(m, state)
     assert "which committed that xid at" in refused.value.message
@@ -85,8 +86,8 @@ def test_a_snapshot_from_before_prepare_is_refused(quiet: tuple[Server, Server])
     )
     [(at,)] = source.sql("SELECT pg_xact_commit_timestamp(%s::text::xid)", [xid])
     with Pair(source, copy, LogApi(copy)).migration() as (m, state):
-        assert state.source is not None and state.source.records is not None
-        state.source.records["heartbeats"]["app"] = {"xid": xid, "at": at.isoformat()}
+        told = heartbeats(state)
+        told["app"] = replace(told["app"], xid=xid, at=at)
         with pytest.raises(Refused, match="not on the copy"):
             find_exact_lsn(m, state)
 

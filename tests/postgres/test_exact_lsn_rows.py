@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from encryptdb.controller.exact_lsn import ExactLSN, find_exact_lsn
 from encryptdb.stacks.contract.errors import Refused
 from tests.postgres.log_api import LogApi
-from tests.postgres.rig import Load, Pair, catch_up, digests, isolate, join, prepare
+from tests.postgres.rig import Load, Pair, catch_up, digests, heartbeats, isolate, join, prepare
 from tests.postgres.servers import Server
 from tests.postgres.test_exact_lsn import XID_STATUS, missing_xids
 
@@ -133,8 +134,7 @@ def test_where_no_row_tells_it_is_refused_whatever_log_and_xids_say(keyless: Pai
 
 def test_a_copy_without_the_heartbeats_row_is_refused(keyless: Pair) -> None:
     with keyless.migration() as (m, state):
-        assert state.source is not None and state.source.records is not None
-        told = state.source.records["heartbeats"]["app"]
-        told["xid"] += 1
+        told = heartbeats(state)
+        told["app"] = replace(told["app"], xid=told["app"].xid + 1)
         with pytest.raises(Refused, match="is not on the copy either: it is of transaction"):
             find_exact_lsn(m, state)

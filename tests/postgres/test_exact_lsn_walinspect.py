@@ -80,7 +80,7 @@ def test_where_the_extension_is_there_and_may_be_used_it_is_used(pair: Pair) -> 
         pair.copy.sql("DROP EXTENSION pg_walinspect", database="encryptdb")
     named = [w for w in found.candidates if w.name.startswith(NAME)]
     assert found.proof.last_included < named[0].lsn <= found.proof.first_missing
-    assert found.as_json()["lsn"]["candidates"][-len(named)]["in_bracket"] is True
+    assert found.proof.holds(found.candidates[-len(named)].lsn)
 
 
 def test_wal_that_is_gone_makes_it_silent(pair: Pair) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,35 +11,37 @@ from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.preflight.facts import Stage
 from encryptdb.controller.preflight.read import stage
-from tests.preflight.made import CONTROLLER, NAMES, TARGET, outputs
+from encryptdb.controller.record_values import DatabaseName
+from encryptdb.controller.records import Databases, Identity, Prepared, Records
+from tests.preflight.made import CONTROLLER, NAMES, OPENED, TARGET, outputs
 from tests.preflight.world import World
 
 # What is asked here, every version answers alike.
 pytestmark = pytest.mark.parametrize("server", ["system"], indirect=True)
 
-MIGRATION = {"stack": "shop-prod", "attempt": 1, "source_resource_id": "db-SOURCE", "started": "2024-04-27T10:00:00Z"}
+IDENTITY = Identity("shop-prod", 1, "db-SOURCE", datetime(2024, 4, 27, 10, 0, tzinfo=UTC))
 
 
 def prepared(world: World, **changes: Any) -> None:
     """What `prepare` leaves on the source: control database, records, a slot for each database."""
     login = world.login()
     control.create(login)
-    control.record(login, "databases", databases(world))
-    control.record(login, "migration", MIGRATION | changes)
-    control.record(login, "prepared", {})
+    control.write(login, Databases(databases(world)))
+    control.write(login, replace(IDENTITY, **changes))
+    control.write(login, Prepared(IDENTITY.source_resource_id, IDENTITY.attempt, {}, IDENTITY.started))
     login.close()
 
 
-def databases(world: World) -> list[dict[str, Any]]:
+def databases(world: World) -> tuple[DatabaseName, ...]:
     found = world.server.sql(
         "SELECT oid::bigint, datname FROM pg_database WHERE datname NOT LIKE 'template%' AND datname NOT IN "
         "('postgres', 'encryptdb')"
     )
-    return [{"oid": oid, "name": name} for oid, name in found]
+    return tuple(DatabaseName(oid, name) for oid, name in found)
 
 
 def slot_name(world: World) -> str:
-    return NAMES.slot(databases(world)[0]["oid"])
+    return NAMES.slot(databases(world)[0].oid)
 
 
 def make_slot(world: World, plugin: str = "pgoutput") -> None:
@@ -168,8 +171,8 @@ def test_a_target_that_is_no_copy_of_this_migration_blocks(world: World) -> None
     given: dict[str, Any] = {"source": source, "stage": Stage.RESTORED, "outputs": outputs(target=TARGET)}
     copy = replace(source, side="target")
     assert world.findings("own-copy", target=copy, **given) == ()
-    other = MIGRATION | {"started": "2024-04-28T10:00:00Z"}
-    for records in ({"migration": other}, {}, None):
+    other = replace(IDENTITY, started=IDENTITY.started + timedelta(days=1))
+    for records in (Records(identity=other), Records(), None):
         finding = world.finding("own-copy", target=replace(copy, records=records), **given)
         assert finding.severity == "blocks"
 
@@ -230,7 +233,7 @@ def test_after_open_the_source_is_not_judged_any_more(world: World) -> None:
     world.sql("CREATE TABLE t (a int)")
     world.sql("SELECT pg_create_logical_replication_slot('debezium', 'pgoutput')")
     source = world.facts()
-    target = replace(source, side="target", records={"open": {}})
+    target = replace(source, side="target", records=OPENED)
     assert stage(source, target, outputs(target=TARGET)) == Stage.OPEN
     facts: dict[str, Any] = {"source": source, "target": target, "stage": Stage.OPEN}
     assert {f.name for f in world.report(**facts).findings if f.side == "source"} == set()

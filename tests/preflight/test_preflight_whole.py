@@ -19,7 +19,7 @@ from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Failed, Refused, Status
 from encryptdb.stacks.contract.outputs import Outputs, Side
 from tests.postgres.servers import free_port
-from tests.preflight.made import ENCRYPTED, TARGET, cloud, facts, outputs, server
+from tests.preflight.made import ENCRYPTED, OPENED, TARGET, cloud, facts, outputs, server
 from tests.preflight.world import World
 
 # What is asked here, every version answers alike.
@@ -104,7 +104,7 @@ def test_what_merely_blocks_is_a_refusal(world: World) -> None:
 
 def test_a_silent_source_after_open_is_no_failure() -> None:
     gone = Silence("source", Failed("The source does not answer."))
-    target = server(side="target", records={"open": {}})
+    target = server(side="target", records=OPENED)
     seen = facts(
         outputs=outputs(target=TARGET),
         stage=Stage.OPEN,

@@ -5,6 +5,7 @@ import pytest
 from encryptdb.controller.exact_lsn.decision import consequence, decide, join
 from encryptdb.controller.exact_lsn.evidence import Bracket, Candidate, Evidence, ExactLSN, Trust
 from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.record_values import as_json, from_json
 from encryptdb.stacks.contract.errors import Refused
 
 
@@ -115,4 +116,4 @@ def test_the_consequence_of_each_position() -> None:
 
 def test_the_conclusion_survives_its_json() -> None:
     found = decide(evidence(exact(1200), hint(7)))
-    assert ExactLSN.from_json(found.as_json()) == found
+    assert from_json(as_json(found), ExactLSN) == found

@@ -2,9 +2,11 @@
 
 import copy
 import dataclasses
+import json
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,33 +19,40 @@ from encryptdb.controller.commands import report as command
 from encryptdb.controller.commands import verify
 from encryptdb.controller.migration import Migration, Options
 from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.record_values import Bracket, Candidate, DatabaseName, Proof, Trust, as_json
+from encryptdb.controller.records import Cutover, Databases, ExactLSN
 from encryptdb.controller.report.store import read, with_evidence
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Usage
 from tests.secret_search import Search
 from tests.verify.pair import Pair
 
-LSN = {
-    "lsn": {
-        "value": "0/5000060",
-        "candidates": [
-            {"name": "server log", "lsn": "0/5000060", "trust": "exact", "says": "invalid <record>", "in_bracket": True}
-        ],
-        "remarks": ["one remark"],
-    },
-    "proof": {
-        "last_included": "0/5000030", "first_missing": "0/5000061", "transactions": 82, "by": "commit timestamps",
-        "databases": {
-            "app": {"last_included": "0/5000030", "first_missing": "0/5000061", "included": 32, "missing": 50}
-        },
-    },
-}  # fmt: skip
+JOINED = ExactLSN(
+    LSN.parse("0/5000060"),
+    (Candidate("server log", LSN.parse("0/5000060"), Trust.EXACT, "invalid <record>"),),
+    Proof(
+        LSN.parse("0/5000030"),
+        LSN.parse("0/5000061"),
+        82,
+        "commit timestamps",
+        {"app": Bracket(LSN.parse("0/5000030"), LSN.parse("0/5000058"), LSN.parse("0/5000061"), 32, 50)},
+    ),
+    ("one remark",),
+)
 
-CUTOVER = {
-    "serving": "target", "epoch": 1, "opened_at": "2024-11-24T04:18:11.123456+00:00", "end_lsns": {"app": "0/7000000"},
-    "steps_ms": {"open": 3.1, "drain": 12.0, "fence": 19.4}, "pause_ms": 48.7, "interrupted": False,
-    "rollback_path": True,
-}  # fmt: skip
+CUTOVER = Cutover(
+    serving="target",
+    epoch=1,
+    opened_at=datetime(2024, 11, 24, 4, 18, 11, 123456, UTC),
+    end_lsns={"app": LSN.parse("0/7000000")},
+    steps_ms={"open": 3.1, "drain": 12.0, "fence": 19.4},
+    pause_ms=48.7,
+    interrupted=False,
+    rollback_path=True,
+)
+
+RECORDS = {r.key: as_json(r) for r in (Databases((DatabaseName(5, "app"),)), JOINED, CUTOVER)}
 
 DATA: dict[str, Any] = {
     "version": 1, "at": "2024-11-24T05:00:00+00:00", "by": "somebody@somewhere", "stack": "orders", "attempt": 1,
@@ -59,7 +68,7 @@ DATA: dict[str, Any] = {
                    "kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/1", "deletion_protection": True,
                    "created": None},
     },
-    "records": {"databases": [{"oid": 5, "name": "app"}], "exact_lsn": LSN, "cutover": CUTOVER},
+    "records": json.loads(json.dumps(RECORDS)),
     "journal": [{"at": "2024-11-24T04:00:00+00:00", "who": "me@here", "event": "prepare", "detail": {"n": 1}}],
     "leftovers": [{"kind": "snapshot", "name": "old", "remedy": "aws rds delete-db-snapshot"}],
     "problems": [],
@@ -154,8 +163,8 @@ def test_everything_is_escaped_and_nothing_is_loaded_or_run() -> None:
     data = copy.deepcopy(DATA)
     data["stack"] = data["by"] = evil
     data["journal"][0] |= {"who": evil, "event": evil, "detail": {evil: evil}}
-    data["records"]["databases"][0]["name"] = evil
-    data["records"]["exact_lsn"]["lsn"]["candidates"][0]["says"] = evil
+    data["records"]["databases"]["listed"][0]["name"] = evil
+    data["records"]["exact_lsn"]["candidates"][0]["says"] = evil
     data["problems"] = [{"what": evil, "message": evil, "detail": None}]
     data["leftovers"] = [{"kind": evil, "name": evil, "remedy": evil}]
     page = report.render(data)
@@ -215,7 +224,7 @@ def test_the_command_reads_both_servers_and_aws(pair: Pair, tmp_path: Path, cred
         arn = m.aws.call("rds", "describe_db_instances", DBInstanceIdentifier="orders")["DBInstances"][0]
         side = dataclasses.replace(m.outputs.source, resource_id=arn["DbiResourceId"])
         m = dataclasses.replace(m, outputs=dataclasses.replace(m.outputs, source=side))
-        control.record(m.source, "exact_lsn", LSN)
+        control.write(m.source, JOINED)
         verify.run(m)
         document = command.run(m)
     assert document["report"] == str(out)

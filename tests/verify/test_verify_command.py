@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from encryptdb.controller.commands import verify
 from encryptdb.controller.commands.verify import VerifyFailed, VerifyIncomplete
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres import control
+from encryptdb.controller.records import Open
 from encryptdb.controller.verify import database
 from encryptdb.stacks.contract.errors import Failed, NotYet, Status
 from tests.postgres import servers
@@ -25,15 +27,16 @@ def migration(pair: Pair) -> Iterator[Migration]:
 def test_equal_sides_are_recorded_for_the_report(pair: Pair) -> None:
     with migration(pair) as m:
         document = verify.run(m)
-        records, journal = control.records(m.source) or {}, control.journal(m.source)
+        records, journal = control.records(m.source), control.journal(m.source)
     assert document["equal"] is True
     assert document["publisher"] == "source"
     assert set(document["tables"][0]) >= {"database", "table", "rows", "digest", "equal"}
     assert set(document["point"]) == {APP}
     assert document["writers_waited_ms"] > 0
-    assert records["verify"]["equal"] is True
-    assert records["verify"]["tables"] == len(document["tables"])
-    assert records["verify"]["rows"] == sum(t["rows"] for t in document["tables"])
+    assert records is not None and records.verify is not None
+    assert records.verify.equal is True
+    assert records.verify.tables == len(document["tables"])
+    assert records.verify.rows == sum(t["rows"] for t in document["tables"])
     assert journal[-1][2] == "verify"
 
 
@@ -83,7 +86,7 @@ def test_after_open_the_sides_are_exchanged_and_sequences_are_compared(template:
     with following(template, room) as pair, migration(pair) as m:
         assert verify.run(m)["equal"] is True
         turn_around(pair)
-        control.record(m.the_target, "open", {"epoch": 1, "side": "target"})
+        control.write(m.the_target, Open(1, datetime.now(UTC), "target", True, {}, {}))
         with Writers(pair.target) as writers:
             document = {}
             with pytest.raises(VerifyFailed) as failed:
@@ -95,7 +98,8 @@ def test_after_open_the_sides_are_exchanged_and_sequences_are_compared(template:
         assert [s["sequence"] for s in document["sequences"] if not s["equal"]] == ["public.ticket"]
         pair.target.sql("SELECT setval('ticket', 7)", database=APP)
         assert verify.run(m)["equal"] is True
-        assert "verify" in (control.records(m.the_target) or {})
+        records = control.records(m.the_target)
+        assert records is not None and records.verify is not None
 
 
 def turn_around(pair: Pair) -> None:
