@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from encryptdb.controller import credentials
 from encryptdb.controller.engines import Engine, engine_of
 from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.login import login
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import Names
-from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.postgres.server import Server, SideName
 from encryptdb.controller.waiting import Clock, Reporter, SystemClock
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.cloud.database import Database
-from encryptdb.stacks.contract.outputs import Outputs
+from encryptdb.stacks.contract.outputs import Outputs, Side
 
 if TYPE_CHECKING:
     from encryptdb.controller.observe import Observed
@@ -104,12 +104,10 @@ class Migration:
 def open_migration(outputs: Outputs, options: Options, purpose: str, reporter: Reporter) -> Migration:
     """Resolve logins and describe both servers. Connects to nothing but Secrets Manager, where asked to."""
     aws = Aws(outputs.region)
-    source = Server(
-        "source", outputs.source.host or "", outputs.source.port, credentials.login("source", outputs, aws), purpose
-    )
-    target = None
-    if outputs.target is not None:
-        target = Server(
-            "target", outputs.target.host or "", outputs.target.port, credentials.login("target", outputs, aws), purpose
-        )
+
+    def server(name: SideName, side: Side) -> Server:
+        return Server(name, side.host or "", side.port, login(name, outputs, aws), purpose)
+
+    source = server("source", outputs.source)
+    target = server("target", outputs.target) if outputs.target is not None else None
     return Migration(outputs, Names.of(outputs.stack), aws, source, target, reporter, options=options)

@@ -6,16 +6,16 @@ One query per kind of object and server, plus one per migrated database: the num
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 
 from psycopg import errors
-from psycopg.rows import class_row
 
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres import control, heartbeat, slots
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE, REPLICATION_ROLE
-from encryptdb.controller.postgres.server import Server, SideName
+from encryptdb.controller.postgres.server import Server, SideName, rows_of
+from encryptdb.controller.postgres.slots import Slot
 from encryptdb.controller.records import Records
 from encryptdb.stacks.cloud import prepared_parameter
 from encryptdb.stacks.cloud.prepared_parameter import PreparedParameter
@@ -39,12 +39,6 @@ SELECT oid::bigint AS oid, datname AS name, pg_get_userbyid(datdba) AS owner, da
   FROM pg_database WHERE NOT datistemplate AND datname <> ALL (%s) ORDER BY oid
 """
 
-SLOTS_SQL = """
-SELECT slot_name AS name, database, plugin, active, active_pid, confirmed_flush_lsn, restart_lsn, wal_status,
-       safe_wal_size::bigint AS safe_wal_bytes
-  FROM pg_replication_slots WHERE NOT temporary
-"""
-
 SUBSCRIPTIONS_SQL = """
 SELECT s.subname AS name, d.datname AS database, s.subenabled AS enabled, s.subslotname AS slot,
        'pg_' || s.oid AS origin, pg_replication_origin_progress('pg_' || s.oid, true) AS origin_lsn,
@@ -64,9 +58,9 @@ POSITION_SQL = """
 SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
 """
 
-DATABASE_OBJECTS_SQL = """
+DATABASE_OBJECTS_SQL = f"""
 SELECT (SELECT array_agg(pubname::text) FROM pg_publication) AS publications,
-       to_regclass('encryptdb.heartbeat') IS NOT NULL AS heartbeat,
+       {heartbeat.EXISTS} AS heartbeat,
        EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                 WHERE c.relkind IN ('r', 'p', 'm', 'S', 'f') AND n.nspname <> 'encryptdb'
                   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
@@ -83,21 +77,6 @@ class Database:
     owner: str
     allow_connections: bool
     bytes: int
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One replication slot that is not temporary."""
-
-    name: str
-    database: str | None
-    plugin: str | None
-    active: bool
-    active_pid: int | None
-    confirmed_flush_lsn: LSN | None
-    restart_lsn: LSN | None
-    wal_status: str | None
-    safe_wal_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -257,9 +236,7 @@ def observe(m: Migration, *, need: Collection[SideName] = ()) -> Observed:
 def _now(m: Migration, sides: Mapping[SideName, ObservedServer]) -> datetime:
     for server in m.sides():
         if server.side in sides:
-            row = server.db("postgres").execute("SELECT clock_timestamp()").fetchone()
-            assert row is not None
-            return cast(datetime, row[0])
+            return cast(datetime, server.value("SELECT clock_timestamp()", database="postgres"))
     return datetime.now(UTC)
 
 
@@ -285,12 +262,8 @@ def observe_server(server: Server) -> ObservedServer:
     with server.translated("postgres"):
         main = server.db("postgres")
         settings: dict[str, str] = dict(main.execute(SETTINGS_SQL).fetchall())
-        with main.cursor(row_factory=class_row(Database)) as cursor:
-            databases = tuple(cursor.execute(DATABASES_SQL, [list(NEVER_MIGRATED)]).fetchall())
-        with main.cursor(row_factory=class_row(Slot)) as cursor:
-            slots = {s.name: s for s in cursor.execute(SLOTS_SQL).fetchall()}
-        with main.cursor(row_factory=class_row(Subscription)) as cursor:
-            subscriptions = {s.name: s for s in cursor.execute(SUBSCRIPTIONS_SQL).fetchall()}
+        databases = tuple(rows_of(main, Database, DATABASES_SQL, [list(NEVER_MIGRATED)]))
+        subscriptions = {s.name: s for s in rows_of(main, Subscription, SUBSCRIPTIONS_SQL)}
         cluster = main.execute(CLUSTER_SQL, [REPLICATION_ROLE]).fetchone()
         assert cluster is not None
         try:
@@ -301,7 +274,7 @@ def observe_server(server: Server) -> ObservedServer:
     return ObservedServer(
         settings=settings,
         databases=databases,
-        slots=slots,
+        slots=slots.read(server),
         subscriptions=subscriptions,
         records=control.records(server),
         replication_role=cluster[0],
@@ -316,15 +289,11 @@ def _objects(server: Server, database: Database) -> DatabaseObjects | None:
     if not database.allow_connections:
         return None
     with server.translated(database.name):
-        row: tuple[Any, ...] | None = None
-        for _ in range(2):
-            try:
-                row = server.db(database.name).execute(DATABASE_OBJECTS_SQL).fetchone()
-                break
-            except errors.OperationalError:
-                # A fence or a reboot ended the cached connection; a second failure is the world's.
-                server.drop_cached(database.name)
-        else:
+        try:
+            row = server.db(database.name).execute(DATABASE_OBJECTS_SQL).fetchone()
+        except errors.OperationalError:
+            # A fence or a reboot ended the cached connection; a second failure is the world's.
+            server.drop_cached(database.name)
             row = server.db(database.name).execute(DATABASE_OBJECTS_SQL).fetchone()
     assert row is not None
     return DatabaseObjects(tuple(row[0] or ()), row[1], row[2])

@@ -11,6 +11,7 @@ from encryptdb.controller.cutover import readers, rollback_path
 from encryptdb.controller.document import document, lag_bytes, publisher
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, observe
+from encryptdb.controller.postgres import heartbeat, slots
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.state import Condition, Standing, decide
 from encryptdb.stacks.contract.errors import Problem
@@ -52,7 +53,7 @@ def look(m: Migration) -> dict[str, Any]:
 def health(m: Migration, observed: Observed, standing: Standing) -> dict[str, Any]:
     """Lag and slots of the direction that runs, what is wrong, and how the rollback path stands."""
     warnings: list[str] = []
-    slots: dict[str, Any] = {}
+    listed: dict[str, Any] = {}
     for problem in (observed.source_problem, observed.target_problem, observed.aws_problem):
         if problem is not None:
             warnings.append(f"{problem.message} {problem.detail or ''}")
@@ -63,7 +64,7 @@ def health(m: Migration, observed: Observed, standing: Standing) -> dict[str, An
         slot = serving.slots.get(slot_of(database.oid))
         if slot is None:
             continue
-        slots[slot.name] = {
+        listed[slot.name] = {
             "active": slot.active,
             "confirmed_flush_lsn": str(slot.confirmed_flush_lsn),
             "wal_status": slot.wal_status,
@@ -88,8 +89,10 @@ def health(m: Migration, observed: Observed, standing: Standing) -> dict[str, An
     warnings += [f"rollback would be refused: {words}" for words in back.lossy]
     return {
         "lag_bytes": max(behind) if behind and observed.target is not None else None,
-        "lag_seconds": _heartbeat_age(m, observed) if observed.serving == "source" else _replay_seconds(m, list(slots)),
-        "slots": slots,
+        "lag_seconds": _heartbeat_age(m, observed)
+        if observed.serving == "source"
+        else _replay_seconds(m, list(listed)),
+        "slots": listed,
         "rollback_path": back.as_json(),
         "warnings": warnings,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -103,18 +106,13 @@ def _lingering(m: Migration, left: Server, observed: Observed) -> list[str]:
         return [f"the readers of the {left.side} are not known: {problem.message} {problem.detail or ''}"]
 
 
-def _replay_seconds(m: Migration, slots: list[str]) -> float | None:
+def _replay_seconds(m: Migration, names: list[str]) -> float | None:
     """How long ago the target committed what the source applied last; 0 where it has applied all, None where nobody
     follows. The target's own measure: heartbeats beat on the source's side of the cutover only."""
-    if m.target is None or not slots:
+    if m.target is None or not names:
         return None
-    with m.target.translated("postgres"):
-        rows = m.target.db("postgres").execute(
-            "SELECT extract(epoch FROM coalesce(a.replay_lag, interval '0'))::float8 FROM pg_replication_slots s "
-            "JOIN pg_stat_replication a ON a.pid = s.active_pid WHERE s.slot_name = ANY (%s)",
-            [slots],
-        ).fetchall()  # fmt: skip
-    return round(max(seconds for (seconds,) in rows), 1) if len(rows) == len(slots) else None
+    seconds = slots.replay_seconds(m.target, names)
+    return round(seconds, 1) if seconds is not None else None
 
 
 def _heartbeat_age(m: Migration, observed: Observed) -> float | None:
@@ -123,12 +121,9 @@ def _heartbeat_age(m: Migration, observed: Observed) -> float | None:
     ages: list[float] = []
     for database in observed.migrated:
         if database.name in observed.target.objects and observed.target.objects[database.name].heartbeat:
-            with m.target.translated(database.name):
-                row = m.target.db(database.name).execute(
-                    "SELECT extract(epoch FROM clock_timestamp() - at)::float8 FROM encryptdb.heartbeat"
-                ).fetchone()  # fmt: skip
-            if row is not None:
-                ages.append(round(row[0], 1))
+            age = heartbeat.age(m.target, database.name)
+            if age is not None:
+                ages.append(round(age, 1))
     return max(ages) if ages else None
 
 

@@ -107,9 +107,7 @@ def _nothing_runs(m: Migration, observed: Observed, database: str) -> Problem:
 
 
 def _now(server: Server) -> datetime:
-    row = server.db().execute("SELECT clock_timestamp()").fetchone()
-    assert row is not None
-    now: datetime = row[0]
+    now: datetime = server.value("SELECT clock_timestamp()")
     return now
 
 

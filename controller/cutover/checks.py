@@ -146,8 +146,7 @@ def _prepared(direction: Direction) -> Iterator[Finding]:
 
 
 def _rights(direction: Direction, server: Server) -> Iterator[Finding]:
-    with server.translated(CONTROL_DATABASE):
-        rows = server.db().execute(RIGHTS_SQL, [[d.oid for d in direction.databases]]).fetchall()
+    rows = server.rows(None, RIGHTS_SQL, [[d.oid for d in direction.databases]])
     if rows:
         user = server.login.user
         yield Finding(
@@ -246,11 +245,6 @@ def _send(direction: Direction, seconds: float, clock: Clock) -> dict[str, float
 
 def name_long_transactions(direction: Direction, reporter: Reporter) -> None:
     """Tell whom the fence will end."""
-    with direction.from_.translated(CONTROL_DATABASE):
-        rows = (
-            direction.from_.db()
-            .execute(LONG_SQL, [[d.oid for d in direction.databases], [*direction.from_.pids(), 0]])
-            .fetchall()
-        )
-    for (words,) in rows:
+    ours = [*direction.from_.pids(), 0]
+    for (words,) in direction.from_.rows(None, LONG_SQL, [[d.oid for d in direction.databases], ours]):
         reporter.say(f"the fence will end a transaction: {words}")

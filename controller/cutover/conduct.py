@@ -57,8 +57,8 @@ def conduct(m: Migration, direction: Direction, *, rollback_path: bool) -> dict[
     )
     assert leaving is not None and arriving is not None, "both sides were observed"
     counts = checks.check(direction, leaving, arriving, rollback_path=rollback_path)
-    watchdog.install(direction.from_)
-    watchdog.install(direction.to)
+    control.install(direction.from_)
+    control.install(direction.to)
     direction.warm_up()
     checks.name_long_transactions(direction, m.reporter)
     rehearsed = checks.rehearse(direction, arriving, max_pause=m.options.max_pause, clock=m.clock)

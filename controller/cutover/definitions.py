@@ -95,10 +95,8 @@ def compare(here: Definitions, there: Definitions, side: str, other_side: str) -
 
 def _read(server: Server, database: Named, everything: bool) -> dict[tuple[str, str], str | None]:
     queries = (TABLES_SQL, OTHERS_SQL) if everything else (TABLES_SQL,)
-    with server.translated(database.name):
-        connection = server.db(database.name)
-        return {
-            (kind, name): definition
-            for query in queries
-            for kind, name, definition in connection.execute(query.encode()).fetchall()
-        }
+    return {
+        (kind, name): definition
+        for query in queries
+        for kind, name, definition in server.rows(None, query, database=database.name)
+    }

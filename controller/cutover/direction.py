@@ -7,10 +7,8 @@ from typing import Literal, TypeVar
 
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres.connect_privileges import Named
-from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE, REPLICATION_ROLE
-from encryptdb.controller.postgres.server import Db, Server
-from encryptdb.stacks.contract.errors import Failed
+from encryptdb.controller.postgres.server import Server
 
 T = TypeVar("T")
 
@@ -62,8 +60,7 @@ class Direction:
     def _in_all(self, statement: str) -> None:
         for server in (self.from_, self.to):
             for database in (CONTROL_DATABASE, *(d.name for d in self.databases)):
-                with server.translated(database):
-                    server.db(database).execute(statement.encode())
+                server.execute(statement, database=database)
 
     def cool_down(self) -> None:
         """Close them all, so that whoever comes next gets connections with the usual limits."""
@@ -76,22 +73,3 @@ class Direction:
             return {d.name: work(d) for d in self.databases}
         with ThreadPoolExecutor(max_workers=len(self.databases), thread_name_prefix="database") as pool:
             return dict(zip((d.name for d in self.databases), pool.map(work, self.databases), strict=True))
-
-
-def synchronous_lsn(connection: Db) -> LSN:
-    """Commit something that waits for the disk, and return how far the WAL is on disk after it: everything that was
-    committed before is below this position, and nothing that is committed from now on."""
-    cursor = connection.execute(
-        "BEGIN; SET LOCAL synchronous_commit = on; SELECT txid_current(); COMMIT; SELECT pg_current_wal_flush_lsn()"
-    )
-    return last_value(cursor)
-
-
-def last_value(cursor: object) -> LSN:
-    """The single value of the last of several statements."""
-    while cursor.nextset():  # type: ignore[attr-defined]
-        pass
-    row = cursor.fetchone()  # type: ignore[attr-defined]
-    if row is None or not isinstance(row[0], LSN):
-        raise Failed("The server did not say where its WAL ends.")
-    return row[0]

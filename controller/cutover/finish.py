@@ -12,7 +12,6 @@ from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.cutover.move import Moved, turn
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres import connect_privileges, control, fence
-from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.record_values import as_json
 from encryptdb.controller.records import CLEARED, Cutover, Open, Records, Rollback, SideClosed, Switched
 from encryptdb.controller.switches import Settles, Switch
@@ -47,11 +46,9 @@ def carry(direction: Direction) -> None:
     for record in control.records(direction.from_) or ():
         if record.carried:
             control.write(direction.to, record)
-    with direction.from_.translated(CONTROL_DATABASE):
-        lines = direction.from_.db().execute("SELECT at, who, event, detail::text FROM encryptdb.journal").fetchall()
+    lines = direction.from_.rows(None, "SELECT at, who, event, detail::text FROM encryptdb.journal")
     if lines:
-        with direction.to.translated(CONTROL_DATABASE):
-            direction.to.db().execute(CARRY_JOURNAL_SQL, [list(column) for column in zip(*lines, strict=True)])
+        direction.to.execute(CARRY_JOURNAL_SQL, [list(column) for column in zip(*lines, strict=True)])
 
 
 def complete(m: Migration, direction: Direction, switches: Sequence[Switch], *, moved: Moved | None) -> dict[str, Any]:
@@ -111,11 +108,9 @@ def leave(direction: Direction, *, rollback_path: bool, reporter: Reporter, cloc
     records = control.records(direction.to) or Records()
     if records.side_closed is None:
         if rollback_path:
-            with direction.from_.translated(CONTROL_DATABASE):
-                connection = direction.from_.db()
-                with connection.transaction():
-                    connect_privileges.close_within(connection, direction.databases, keep=direction.keep)
-                    fence.down(connection, f"{direction.name}: the lasting fence is up")
+            with direction.from_.transaction() as connection:
+                connect_privileges.close_within(connection, direction.databases, keep=direction.keep)
+                fence.down(connection, f"{direction.name}: the lasting fence is up")
         control.write(direction.to, SideClosed(direction.from_.side))
     if rollback_path:
         reverse.enable(direction)

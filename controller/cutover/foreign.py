@@ -6,12 +6,10 @@ on the side that nobody reads any more. So they are disabled before the pause, r
 wherever the move does not come to its end. What they would have applied waits in their publishers' slots.
 """
 
-import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from encryptdb.controller.cutover.direction import Direction
-from encryptdb.controller.postgres import control
-from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.postgres import control, subscriptions
 from encryptdb.controller.records import DisabledSubscriptions
 from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.contract.errors import Refused
@@ -25,11 +23,7 @@ SELECT d.datname::text, s.subname::text FROM pg_subscription s JOIN pg_database 
 
 def enabled(direction: Direction) -> list[tuple[str, str]]:
     """(database, name) of those that would run."""
-    with direction.from_.translated(CONTROL_DATABASE):
-        return [
-            (d, s)
-            for d, s in direction.from_.db().execute(ENABLED_SQL, [[d.oid for d in direction.databases]]).fetchall()
-        ]
+    return [(d, s) for d, s in direction.from_.rows(None, ENABLED_SQL, [[d.oid for d in direction.databases]])]
 
 
 def silence(direction: Direction, reporter: Reporter) -> None:
@@ -42,27 +36,24 @@ def silence(direction: Direction, reporter: Reporter) -> None:
         reporter.say(
             f"disabling the subscription {name} in {database!r}: it will not follow to the {direction.to.side}"
         )
-        try:
-            direction.from_.db(database).execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(name)))
-        except psycopg.errors.InsufficientPrivilege:
-            raise Refused(
-                f"Database {database!r} on the {direction.from_.side} has a subscription of its own, {name!r}.",
-                detail="It would go on writing there when applications have left, and it is not ours to disable.",
-                hint=f"ALTER SUBSCRIPTION {name} DISABLE; as its owner, then run the command again.",
-            ) from None
-        except psycopg.Error as error:
-            raise direction.from_.explain(error, database) from None
+        with direction.from_.translated(database):
+            try:
+                disable = sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(name))
+                direction.from_.db(database).execute(disable)
+            except errors.InsufficientPrivilege:
+                raise Refused(
+                    f"Database {database!r} on the {direction.from_.side} has a subscription of its own, {name!r}.",
+                    detail="It would go on writing there when applications have left, and it is not ours to disable.",
+                    hint=f"ALTER SUBSCRIPTION {name} DISABLE; as its owner, then run the command again.",
+                ) from None
 
 
 def let_go(direction: Direction) -> None:
     """Enable again what `silence` recorded. Safe to repeat, and where nothing was recorded."""
     for database, names in _disabled(direction).items():
-        with direction.from_.translated(database):
-            connection = direction.from_.db(database)
-            for name in names:
-                row = connection.execute("SELECT FROM pg_subscription WHERE subname = %s", [name]).fetchone()
-                if row is not None:
-                    connection.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
+        for name in names:
+            if direction.from_.row("SELECT FROM pg_subscription WHERE subname = %s", [name], database=database):
+                subscriptions.enable(direction.from_, database, name)
     control.forget(direction.from_, DisabledSubscriptions)
 
 

@@ -57,8 +57,7 @@ def _compare(direction: Direction, database: Named) -> str | None:
     name = database.name
     lists = []
     for server in (direction.from_, direction.to):
-        with server.translated(name):
-            lists.append({oid for (oid,) in server.db(name).execute(LIST_SQL).fetchall()})
+        lists.append({oid for (oid,) in server.rows(None, LIST_SQL, database=name)})
     here, there = lists
     if here != there:
         return (
@@ -76,10 +75,9 @@ def _compare(direction: Direction, database: Named) -> str | None:
 
 def _digest(server: Server, database: str) -> object:
     with server.translated(database), server.connect(database, statement_seconds=COMPARE_SECONDS) as connection:
-        return connection.execute(DIGEST_SQL.encode()).fetchone()
+        return connection.execute(DIGEST_SQL).fetchone()
 
 
 def _one(server: Server, database: str, query: str) -> int | None:
-    with server.translated(database):
-        row = server.db(database).execute(query.encode()).fetchone()
-    return row[0] if row else None
+    count: int | None = server.value(query, database=database)
+    return count

@@ -10,7 +10,6 @@ from typing import Any
 
 from encryptdb.controller.cutover import sequences
 from encryptdb.controller.cutover.direction import Direction
-from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.switches import Switch
 from encryptdb.controller.waiting import Clock
 
@@ -44,9 +43,8 @@ def predict(
     sequences.read(direction, planned)
     steps["sequences"] = round(1000 * (clock.monotonic() - began), 1)
     began = clock.monotonic()
-    with direction.from_.translated(CONTROL_DATABASE):
-        for _ in range(ROUND_TRIPS):
-            direction.from_.db().execute("SELECT")
+    for _ in range(ROUND_TRIPS):
+        direction.from_.execute("SELECT")
     steps["other"] = round(1000 * (clock.monotonic() - began) + FENCE_MS, 1)
     return {
         "dry_run": True,
@@ -59,12 +57,7 @@ def predict(
 def _under_way(direction: Direction, clock: Clock) -> float:
     ages = []
     for _ in range(LOOKS):
-        with direction.from_.translated(CONTROL_DATABASE):
-            row = (
-                direction.from_.db()
-                .execute(UNDER_WAY_SQL, [[d.oid for d in direction.databases], [*direction.from_.pids(), 0]])
-                .fetchone()
-            )
-        ages.append(float(row[0]) if row else 0.0)
+        ours = [*direction.from_.pids(), 0]
+        ages.append(float(direction.from_.value(UNDER_WAY_SQL, [[d.oid for d in direction.databases], ours])))
         clock.sleep(LOOK_SECONDS)
     return round(statistics.median(ages), 1)

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from encryptdb.controller import credentials
 from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres import control, heartbeat
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
-from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.record_values import Endpoints
 from encryptdb.controller.records import ReaderProbe
 from encryptdb.stacks.contract.errors import Failed, NotYet, Problem
@@ -23,8 +22,6 @@ from encryptdb.stacks.contract.outputs import Side
 
 SEEN_SECONDS = 20.0
 """How long a reader may take to show what its writer wrote. Aurora's readers take well under a second."""
-
-HEARTBEAT_SQL = "SELECT n FROM encryptdb.heartbeat WHERE id = 1"
 
 SEEN_SQL = f"SELECT (value ->> 'epoch')::bigint FROM encryptdb.record WHERE key = '{ReaderProbe.key}'"
 
@@ -57,11 +54,8 @@ def check(m: Migration, direction: Direction) -> None:
     if not found:
         return
     database = direction.databases[0].name
-    with direction.to.translated(database):
-        row = direction.to.db(database).execute(HEARTBEAT_SQL).fetchone()
-    assert row is not None, "a heartbeat was just seen there"
     try:
-        see(found, database, HEARTBEAT_SQL, row[0], m)
+        see(found, database, heartbeat.READ_SQL, heartbeat.read(direction.to, database) or 0, m)
     except Problem as problem:
         raise NotYet(
             f"The readers of the {direction.to.side} have not caught up.",
@@ -91,17 +85,16 @@ def lingering(m: Migration, server: Server, oids: Sequence[int]) -> list[str]:
 
     def look(place: Reader) -> str | None:
         try:
-            with place.server.translated("postgres"):
-                row = place.server.db("postgres").execute(SESSIONS_SQL.encode(), [list(oids)]).fetchone()
+            sessions = place.server.value(SESSIONS_SQL, [list(oids)], database="postgres")
         except Problem as problem:
             return f"sessions on the reader {place.name} of the {server.side} are not known: {problem.detail}"
         finally:
             place.server.close()
-        if row is None or not row[0]:
+        if not sessions:
             return None
         return (
             f"{place.name} of the {server.side}, which applications have left, still has sessions that read there: "
-            f"{row[0]}. End them there (pg_terminate_backend), or reboot that instance."
+            f"{sessions}. End them there (pg_terminate_backend), or reboot that instance."
         )
 
     return [words for place in members(m, server) if (words := look(place)) is not None]
@@ -114,7 +107,7 @@ def see(found: Sequence[Reader], database: str, query: str, wanted: int, m: Migr
     def one(place: Reader) -> None:
         ends = m.clock.monotonic() + SEEN_SECONDS
         try:
-            while not _shows(place.server.db(database), query, wanted, place.server, database):
+            while (shown := place.server.value(query, database=database)) is None or shown < wanted:
                 if m.clock.monotonic() > ends:
                     raise Failed(
                         f"{place.name} does not show within {SEEN_SECONDS:g} s what was written.",
@@ -128,23 +121,17 @@ def see(found: Sequence[Reader], database: str, query: str, wanted: int, m: Migr
         list(pool.map(one, found))
 
 
-def _shows(db: Db, query: str, wanted: int, server: Server, database: str) -> bool:
-    with server.translated(database):
-        row = db.execute(query.encode()).fetchone()
-    return row is not None and row[0] is not None and row[0] >= wanted
-
-
 def places(m: Migration, server: Server) -> list[Reader]:
     """Every reader of one side, and the reader endpoint."""
     side = side_of(m, server)
     endpoint = (("the reader endpoint", side.reader_host),) if side.reader_host else ()
-    return [*members(m, server), *(Reader(name, _beside(m, server, host, side.port)) for name, host in endpoint)]
+    return [*members(m, server), *(Reader(name, _beside(server, host, side.port)) for name, host in endpoint)]
 
 
 def members(m: Migration, server: Server) -> list[Reader]:
     """Every reader of one side by its own address."""
     listed = m.engine.readers(side_of(m, server))
-    return [Reader(r.identifier, _beside(m, server, r.host or "", r.port)) for r in listed]
+    return [Reader(r.identifier, _beside(server, r.host or "", r.port)) for r in listed]
 
 
 def side_of(m: Migration, server: Server) -> Side:
@@ -154,8 +141,8 @@ def side_of(m: Migration, server: Server) -> Side:
     return side
 
 
-def _beside(m: Migration, server: Server, host: str, port: int) -> Server:
-    return Server(server.side, host, port, credentials.elsewhere(server.login, host, port, m.aws), server.purpose)
+def _beside(server: Server, host: str, port: int) -> Server:
+    return Server(server.side, host, port, server.login, server.purpose)
 
 
 def named(found: Sequence[Reader]) -> str:

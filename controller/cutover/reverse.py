@@ -6,15 +6,24 @@ arriving side, made durable by a synchronous commit, and everything before that 
 """
 
 from encryptdb.controller.cutover import foreign
-from encryptdb.controller.cutover.direction import Direction, synchronous_lsn
-from encryptdb.controller.postgres import replication_role, subscriptions
+from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.postgres import replication_role, slots, subscriptions
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
+from encryptdb.controller.postgres.server import at_once
 from encryptdb.controller.waiting import Clock, Reporter
 from encryptdb.stacks.contract.errors import Refused
 
 SLOT_SECONDS = 60.0
 """Making the slot waits for transactions that run on the arriving side: only apply workers run there."""
+
+PUBLISHED_SQL = "SELECT FROM pg_publication WHERE pubname = %s AND puballtables"
+
+DURABLE_END_SQL = """
+-- Commits something that waits for the disk: everything that was committed before is below the position it gives, and
+-- nothing that is committed from now on.
+BEGIN; SET LOCAL synchronous_commit = on; SELECT txid_current(); COMMIT; SELECT pg_current_wal_flush_lsn()
+"""
 
 
 def prepare(direction: Direction, *, reporter: Reporter, clock: Clock) -> None:
@@ -23,26 +32,17 @@ def prepare(direction: Direction, *, reporter: Reporter, clock: Clock) -> None:
     # What lets the rollback path run after OPEN may let these run as well.
     foreign.silence(direction, reporter)
     for database in direction.databases:
-        with direction.to.translated(database.name):
-            connection = direction.to.db(database.name)
-            if not connection.execute(
-                "SELECT 1 FROM pg_publication WHERE pubname = %s AND puballtables", [direction.publication]
-            ).fetchone():
-                raise Refused(
-                    f"Database {database.name!r} on the {direction.to.side} has lost the publication"
-                    f" {direction.publication}.",
-                    detail="Without it there is no rollback path.",
-                    hint=(
-                        f"CREATE PUBLICATION {direction.publication} FOR ALL TABLES; there, then run the command again."
-                    ),
-                )
+        if not direction.to.row(PUBLISHED_SQL, [direction.publication], database=database.name):
+            raise Refused(
+                f"Database {database.name!r} on the {direction.to.side} has lost the publication"
+                f" {direction.publication}.",
+                detail="Without it there is no rollback path.",
+                hint=f"CREATE PUBLICATION {direction.publication} FOR ALL TABLES; there, then run the command again.",
+            )
     password = replication_role.set_password(direction.to)
     for database in direction.databases:
         slot = direction.back(database.oid)
-        with direction.to.translated(database.name):
-            maker = direction.to.connect(database.name, statement_seconds=SLOT_SECONDS)
-            with maker:
-                maker.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [slot])
+        slots.create(direction.to, database.name, slot, seconds=SLOT_SECONDS, reporter=reporter, clock=clock)
         subscriptions.create(
             direction.from_,
             database.name,
@@ -58,7 +58,8 @@ def advance(direction: Direction) -> LSN:
     """Set every reverse origin to the end of `to`'s WAL. After the drain, with the forward workers gone."""
     foreign.refuse_enabled(direction)
     with direction.to.translated(CONTROL_DATABASE):
-        end = synchronous_lsn(direction.to.db())
+        *_, flushed = at_once(direction.to.db(), DURABLE_END_SQL)
+    end: LSN = flushed[0][0]
     direction.in_each(lambda d: subscriptions.advance_origin(direction.from_, d.name, direction.back(d.oid), end))
     return end
 
@@ -76,7 +77,7 @@ def drop(direction: Direction, *, reporter: Reporter, clock: Clock) -> None:
     for database in direction.databases:
         subscriptions.drop(direction.from_, database.name, direction.back(database.oid))
     for database in direction.databases:
-        subscriptions.drop_slot(direction.to, direction.back(database.oid), reporter=reporter, clock=clock)
+        slots.drop(direction.to, direction.back(database.oid), reporter=reporter, clock=clock)
 
 
 def drop_forward(direction: Direction, *, reporter: Reporter, clock: Clock) -> None:
@@ -84,5 +85,5 @@ def drop_forward(direction: Direction, *, reporter: Reporter, clock: Clock) -> N
     for database in direction.databases:
         subscriptions.drop(direction.to, database.name, direction.forward(database.oid))
     for database in direction.databases:
-        subscriptions.drop_slot(direction.from_, direction.forward(database.oid), reporter=reporter, clock=clock)
+        slots.drop(direction.from_, direction.forward(database.oid), reporter=reporter, clock=clock)
     foreign.leave_behind(direction, reporter)

@@ -5,17 +5,14 @@ whether it was handed out already are set to what the other side has. Copied onc
 where only those that moved in between are set: one round trip to read, one to set, however many there are.
 """
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 from psycopg import sql
-from psycopg.rows import class_row
 
 from encryptdb.controller.cutover.direction import Direction
-from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.postgres.server import Server, at_once
 from encryptdb.stacks.contract.errors import Refused
 
 BATCH = 1000
@@ -158,8 +155,7 @@ def _put(direction: Direction, database: str, planned: Plan, values: Mapping[int
 
 
 def _list(server: Server, database: str) -> list[Definition]:
-    with server.translated(database), server.db(database).cursor(row_factory=class_row(Definition)) as cursor:
-        return cursor.execute(LIST_SQL).fetchall()
+    return server.rows(Definition, LIST_SQL, database=database)
 
 
 def _read(server: Server, database: str, oids: Iterable[int]) -> dict[int, Value]:
@@ -182,20 +178,8 @@ def _in_one_trip(server: Server, database: str, statements: Sequence[sql.Composa
     if not statements:
         return []
     with server.translated(database):
-        connection: Db = server.db(database)
-        try:
-            cursor = connection.execute(sql.SQL("").join(sql.SQL("BEGIN; {}; COMMIT; ").format(s) for s in statements))
-            found = []
-            while True:
-                if cursor.description is not None:
-                    found.append(cursor.fetchall())
-                if not cursor.nextset():
-                    return found
-        except psycopg.Error:
-            # Those after the one that failed were not run, and its transaction is open: others use this connection.
-            with contextlib.suppress(psycopg.Error):
-                connection.rollback()
-            raise
+        sent = sql.SQL("").join(sql.SQL("BEGIN; {}; COMMIT; ").format(statement) for statement in statements)
+        return at_once(server.db(database), sent)
 
 
 def _differences(

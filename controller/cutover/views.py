@@ -57,9 +57,7 @@ def refresh(direction: Direction, reporter: Reporter) -> Refreshed:
     written = direction.in_each(lambda d: _written(direction.from_, d.name))
     failed: list[str] = []
     for database in (d.name for d in direction.databases):
-        with direction.to.translated(database):
-            views = direction.to.db(database).execute(LIST_SQL.encode()).fetchall()
-        for schema, view in views:
+        for schema, view in direction.to.rows(None, LIST_SQL, database=database):
             reporter.say(f"refreshing the materialized view {schema}.{view} in {database} on the {direction.to.side}")
             try:
                 with (
@@ -89,5 +87,4 @@ def stale(direction: Direction, refreshed: Refreshed) -> tuple[str, ...]:
 
 
 def _written(server: Server, database: str) -> dict[str, int]:
-    with server.translated(database):
-        return dict(server.db(database).execute(WRITTEN_SQL.encode()).fetchall())
+    return dict(server.rows(None, WRITTEN_SQL, database=database))

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from psycopg import sql
-from psycopg.rows import class_row
 
 from encryptdb.controller.postgres import control
-from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.postgres.server import Db, Server, rows_of
 from encryptdb.controller.record_values import ClosedDatabase, Grant, Setting
 from encryptdb.controller.records import ConnectPrivileges, parse
 from encryptdb.stacks.contract.errors import Refused
@@ -65,10 +64,8 @@ def close(server: Server, databases: Sequence[Named], *, keep: Sequence[str]) ->
 
     Sessions that are connected stay: see `fence.clear`. Raises Refused where the privileges are not ours to take.
     """
-    with server.translated("encryptdb"):
-        connection = server.db()
-        with connection.transaction():
-            close_within(connection, databases, keep=keep)
+    with server.transaction() as connection:
+        close_within(connection, databases, keep=keep)
     # Checked after the commit: it is closed for all others, and who slips through is told.
 
 
@@ -118,12 +115,10 @@ def close_within(connection: Db, databases: Sequence[Named], *, keep: Sequence[s
 
 def reopen(server: Server, databases: Sequence[Named]) -> None:
     """Restore exactly what `close` recorded, and forget the record. Databases that are not closed stay as they are."""
-    with server.translated("encryptdb"):
-        connection = server.db()
-        with connection.transaction():
-            statements = plan_reopen(connection, databases)
-            if statements is not None:
-                connection.execute(statements)
+    with server.transaction() as connection:
+        statements = plan_reopen(connection, databases)
+        if statements is not None:
+            connection.execute(statements)
 
 
 def plan_reopen(connection: Db, databases: Sequence[Named]) -> sql.Composed | None:
@@ -180,10 +175,8 @@ def still_enter(server: Server, databases: Sequence[Named], *, keep: Sequence[st
 
 def _read(connection: Db, databases: Sequence[Named]) -> tuple[str, list[Grant], list[Setting]]:
     oids = [d.oid for d in databases]
-    with connection.cursor(row_factory=class_row(Grant)) as cursor:
-        grants = cursor.execute(CONNECT_GRANTS_SQL, [oids]).fetchall()
-    with connection.cursor(row_factory=class_row(Setting)) as cursor:
-        settings = cursor.execute(READ_ONLY_SQL, [oids]).fetchall()
+    grants = rows_of(connection, Grant, CONNECT_GRANTS_SQL, [oids])
+    settings = rows_of(connection, Setting, READ_ONLY_SQL, [oids])
     return connection.info.user, grants, settings
 
 

@@ -10,6 +10,7 @@ import getpass
 import json
 import os
 import socket
+from importlib import resources
 from typing import Any
 
 from psycopg import errors, sql
@@ -19,27 +20,6 @@ from encryptdb.controller.postgres.server import Db, Server
 from encryptdb.controller.record_values import as_json
 from encryptdb.controller.records import Record, Records, parse
 from encryptdb.stacks.contract.errors import Failed, Refused
-
-SCHEMA_SQL = """
-CREATE SCHEMA IF NOT EXISTS encryptdb;
-
--- One row for each fact that a later command needs (controller/records.py).
-CREATE TABLE IF NOT EXISTS encryptdb.record (
-    key     text PRIMARY KEY,
-    version integer NOT NULL,
-    value   jsonb NOT NULL,
-    at      timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-
--- What was done, by whom, in order. Only ever added to.
-CREATE TABLE IF NOT EXISTS encryptdb.journal (
-    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at     timestamptz NOT NULL DEFAULT clock_timestamp(),
-    who    text NOT NULL,
-    event  text NOT NULL,
-    detail jsonb NOT NULL DEFAULT '{}'
-);
-"""
 
 LOCK_KEY = int.from_bytes(b"encrypt", "big")
 """Key of the advisory lock, taken in the control database."""
@@ -57,11 +37,8 @@ SELECT a.application_name, a.usename, a.client_addr::text, a.backend_start
 
 def exists(server: Server) -> bool:
     """Whether the server has a control database. Raises Failed where it cannot be told."""
-    with server.translated("postgres"):
-        row = (
-            server.db("postgres").execute("SELECT 1 FROM pg_database WHERE datname = %s", [CONTROL_DATABASE]).fetchone()
-        )
-    return row is not None
+    query = "SELECT FROM pg_database WHERE datname = %s"
+    return server.row(query, [CONTROL_DATABASE], database="postgres") is not None
 
 
 def create(server: Server) -> None:
@@ -74,16 +51,25 @@ def create(server: Server) -> None:
                 # From template1, as any: what a provider grants in every database, it grants there.
                 server.db("postgres").execute(sql.SQL("CREATE DATABASE {}").format(name))
         server.db("postgres").execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
-        server.db().execute(SCHEMA_SQL)
+    install(server)
+
+
+def install(server: Server) -> None:
+    """Make the tables and functions of control.sql in the control database. Safe to repeat."""
+    with server.transaction() as connection:
+        connection.execute(schema())
+
+
+def schema() -> bytes:
+    """The text of control.sql."""
+    return resources.files(__package__).joinpath("control.sql").read_bytes()
 
 
 def drop(server: Server) -> None:
     """Drop the control database, with whoever is still connected to it."""
     server.drop_cached(CONTROL_DATABASE)
-    with server.translated("postgres"):
-        server.db("postgres").execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(CONTROL_DATABASE))
-        )
+    statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(CONTROL_DATABASE))
+    server.execute(statement, database="postgres")
 
 
 def records(server: Server) -> Records | None:
@@ -118,23 +104,20 @@ def write(to: Server | Db, record: Record) -> None:
 
 def forget(server: Server, *kinds: type[Record]) -> None:
     """Remove these records, where they are there."""
-    with server.translated(CONTROL_DATABASE):
-        server.db().execute("DELETE FROM encryptdb.record WHERE key = ANY (%s)", [[kind.key for kind in kinds]])
+    server.execute("DELETE FROM encryptdb.record WHERE key = ANY (%s)", [[kind.key for kind in kinds]])
 
 
 def note(server: Server, event: str, **detail: Any) -> None:
     """Add a line to the journal. Never a secret."""
-    with server.translated(CONTROL_DATABASE):
-        server.db().execute(
-            "INSERT INTO encryptdb.journal (who, event, detail) VALUES (%s, %s, %s::jsonb)",
-            [who(), event, json.dumps(detail, default=str)],
-        )
+    server.execute(
+        "INSERT INTO encryptdb.journal (who, event, detail) VALUES (%s, %s, %s::jsonb)",
+        [who(), event, json.dumps(detail, default=str)],
+    )
 
 
 def journal(server: Server) -> list[tuple[Any, ...]]:
     """The journal: (at, who, event, detail), oldest first."""
-    with server.translated(CONTROL_DATABASE):
-        return server.db().execute("SELECT at, who, event, detail FROM encryptdb.journal ORDER BY id").fetchall()
+    return server.rows(None, "SELECT at, who, event, detail FROM encryptdb.journal ORDER BY id")
 
 
 def who() -> str:

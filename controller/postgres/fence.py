@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg
-from psycopg.rows import class_row
 
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.connect_privileges import Named
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
-from encryptdb.controller.postgres.server import Db, Server
+from encryptdb.controller.postgres.server import Db, Server, rows_of
 from encryptdb.controller.waiting import Clock
 from encryptdb.stacks.contract.errors import Failed, Refused
 
@@ -91,8 +90,7 @@ def clear(
 
 def evict(connection: Db, databases: Sequence[Named], *, spared: Sequence[int], slots: Sequence[str]) -> list[Inside]:
     """One pass: end whoever is in the databases, and return whom it found. None found: closed."""
-    with connection.cursor(row_factory=class_row(Inside)) as cursor:
-        return cursor.execute(EVICT_SQL, [[d.oid for d in databases], list(spared), list(slots)]).fetchall()
+    return rows_of(connection, Inside, EVICT_SQL, [[d.oid for d in databases], list(spared), list(slots)])
 
 
 def prepared(connection: Db, databases: Sequence[Named]) -> list[str]:

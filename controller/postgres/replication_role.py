@@ -7,9 +7,9 @@ import secrets
 
 from psycopg import errors, sql
 
+from encryptdb.controller.postgres.login import Secret
 from encryptdb.controller.postgres.object_names import REPLICATION_ROLE
 from encryptdb.controller.postgres.server import Db, Server
-from encryptdb.controller.secret import Secret
 
 GRANTED_SQL = """
 -- The databases on which the role was granted something by name.
@@ -27,7 +27,7 @@ _ROLE = sql.Identifier(REPLICATION_ROLE)
 
 def make(server: Server, database_oids: list[int]) -> None:
     """Make the role, without a password: nobody can log in as it yet. It may connect to the databases named."""
-    with server.translated("postgres"), (db := server.db("postgres")).transaction():
+    with server.transaction("postgres") as db:
         _create(db)
         # Granted only where PUBLIC may not connect, so that an ACL that says nothing goes on saying nothing.
         for (database,) in db.execute(MAY_NOT_CONNECT_SQL, [database_oids, REPLICATION_ROLE]).fetchall():
@@ -61,7 +61,7 @@ def set_password(server: Server) -> Secret:
 
 def drop(server: Server) -> None:
     """Drop the role, if it is there, with what it was granted."""
-    with server.translated("postgres"), (db := server.db("postgres")).transaction():
+    with server.transaction("postgres") as db:
         if db.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [REPLICATION_ROLE]).fetchone():
             _drop(db)
 

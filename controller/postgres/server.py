@@ -6,18 +6,18 @@ This is the only place that opens connections, and the only one that turns a dri
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
 import psycopg
-from psycopg import Connection, errors
-from psycopg.rows import TupleRow, tuple_row
+from psycopg import Connection, Cursor, errors, sql
+from psycopg.rows import TupleRow, class_row, tuple_row
 
 from encryptdb.controller.postgres import lsn
+from encryptdb.controller.postgres.login import Login
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
-from encryptdb.controller.secret import Secret
-from encryptdb.stacks.contract.errors import Failed, Interrupted, Problem
+from encryptdb.stacks.contract.errors import Failed, Problem
 
 SideName = Literal["source", "target"]
 
@@ -30,13 +30,9 @@ STATEMENT_SECONDS = 60
 Db = Connection[TupleRow]
 
 
-@dataclass(frozen=True)
-class Login:
-    """User and password, and where they came from (for messages; never the password)."""
-
-    user: str
-    password: Secret
-    origin: str
+Query = str | bytes | sql.SQL | sql.Composed
+Parameters = Sequence[Any] | Mapping[str, Any] | None
+T = TypeVar("T")
 
 
 @dataclass
@@ -82,17 +78,9 @@ class Server:
                 f"The stack names no address for the {self.side}.",
                 detail=f"Its outputs say {self.side}.host: null, as in the phase retire, or when the server is gone.",
             )
-        options = " ".join(f"-c {name}={_escape(value)}" for name, value in given.items())
         with self.translated(database):
-            connection = psycopg.connect(
-                **self.conninfo(database),
-                password=self.login.password.reveal(),
-                options=options,
-                autocommit=True,
-                row_factory=tuple_row,
-                # A prepared statement would outlive a change of the catalog it was planned for.
-                prepare_threshold=None,
-            )
+            # A prepared statement would outlive a change of the catalog it was planned for.
+            connection = self._open(database, given, prepare_threshold=None)
         lsn.register(connection)
         return connection
 
@@ -103,16 +91,8 @@ class Server:
         """
         with self.translated(database):
             try:
-                return psycopg.connect(
-                    **self.conninfo(database),
-                    password=self.login.password.reveal(),
-                    replication="database",
-                    options=" ".join(f"-c {name}={_escape(value)}" for name, value in settings.items()),
-                    autocommit=True,
-                    row_factory=tuple_row,
-                )
+                return self._open(database, settings, replication="database")
             except psycopg.OperationalError as error:
-                # A failure while connecting carries no SQLSTATE in libpq: only the server's words tell.
                 said = str(error).strip().splitlines()[-1] if str(error).strip() else ""
                 if "WAL sender" in said or "walsender" in said:
                     user = self.login.user
@@ -123,6 +103,25 @@ class Server:
                     message = f"The {self.side} has no walsender to spare."
                     raise Failed(message, detail=said, hint=hint) from None
                 raise
+
+    def _open(self, database: str, settings: Mapping[str, str], **more: Any) -> Db:
+        options = " ".join(f"-c {name}={_escape(value)}" for name, value in settings.items())
+        password = self.login.password(self.host, self.port)
+        while True:
+            try:
+                return psycopg.connect(
+                    **self.conninfo(database),
+                    password=password.reveal(),
+                    options=options,
+                    autocommit=True,
+                    row_factory=tuple_row,
+                    **more,
+                )
+            except psycopg.OperationalError as error:
+                another = self.login.another(password) if _is_refusal(error) else None
+                if another is None:
+                    raise
+                password = another
 
     def db(self, database: str = CONTROL_DATABASE) -> Db:
         """The cached connection to `database`, opened if there is none that lives."""
@@ -137,9 +136,8 @@ class Server:
         other = Server(self.side, self.host, self.port, login, "login probe")
         with self.translated(database):
             try:
-                psycopg.connect(**other.conninfo(database), password=login.password.reveal()).close()
+                other._open(database, {}).close()
             except psycopg.OperationalError as error:
-                # A failure while connecting carries no SQLSTATE in libpq: only the server's words tell.
                 said = str(error).partition("FATAL:")[2].strip()
                 if not said:
                     raise
@@ -147,6 +145,43 @@ class Server:
                     return None
                 return said.splitlines()[0]
         return None
+
+    def execute(self, query: Query, params: Parameters = None, *, database: str = CONTROL_DATABASE) -> Cursor[TupleRow]:
+        """Run one statement on the cached connection. Raises a Problem, as all of these."""
+        with self.translated(database):
+            return self.db(database).execute(query, params)
+
+    def row(self, query: Query, params: Parameters = None, *, database: str = CONTROL_DATABASE) -> TupleRow | None:
+        """The first row, None where there is none."""
+        return self.execute(query, params, database=database).fetchone()
+
+    def value(self, query: Query, params: Parameters = None, *, database: str = CONTROL_DATABASE) -> Any:
+        """The first value of the first row, None where there is none."""
+        row = self.row(query, params, database=database)
+        return row[0] if row is not None else None
+
+    @overload
+    def rows(
+        self, cls: None, query: Query, params: Parameters = None, *, database: str = CONTROL_DATABASE
+    ) -> list[TupleRow]: ...
+
+    @overload
+    def rows(
+        self, cls: type[T], query: Query, params: Parameters = None, *, database: str = CONTROL_DATABASE
+    ) -> list[T]: ...
+
+    def rows(
+        self, cls: type[Any] | None, query: Query, params: Parameters = None, *, database: str = CONTROL_DATABASE
+    ) -> list[Any]:
+        """All rows, each as a `cls` (a dataclass with the columns' names) or as a tuple."""
+        with self.translated(database):
+            return rows_of(self.db(database), cls, query, params)
+
+    @contextlib.contextmanager
+    def transaction(self, database: str = CONTROL_DATABASE) -> Iterator[Db]:
+        """A transaction on the cached connection, which is yielded; committed when the block ends without an error."""
+        with self.translated(database), (connection := self.db(database)).transaction():
+            yield connection
 
     def close(self) -> None:
         """Close every cached connection."""
@@ -178,10 +213,7 @@ class Server:
         # The driver never puts the password into its messages; the first line is enough.
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         text = str(error)
-        # A failure while connecting carries no SQLSTATE in libpq: only the server's words tell.
-        if isinstance(error, errors.InvalidPassword | errors.InvalidAuthorizationSpecification) or (
-            error.sqlstate is None and "authentication failed" in text
-        ):
+        if _is_refusal(error):
             return Failed(
                 f"The {self.side} refuses the login of {self.login.user!r}.",
                 detail=f"{where}: {said}. The login came from {self.login.origin}.",
@@ -221,13 +253,37 @@ class Server:
         return Failed(f"The {self.side} answered with an error.", detail=f"{where}: {said} (SQLSTATE {error.sqlstate})")
 
 
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Ctrl-C inside the block becomes Interrupted, after the running statement was cancelled by the driver."""
+def rows_of(connection: Db, cls: type[Any] | None, query: Query, params: Parameters = None) -> list[Any]:
+    """All rows of a query on any connection, as `Server.rows` gives them. Raises the driver's errors."""
+    if cls is None:
+        return connection.execute(query, params).fetchall()
+    with connection.cursor(row_factory=class_row(cls)) as cursor:
+        return cursor.execute(query, params).fetchall()
+
+
+def at_once(connection: Db, statements: Query) -> list[list[TupleRow]]:
+    """Run several statements in one round trip; the rows of each that gives any. Raises the driver's errors.
+
+    Where one fails, those after it were not run, and the transaction that they left open is rolled back.
+    """
     try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted("Interrupted.") from None
+        cursor = connection.execute(statements)
+    except psycopg.Error:
+        with contextlib.suppress(psycopg.Error):
+            connection.rollback()
+        raise
+    found = []
+    while True:
+        if cursor.description is not None:
+            found.append(cursor.fetchall())
+        if not cursor.nextset():
+            return found
+
+
+def _is_refusal(error: psycopg.Error) -> bool:
+    # A failure while connecting carries no SQLSTATE in libpq: only the server's words tell.
+    refused = isinstance(error, errors.InvalidPassword | errors.InvalidAuthorizationSpecification)
+    return refused or (error.sqlstate is None and "authentication failed" in str(error))
 
 
 def _escape(value: str) -> str:

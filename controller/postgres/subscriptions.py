@@ -1,4 +1,4 @@
-"""Subscriptions and slots: making, re-pointing, stopping and dropping them, without a password in any log.
+"""Subscriptions: making, re-pointing, stopping and dropping them, without a password in any log.
 
 `CREATE SUBSCRIPTION` carries the publisher's password in its text, and `log_statement = ddl` (or an error, or a slow
 statement) would write that text into the server's log and from there to CloudWatch. So the connection string travels
@@ -12,10 +12,10 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from encryptdb.controller.postgres.login import Secret
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import REPLICATION_ROLE
-from encryptdb.controller.postgres.server import STATEMENT_SECONDS, Db, Server
-from encryptdb.controller.secret import Secret
+from encryptdb.controller.postgres.server import STATEMENT_SECONDS, Db, Server, at_once
 from encryptdb.controller.waiting import Clock, Reporter, SystemClock, wait_until
 from encryptdb.stacks.contract.errors import Failed
 
@@ -154,26 +154,23 @@ def advance_origin(subscriber: Server, database: str, name: str, lsn: LSN) -> No
             )
         # One text and so one round trip, because this is done while applications wait. The advance alone takes no
         # transaction id, and a commit without one flushes nothing.
-        cursor = connection.execute(
+        *_, found = at_once(
+            connection,
             sql.SQL(
                 "BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_replication_origin_advance({origin}, {lsn}); "
                 "SELECT txid_current(); COMMIT; SELECT pg_replication_origin_progress({origin}, true)"
-            ).format(origin=sql.Literal(origin), lsn=sql.Literal(lsn))
+            ).format(origin=sql.Literal(origin), lsn=sql.Literal(lsn)),
         )
-        while cursor.nextset():
-            pass
-        found = cursor.fetchone()
-        if found != (lsn,):
+        if found != [(lsn,)]:
             raise Failed(
-                f"The origin of {name!r} was set to {lsn}, but reads {found[0] if found else 'nothing'}.",
+                f"The origin of {name!r} was set to {lsn}, but reads {found[0][0]}.",
                 detail="The subscription is still disabled, nothing was applied.",
             )
 
 
 def enable(subscriber: Server, database: str, name: str) -> None:
     """Let the subscription run."""
-    with subscriber.translated(database):
-        subscriber.db(database).execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)))
+    subscriber.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)), database=database)
 
 
 def disable(
@@ -213,37 +210,13 @@ def _stopped(connection: Db, name: str) -> bool:
 
 def drop(subscriber: Server, database: str, name: str) -> None:
     """Drop the subscription, if there is one, detached from its slot: the publisher is not contacted."""
-    with subscriber.translated(database):
-        connection = subscriber.db(database)
-        if connection.execute(FIND_SQL, [name]).fetchone() is None:
-            return
-        subscription = sql.Identifier(name)
-        connection.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(subscription))
-        connection.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(subscription))
-        connection.execute(sql.SQL("DROP SUBSCRIPTION {}").format(subscription))
+    if subscriber.row(FIND_SQL, [name], database=database) is not None:
+        detach(subscriber, database, name)
+        subscriber.execute(sql.SQL("DROP SUBSCRIPTION {}").format(sql.Identifier(name)), database=database)
 
 
-def drop_slot(publisher: Server, name: str, *, reporter: Reporter | None = None, clock: Clock | None = None) -> None:
-    """Drop a replication slot, if there is one, once nobody reads it any more. Raises Failed where somebody does."""
-    with publisher.translated("encryptdb"):
-        connection = publisher.db()
-
-        def gone() -> bool | None:
-            row = connection.execute(
-                "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", [name]
-            ).fetchone()
-            if row is None:
-                return True
-            if row[0] is None:
-                connection.execute("SELECT pg_drop_replication_slot(%s)", [name])
-                return True
-            return None
-
-        wait_until(
-            gone,
-            what=f"the slot {name} to be let go by its reader",
-            seconds=GONE_SECONDS,
-            every=0.05,
-            reporter=reporter or Reporter(quiet=True),
-            clock=clock or SystemClock(),
-        )
+def detach(subscriber: Server, database: str, name: str) -> None:
+    """Disable the subscription and cut it off from its slot: the publisher is not contacted."""
+    for change in ("DISABLE", "SET (slot_name = NONE)"):
+        alter = sql.SQL("ALTER SUBSCRIPTION {} {}").format(sql.Identifier(name), sql.SQL(change))
+        subscriber.execute(alter, database=database)

@@ -13,7 +13,6 @@ from psycopg.pq import ExecStatus
 
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.connect_privileges import Named
-from encryptdb.controller.postgres.control_functions import FUNCTIONS_SQL
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import Db, Server
 from encryptdb.controller.waiting import Clock, Reporter, SystemClock, wait_until
@@ -35,14 +34,6 @@ ORPHANS_SQL = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
  WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'SELECT encryptdb.watch(%'
 """
-
-
-def install(server: Server) -> None:
-    """Make the fence's table and functions in the control database. Safe to repeat."""
-    with server.translated(CONTROL_DATABASE):
-        connection = server.db()
-        with connection.transaction():
-            connection.execute(FUNCTIONS_SQL)
 
 
 @dataclass
@@ -125,21 +116,19 @@ def restore_leftover(server: Server, why: str = "an earlier run was cut off") ->
     by whoever holds the lock. Raises Refused where it stays, Failed where a watchdog does not end."""
     found = left_over(server)
     if found:
-        with server.translated(CONTROL_DATABASE):
-            server.db().execute("SELECT encryptdb.fence_down(%s, %s)", [control.who(), why])
+        server.execute("SELECT encryptdb.fence_down(%s, %s)", [control.who(), why])
     still = left_over(server)
     if still:
         raise Refused(f"The {server.side} is still fenced: {', '.join(still)}.", hint="Run the command again.")
     if control.exists(server):
-        with server.translated(CONTROL_DATABASE):
-            wait_until(
-                lambda: None if server.db().execute(ORPHANS_SQL).fetchall() else True,
-                what="the watchdog of an earlier run to end",
-                seconds=5,
-                every=0.01,
-                reporter=Reporter(quiet=True),
-                clock=SystemClock(),
-            )
+        wait_until(
+            lambda: None if server.rows(None, ORPHANS_SQL) else True,
+            what="the watchdog of an earlier run to end",
+            seconds=5,
+            every=0.01,
+            reporter=Reporter(quiet=True),
+            clock=SystemClock(),
+        )
     return found
 
 

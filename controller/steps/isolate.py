@@ -3,10 +3,9 @@
 from psycopg import sql
 
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.observe import Observed, Subscription
-from encryptdb.controller.postgres import connect_privileges, control
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.postgres import connect_privileges, control, slots, subscriptions
 from encryptdb.controller.postgres.object_names import REPLICATION_ROLE
-from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.records import Isolated, Records
 from encryptdb.controller.steps.step import observed_source, observed_target
 from encryptdb.stacks.cloud.database import same_key
@@ -56,9 +55,9 @@ def refuse_wrong_copy(m: Migration, observed: Observed) -> None:
             f"{observed_source(observed).settings['track_commit_timestamp']}. Changes may be missing from the slots.",
             hint="Somebody attached another parameter group. Abandon, set attempt one higher, and begin again.",
         )
-    slots = observed_source(observed).slots
+    there = observed_source(observed).slots
     wanted = [m.names.slot(d.oid) for d in observed.migrated]
-    gone = [name for name in wanted if name not in slots or slots[name].wal_status == "lost"]
+    gone = [name for name in wanted if name not in there or there[name].wal_status == "lost"]
     if gone:
         raise Refused(
             "A replication slot on the source is gone.",
@@ -93,46 +92,33 @@ def isolate(m: Migration, observed: Observed) -> None:
     connect_privileges.close(server, observed.migrated, keep=sorted(set(keepers(m))))
     _end_sessions(m, observed)
     backs = {m.names.back_slot(d.oid) for d in observed.migrated}
-    with server.translated("postgres"):
-        for name in target.slots.keys() - backs:
-            server.db("postgres").execute("SELECT pg_drop_replication_slot(%s)", [name])
+    for name in target.slots.keys() - backs:
+        slots.drop(server, name, reporter=m.reporter, clock=m.clock)
     ours = {m.names.slot(d.oid) for d in observed.migrated}
     for subscription in target.subscriptions.values():
         if subscription.name not in ours:
-            _detach(server, subscription)
+            # Enabled, an inherited one would take the slot that production uses.
+            subscriptions.detach(server, subscription.database, subscription.name)
     if target.prepared_transactions:
         _roll_back_prepared(m)
     control.write(server, Isolated(m.outputs.attempt))
 
 
-def _detach(server: Server, subscription: Subscription) -> None:
-    """Cut an inherited subscription off from its upstream: enabled, it would take the slot that production uses."""
-    name = sql.Identifier(subscription.name)
-    with server.translated(subscription.database):
-        db = server.db(subscription.database)
-        db.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(name))
-        db.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(name))
-
-
 def _end_sessions(m: Migration, observed: Observed) -> None:
     """End whoever connected to the copy before it was closed; the closed databases let nobody back in."""
     server = m.the_target
-    with server.translated("postgres"):
-        server.db("postgres").execute(
-            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                WHERE datname = ANY (%s) AND backend_type = 'client backend' AND pid <> ALL (%s)""",
-            [[d.name for d in observed.migrated], [*server.pids(), 0]],
-        )
+    server.execute(
+        """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = ANY (%s) AND backend_type = 'client backend' AND pid <> ALL (%s)""",
+        [[d.name for d in observed.migrated], [*server.pids(), 0]],
+    )
 
 
 def _roll_back_prepared(m: Migration) -> None:
     server = m.the_target
-    with server.translated("postgres"):
-        listed = server.db("postgres").execute("SELECT gid, database, owner FROM pg_prepared_xacts").fetchall()
-    for gid, database, owner in listed:
+    for gid, database, owner in server.rows(None, "SELECT gid, database, owner FROM pg_prepared_xacts"):
         try:
-            with server.translated(database):
-                server.db(database).execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
+            server.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)), database=database)
         except Failed as problem:
             raise Refused(
                 f"The copy inherited the prepared transaction {gid!r}, and it cannot be rolled back.",

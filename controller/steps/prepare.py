@@ -7,30 +7,13 @@ from psycopg import sql
 
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, to_migrate
-from encryptdb.controller.postgres import control, replication_role, watchdog
+from encryptdb.controller.postgres import control, heartbeat, replication_role
 from encryptdb.controller.record_values import DatabaseName, Heartbeat, PreparedSlot, as_json
 from encryptdb.controller.records import Databases, Heartbeats, Identity, Prepared, Records
 from encryptdb.controller.steps.step import observed_source
 from encryptdb.stacks.cloud import prepared_parameter
 from encryptdb.stacks.cloud.prepared_parameter import PreparedParameter
 from encryptdb.stacks.contract.errors import Refused
-
-HEARTBEAT_SQL = """
-CREATE SCHEMA IF NOT EXISTS encryptdb;
-CREATE TABLE IF NOT EXISTS encryptdb.heartbeat (
-    id integer PRIMARY KEY CHECK (id = 1),
-    n  bigint NOT NULL,
-    at timestamptz NOT NULL
-);
-REVOKE ALL ON SCHEMA encryptdb FROM PUBLIC;
-INSERT INTO encryptdb.heartbeat VALUES (1, 0, clock_timestamp()) ON CONFLICT DO NOTHING;
-"""
-
-BEAT_SQL = """
--- A commit of our own, to be recognised later: its xid (32 bits, as pg_xact_commit_timestamp takes it).
-UPDATE encryptdb.heartbeat SET n = n + 1, at = clock_timestamp()
-RETURNING (pg_current_xact_id()::text::numeric % 4294967296)::bigint
-"""
 
 # The control database, first of all: it remembers what has to be undone.
 
@@ -42,7 +25,6 @@ def has_control(m: Migration, observed: Observed) -> bool:
 
 def make_control(m: Migration, observed: Observed) -> None:
     control.create(m.source)
-    watchdog.install(m.source)
     databases = to_migrate(observed_source(observed))
     control.write(m.source, Databases(tuple(DatabaseName(d.oid, d.name) for d in databases)))
     control.write(
@@ -93,14 +75,12 @@ def has_heartbeats(m: Migration, observed: Observed) -> bool:
 
 def make_heartbeats(m: Migration, observed: Observed) -> None:
     for database in observed.migrated:
-        with m.source.translated(database.name):
-            m.source.db(database.name).execute(HEARTBEAT_SQL)
+        heartbeat.create(m.source, database.name)
 
 
 def drop_heartbeats(m: Migration, observed: Observed) -> None:
     for database in observed.migrated:
-        with m.source.translated(database.name):
-            m.source.db(database.name).execute("DROP SCHEMA IF EXISTS encryptdb CASCADE")
+        heartbeat.drop(m.source, database.name)
 
 
 def has_publications(m: Migration, observed: Observed) -> bool:
@@ -109,18 +89,16 @@ def has_publications(m: Migration, observed: Observed) -> bool:
 
 
 def make_publications(m: Migration, observed: Observed) -> None:
-    name = sql.Identifier(m.names.publication)
+    create = sql.SQL("CREATE PUBLICATION {} FOR ALL TABLES").format(sql.Identifier(m.names.publication))
     for database in observed.migrated:
         if m.names.publication not in observed_source(observed).objects[database.name].publications:
-            with m.source.translated(database.name):
-                m.source.db(database.name).execute(sql.SQL("CREATE PUBLICATION {} FOR ALL TABLES").format(name))
+            m.source.execute(create, database=database.name)
 
 
 def drop_publications(m: Migration, observed: Observed) -> None:
-    name = sql.Identifier(m.names.publication)
+    drop = sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(m.names.publication))
     for database in observed.migrated:
-        with m.source.translated(database.name):
-            m.source.db(database.name).execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(name))
+        m.source.execute(drop, database=database.name)
 
 
 # The first commit of our own after the slots: every snapshot of this migration holds it.
@@ -134,16 +112,9 @@ def has_first_beat(m: Migration, observed: Observed) -> bool:
 def make_first_beat(m: Migration, observed: Observed) -> None:
     beats: dict[str, Heartbeat] = {}
     for database in observed.migrated:
-        with m.source.translated(database.name):
-            db = m.source.db(database.name)
-            db.execute("SET synchronous_commit = on")
-            row = db.execute(BEAT_SQL).fetchone()
-            assert row is not None
-            told = db.execute(
-                "SELECT pg_xact_commit_timestamp(%s::text::xid), pg_current_wal_insert_lsn()", [row[0]]
-            ).fetchone()
-            assert told is not None
-            beats[database.name] = Heartbeat(row[0], told[0], told[1])
+        beat = heartbeat.beat(m.source, database.name)
+        at = m.source.value("SELECT pg_xact_commit_timestamp(%s::text::xid)", [beat.xid], database=database.name)
+        beats[database.name] = Heartbeat(beat.xid, at, beat.lsn)
     control.write(m.source, Heartbeats(beats))
 
 

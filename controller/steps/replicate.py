@@ -2,14 +2,11 @@
 
 from dataclasses import replace
 
-from psycopg import errors
-
 from encryptdb.controller.exact_lsn import find_exact_lsn
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, Subscription
-from encryptdb.controller.postgres import control, replication_role, subscriptions
+from encryptdb.controller.postgres import control, heartbeat, replication_role, slots, subscriptions
 from encryptdb.controller.postgres.lsn import LSN
-from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.records import CaughtUp, ExactLSN, Records
 from encryptdb.controller.steps.step import observed_source, observed_target
 from encryptdb.controller.waiting import wait_until
@@ -127,21 +124,15 @@ def never_done(m: Migration, observed: Observed) -> bool:
 def catch_up(m: Migration, observed: Observed) -> None:
     marks: dict[str, int] = {}
     for database in observed.migrated:
-        with m.source.translated(database.name):
-            row = m.source.db(database.name).execute(
-                "UPDATE encryptdb.heartbeat SET n = n + 1, at = clock_timestamp() RETURNING n"
-            ).fetchone()  # fmt: skip
-        assert row is not None
-        marks[database.name] = row[0]
-    waiting = set(marks)
+        marks[database.name] = heartbeat.beat(m.source, database.name).n
+    waiting, names = set(marks), [m.names.slot(d.oid) for d in observed.migrated]
     best, moved = -1, m.clock.monotonic()
 
     def seen() -> bool | None:
         nonlocal best, moved
         for name in sorted(waiting):
-            with m.the_target.translated(name):
-                row = m.the_target.db(name).execute("SELECT n FROM encryptdb.heartbeat").fetchone()
-            if row is not None and row[0] >= marks[name]:
+            n = heartbeat.read(m.the_target, name)
+            if n is not None and n >= marks[name]:
                 waiting.discard(name)
         if not waiting:
             return True
@@ -164,37 +155,23 @@ def catch_up(m: Migration, observed: Observed) -> None:
         every=0.1,
         reporter=m.reporter,
         clock=m.clock,
-        progress=lambda: f"{_lag(m):,} bytes behind",
+        progress=lambda: f"{slots.lag(m.source, names):,} bytes behind",
     )
     control.write(m.source, CaughtUp(marks))
 
 
 def _applied(m: Migration) -> int:
     """How far the target's origins have come, summed over databases, in bytes."""
-    with m.the_target.translated("postgres"):
-        row = m.the_target.db("postgres").execute(
-            "SELECT sum(pg_replication_origin_progress(roname, false) - '0/0') FROM pg_replication_origin"
-        ).fetchone()  # fmt: skip
-    return int(row[0] or 0) if row else 0
-
-
-def _lag(m: Migration) -> int:
-    """Bytes of WAL that the slowest slot has not confirmed."""
-    with m.source.translated(CONTROL_DATABASE):
-        row = m.source.db().execute(
-            "SELECT max(pg_current_wal_lsn() - confirmed_flush_lsn) FROM pg_replication_slots WHERE slot_name LIKE %s",
-            [m.names.publication.replace("_", r"\_") + "%"],
-        ).fetchone()  # fmt: skip
-    return int(row[0] or 0) if row else 0
+    query = "SELECT sum(pg_replication_origin_progress(roname, false) - '0/0') FROM pg_replication_origin"
+    return int(m.the_target.value(query) or 0)
 
 
 def _workers(m: Migration) -> str:
     try:
-        with m.the_target.translated(CONTROL_DATABASE):
-            listed = m.the_target.db().execute(
-                "SELECT subname, apply_error_count FROM pg_stat_subscription_stats WHERE apply_error_count > 0"
-            ).fetchall()  # fmt: skip
-    except (Failed, errors.UndefinedTable):
+        listed = m.the_target.rows(
+            None, "SELECT subname, apply_error_count FROM pg_stat_subscription_stats WHERE apply_error_count > 0"
+        )
+    except Failed:
         return ""
     return "Apply errors: " + ", ".join(f"{name}: {count}" for name, count in listed) if listed else ""
 
@@ -206,7 +183,6 @@ def undo_replication(m: Migration, observed: Observed) -> None:
     for name, subscription in observed.target.subscriptions.items():
         if name.startswith(m.names.publication):
             subscriptions.drop(m.target, subscription.database, name)
-    with m.target.translated("postgres"):
-        for name in observed.target.slots:
-            if name.startswith(m.names.publication):
-                m.target.db("postgres").execute("SELECT pg_drop_replication_slot(%s)", [name])
+    for name in observed.target.slots:
+        if name.startswith(m.names.publication):
+            slots.drop(m.target, name, reporter=m.reporter, clock=m.clock, via="postgres")

@@ -8,12 +8,10 @@ from psycopg import sql
 from encryptdb.controller import report
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Database, Observed, ObservedServer
-from encryptdb.controller.postgres import control, replication_role, subscriptions
-from encryptdb.controller.postgres.object_names import SCHEMA
+from encryptdb.controller.postgres import control, heartbeat, replication_role, slots, subscriptions
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.records import Retired
 from encryptdb.controller.state import State
-from encryptdb.controller.steps.slots import drop_slot
 from encryptdb.controller.steps.step import observed_target
 from encryptdb.stacks.cloud import prepared_parameter
 from encryptdb.stacks.contract.names import Ending
@@ -86,16 +84,15 @@ def clean(m: Migration, server: Server, side: ObservedServer, databases: tuple[D
     """Drop slots, publication, heartbeat, role and control database of one server, in that order: until the last one
     goes, the records there tell what is left to do."""
     for name in _ours(m, side.slots):
-        drop_slot(m, name, server)
+        slots.drop(server, name, reporter=m.reporter, clock=m.clock, via="postgres")
     for database in databases:
         if not database.allow_connections:
             # Closed for good (rollbackWindow: none): nobody can connect to it, and neither can we.
             continue
-        with server.translated(database.name):
-            db = server.db(database.name)
-            db.execute("SET default_transaction_read_only = off")
-            db.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(m.names.publication)))
-            db.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(SCHEMA)))
+        server.execute("SET default_transaction_read_only = off", database=database.name)
+        drop = sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(m.names.publication))
+        server.execute(drop, database=database.name)
+        heartbeat.drop(server, database.name)
     replication_role.drop(server)
     control.drop(server)
 

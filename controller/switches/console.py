@@ -7,7 +7,7 @@ from typing import Any
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from encryptdb.controller.secret import Secret
+from encryptdb.controller.postgres.login import Secret
 from encryptdb.stacks.contract.errors import Usage
 
 Row = dict[str, Any]

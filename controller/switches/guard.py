@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from encryptdb.controller.secret import Secret
+from encryptdb.controller.postgres.login import Secret
 from encryptdb.controller.switches import Switch, command
 from encryptdb.controller.switches.console import Console, ConsoleError
 from encryptdb.stacks.contract.errors import Failed

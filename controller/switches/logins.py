@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from encryptdb.controller.postgres.server import Login
-from encryptdb.controller.secret import Secret
+from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.stacks.cloud.client import Aws
 
 KEYS = {"username": "username", "password": "password", "database": "dbname"}

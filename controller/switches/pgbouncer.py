@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from encryptdb.controller.secret import Secret
+from encryptdb.controller.postgres.login import Secret
 from encryptdb.controller.switches import Endpoint, Target, ini, text
 from encryptdb.controller.switches.console import Console, ConsoleError, Row
 from encryptdb.stacks.contract.errors import Failed, Refused, Usage

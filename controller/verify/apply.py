@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from encryptdb.controller.postgres import heartbeat
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import Db, Server
 from encryptdb.controller.waiting import Clock, Reporter, wait_until
@@ -54,14 +55,13 @@ class Apply:
     def applied(self, connection: Db | None = None) -> int:
         """The heartbeat's n on the subscriber: now, or in the snapshot of `connection`."""
         with self.ends.subscriber.translated(self.ends.database):
-            row = (connection or self._watch()).execute("SELECT n FROM encryptdb.heartbeat").fetchone()
+            row = (connection or self._watch()).execute(heartbeat.READ_SQL).fetchone()
         return int(only(row)[0])
 
     def worker(self, gate: Db | None = None) -> Worker:
         """The worker, and whether it waits for `gate`."""
         pid = gate.info.backend_pid if gate is not None else 0
-        with self.ends.subscriber.translated(self.ends.database):
-            row = self._watch().execute(WORKER_SQL, [pid, self.ends.subscription]).fetchone()
+        row = self.ends.subscriber.row(WORKER_SQL, [pid, self.ends.subscription], database=self.ends.database)
         return Worker(*only(row))
 
     def reached(self, probe: Callable[[], bool | None], seconds: float) -> bool:

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
-from psycopg.rows import class_row
 
-from encryptdb.controller.postgres.server import Db
+from encryptdb.controller.postgres.server import Db, rows_of
 from encryptdb.controller.record_values import NotCovered
 from encryptdb.controller.verify.result import SequenceResult, TableResult
 
@@ -86,8 +85,7 @@ class Pair:
 
 def tables(connection: Db) -> dict[str, Table]:
     """Every table to compare, by its quoted name."""
-    with connection.cursor(row_factory=class_row(Table)) as cursor:
-        return {t.shown: t for t in cursor.execute(TABLES_SQL).fetchall()}
+    return {t.shown: t for t in rows_of(connection, Table, TABLES_SQL)}
 
 
 def pair_up(

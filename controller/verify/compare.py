@@ -124,9 +124,8 @@ class Comparer:
 
     def _waited_for(self, pair: Pair) -> bool:
         for (server, _), table in zip(self._readers, (pair.publisher, pair.subscriber), strict=True):
-            with server.translated(self.meeting.ends.database):
-                if server.db(self.meeting.ends.database).execute(WAITED_FOR_SQL, [table.oid]).fetchone() == (True,):
-                    return True
+            if server.value(WAITED_FOR_SQL, [table.oid], database=self.meeting.ends.database):
+                return True
         return False
 
     def _cancel(self, futures: list[Future[T]]) -> None:

@@ -136,9 +136,8 @@ class _Work:
     def _spare_long_writers(self, group: _Group) -> None:
         """Put aside the tables of this group for which asking now would only make others wait."""
         ends = self.meeting.ends
-        with ends.publisher.translated(ends.database):
-            oids = [p.publisher.oid for p in group.pairs]
-            held: dict[int, str] = dict(ends.publisher.db(ends.database).execute(LONG_WRITERS_SQL, [oids]).fetchall())
+        oids = [p.publisher.oid for p in group.pairs]
+        held: dict[int, str] = dict(ends.publisher.rows(None, LONG_WRITERS_SQL, [oids], database=ends.database))
         for pair in [p for p in group.pairs if p.publisher.oid in held]:
             group.pairs.remove(pair)
             self._again(pair, f"busy: {held[pair.publisher.oid]}", final=False, of=group)

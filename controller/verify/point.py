@@ -12,6 +12,7 @@ from types import TracebackType
 from psycopg import errors, sql
 from psycopg.pq import TransactionStatus
 
+from encryptdb.controller.postgres import heartbeat
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import Db, Server
 from encryptdb.controller.verify.apply import Apply, Ends, only
@@ -27,8 +28,6 @@ SETTLE_SECONDS = 300.0
 
 MARKER_SECONDS = 600.0
 """How long it may take to apply the marker itself: it can queue behind a big transaction."""
-
-BEAT_SQL = "UPDATE encryptdb.heartbeat SET n = n + 1, at = clock_timestamp() RETURNING n, pg_current_wal_insert_lsn()"
 
 DEADLOCK_SQL = "SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'"
 
@@ -95,7 +94,7 @@ class Meeting:
         """Wait until the subscriber is close behind, so that no snapshot is held for a long way.
 
         Raises NotYet where it is not."""
-        beat = self._beat()
+        beat = heartbeat.beat(self.ends.publisher, self.ends.database).n
 
         def applied() -> bool | None:
             with self._on_subscriber():
@@ -116,7 +115,7 @@ class Meeting:
             with self._gate_closed():
                 beat, marker = self._mark(pairs)
                 # The marker was committed without a flush, and only flushed log is sent.
-                self._beat()
+                heartbeat.beat(self.ends.publisher, self.ends.database)
                 self._await(beat)
             yield marker
         finally:
@@ -135,7 +134,7 @@ class Meeting:
     def _close_gate(self) -> None:
         with self._on_subscriber():
             self._gate.execute("BEGIN")
-            self._gate.execute("SELECT n FROM encryptdb.heartbeat FOR UPDATE")
+            self._gate.execute(heartbeat.LOCK_SQL)
 
     def _mark(self, pairs: Sequence[Pair]) -> tuple[int, LSN]:
         """Snapshot and marker, with no commit to these tables between them. Returns the marker's n and position."""
@@ -149,7 +148,7 @@ class Meeting:
                 self._locks.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(names))
                 self.publisher.execute("SELECT 1")
                 # One message, so that the locks go the moment the marker's commit record is written.
-                row = self._locks.execute(f"{BEAT_SQL}; COMMIT").fetchone()
+                marker = heartbeat.commit(self._locks)
             except (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected):
                 raise NotLocked("busy: its writers never paused for a moment") from None
             except errors.InsufficientPrivilege:
@@ -159,8 +158,7 @@ class Meeting:
             finally:
                 _end(self._locks)
                 self.waited_ms = max(self.waited_ms, (self.clock.monotonic() - asked) * 1000)
-        beat, marker = only(row)
-        return beat, marker
+        return marker.n, marker.lsn
 
     def _await(self, beat: int) -> None:
         """Wait until the apply worker stands right before the marker `beat`, and take the subscriber's snapshot."""
@@ -196,11 +194,6 @@ class Meeting:
             f"the role {user} may not lock it on the {self.ends.publisher.side} "
             f"(GRANT pg_read_all_data, pg_write_all_data TO {user}, until retire)"
         )
-
-    def _beat(self) -> int:
-        """Commit a heartbeat, synchronously, and return its n."""
-        with self._on_publisher():
-            return int(only(self.ends.publisher.db(self.ends.database).execute(BEAT_SQL).fetchone())[0])
 
     def _patience_ms(self) -> int:
         """Far below deadlock_timeout: we must have given up before any writer looks for a deadlock and becomes its

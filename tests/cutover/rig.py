@@ -19,13 +19,12 @@ from psycopg import sql
 from encryptdb.controller.migration import Migration, Options
 from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres import connect_privileges, control
+from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import Names
-from encryptdb.controller.postgres.server import Login
 from encryptdb.controller.postgres.server import Server as Side
 from encryptdb.controller.record_values import Proof
 from encryptdb.controller.records import ExactLSN
-from encryptdb.controller.secret import Secret
 from encryptdb.controller.steps import isolate, prepare, replicate, slots
 from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.cloud.client import Aws

@@ -6,8 +6,8 @@ import pytest
 
 from encryptdb.controller import epoch
 from encryptdb.controller.cutover.undo import Undo
-from encryptdb.controller.postgres.server import Login, Server
-from encryptdb.controller.secret import Secret
+from encryptdb.controller.postgres.login import Login, Secret
+from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.switches import ini
 from encryptdb.controller.waiting import SystemClock
 from encryptdb.stacks.contract.errors import Failed, Interrupted, Refused

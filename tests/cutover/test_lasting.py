@@ -10,10 +10,9 @@ from psycopg import sql
 
 from encryptdb.controller.observe import observe_server
 from encryptdb.controller.postgres import connect_privileges, control, fence
-from encryptdb.controller.postgres.server import Login
+from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.server import Server as Side
 from encryptdb.controller.postgres.watchdog import install
-from encryptdb.controller.secret import Secret
 from encryptdb.controller.waiting import SystemClock
 from encryptdb.stacks.contract.errors import Refused
 from tests.cutover.rig import DATABASES, PASSWORD, make_source

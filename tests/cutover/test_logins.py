@@ -9,8 +9,8 @@ from encryptdb.controller.commands import cutover
 from encryptdb.controller.cutover import logins
 from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.observe import observe
-from encryptdb.controller.postgres.server import Login, Server
-from encryptdb.controller.secret import Secret
+from encryptdb.controller.postgres.login import Login, Secret
+from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.switches.logins import ApplicationLogin
 from encryptdb.stacks.contract.errors import Failed, Refused
 from tests.cutover.rig import DATABASES, World

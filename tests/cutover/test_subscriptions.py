@@ -2,9 +2,9 @@
 
 import pytest
 
-from encryptdb.controller.postgres import replication_role, subscriptions
+from encryptdb.controller.postgres import replication_role, slots, subscriptions
+from encryptdb.controller.postgres.login import Secret
 from encryptdb.controller.postgres.lsn import LSN
-from encryptdb.controller.secret import Secret
 from encryptdb.stacks.contract.errors import Failed
 from tests.cutover.rig import DATABASES, World
 
@@ -42,7 +42,7 @@ def test_no_password_in_any_log_whether_it_succeeds_or_fails(world: World, datab
         subscriptions.create(m.source, database, name="odd %s name", password=password, **common)
         conninfo = world.source.sql("SELECT subconninfo FROM pg_subscription WHERE subname = 'odd %s name'")
         subscriptions.drop(m.source, database, "odd %s name")
-        subscriptions.drop_slot(m.the_target, "test_slot")
+        slots.drop(m.the_target, "test_slot", reporter=m.reporter, clock=m.clock)
     assert password.reveal() in conninfo[0][0]
     for server in (world.source, world.target):
         log = server.log_text()
@@ -73,4 +73,4 @@ def test_the_origin_is_set_once_and_only_while_it_is_disabled(world: World) -> N
         with pytest.raises(Failed, match="already at 0/ABCDEF"):
             subscriptions.advance_origin(m.source, name, "once", LSN.parse("0/ABCDEF"))
         subscriptions.drop(m.source, name, "once")
-        subscriptions.drop_slot(m.the_target, "once")
+        slots.drop(m.the_target, "once", reporter=m.reporter, clock=m.clock)

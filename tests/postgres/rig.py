@@ -18,13 +18,12 @@ from psycopg import conninfo, sql
 from encryptdb.controller.migration import Migration, Options
 from encryptdb.controller.observe import Observed, observe
 from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import Names
-from encryptdb.controller.postgres.server import Login
 from encryptdb.controller.postgres.server import Server as Side
 from encryptdb.controller.record_values import DatabaseName, Heartbeat
 from encryptdb.controller.records import Databases, Heartbeats
-from encryptdb.controller.secret import Secret
 from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.contract.outputs import Engine, Outputs
 from encryptdb.stacks.contract.outputs import Side as OutputSide

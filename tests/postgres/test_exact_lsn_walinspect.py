@@ -7,10 +7,9 @@ import pytest
 
 from encryptdb.controller.exact_lsn import Candidate, ExactLSN, Silence, find_exact_lsn
 from encryptdb.controller.exact_lsn.wal_inspection import NAME, inspect
+from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.lsn import LSN
-from encryptdb.controller.postgres.server import Login
 from encryptdb.controller.postgres.server import Server as Side
-from encryptdb.controller.secret import Secret
 from tests.postgres.log_api import LogApi
 from tests.postgres.rig import Pair, isolate, prepare
 from tests.postgres.servers import Server

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from encryptdb.controller.postgres.object_names import Names
@@ -9,6 +10,7 @@ from encryptdb.controller.preflight.checks import evaluate
 from encryptdb.controller.preflight.contents import Contents, Database
 from encryptdb.controller.preflight.facts import CloudFacts, Counts, Facts, Role, ServerFacts, Stage, Wal
 from encryptdb.controller.preflight.report import Finding
+from encryptdb.controller.records import Open, Records
 from encryptdb.stacks.cloud.database import Instance
 from encryptdb.stacks.contract.outputs import Outputs, Side
 
@@ -175,3 +177,7 @@ def finding(check: str, **changes: Any) -> Finding:
     found = findings(check, **changes)
     assert len(found) == 1, f"expected one finding of {check}: {[str(f) for f in found]}"
     return found[0]
+
+
+OPENED = Records(open=Open(1, datetime(2024, 4, 27, 12, 0, tzinfo=UTC), "target", True, {}, {}))
+"""Of a target that was opened by a cutover."""

@@ -3,6 +3,7 @@
 import inspect
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from encryptdb.controller.preflight.checks import evaluate
 from encryptdb.controller.preflight.facts import CloudFacts, Session, Slot, Stage, Wal
 from encryptdb.controller.preflight.read import stage
 from encryptdb.controller.preflight.text import duration, ident, listed, literal, size
+from encryptdb.controller.records import Abandoned, Prepared, Records
 from encryptdb.stacks.cloud.database import Cluster, Instance
 from encryptdb.stacks.contract.outputs import Side
 from tests.preflight.made import (
@@ -50,10 +52,11 @@ def test_a_finished_migration_is_not_taken_for_a_broken_one() -> None:
     """`retire` takes down both control databases, `abandon` the source's."""
     restored, untouched = outputs(phase="restore", target=TARGET), server()
     retired = server(side="target", records=None)
-    abandoned = server(side="target", records={"abandoned": {}})
+    abandoned = server(side="target", records=Records(abandoned=Abandoned(1)))
     assert stage(untouched, retired, restored) == Stage.OPEN
     assert stage(untouched, abandoned, restored) == Stage.UNPREPARED
-    assert stage(server(records={"prepared": {}}), server(records={"prepared": {}}), restored) == Stage.RESTORED
+    prepared = Records(prepared=Prepared("db-SOURCE", 1, {}, datetime.now(UTC)))
+    assert stage(server(records=prepared), server(records=prepared), restored) == Stage.RESTORED
     assert stage(None, None, outputs(phase="retire", target=TARGET)) == Stage.OPEN
 
 

@@ -7,13 +7,13 @@ import pytest
 
 from encryptdb.controller.engines.rds import Rds
 from encryptdb.controller.migration import Migration
+from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.object_names import Names
-from encryptdb.controller.postgres.server import Login, Server, SideName
+from encryptdb.controller.postgres.server import Server, SideName
 from encryptdb.controller.preflight import preflight
 from encryptdb.controller.preflight.checks import evaluate
 from encryptdb.controller.preflight.cloud import read_cloud
 from encryptdb.controller.preflight.facts import Silence, Stage
-from encryptdb.controller.secret import Secret
 from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Failed, Refused, Status

@@ -5,12 +5,12 @@ from typing import Any
 
 from psycopg import sql
 
-from encryptdb.controller.postgres.server import Login, Server, SideName
+from encryptdb.controller.postgres.login import Login, Secret
+from encryptdb.controller.postgres.server import Server, SideName
 from encryptdb.controller.preflight.checks import evaluate
 from encryptdb.controller.preflight.facts import Facts, ServerFacts, Stage
 from encryptdb.controller.preflight.read import read_server
 from encryptdb.controller.preflight.report import Finding, Report
-from encryptdb.controller.secret import Secret
 from encryptdb.controller.waiting import SystemClock
 from tests.postgres import servers
 from tests.preflight.made import CONTROLLER, NAMES, cloud, outputs

@@ -16,11 +16,11 @@ import psycopg
 
 from encryptdb.controller.migration import Migration, Options
 from encryptdb.controller.postgres import control
+from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.object_names import Names
-from encryptdb.controller.postgres.server import Login, Server
+from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.record_values import DatabaseName
 from encryptdb.controller.records import Databases
-from encryptdb.controller.secret import Secret
 from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.contract.outputs import Outputs, Side
 from tests.postgres import servers
@@ -154,7 +154,7 @@ def make_template(folder: Path, data: Path) -> servers.Server:
         with server.connect(APP, user="master") as db:
             db.execute(OURS.encode())
         with server.connect("encryptdb", user="master") as db:
-            db.execute(control.SCHEMA_SQL.encode())
+            db.execute(control.schema())
         oid = server.sql("SELECT oid::bigint FROM pg_database WHERE datname = 'app'")[0][0]
         with server.connect("encryptdb", user="master") as db:
             control.write(db, Databases((DatabaseName(oid, APP),)))

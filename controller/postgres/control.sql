@@ -1,11 +1,29 @@
-"""What runs inside the server, in the control database: the fence, and the watchdog that takes it down by itself.
+-- The control database: its tables, the fence, and the watchdog that takes the fence down by itself.
+--
+-- Made by `prepare` before the snapshot, so the restored copy has it as well. The fence is inside the server because it
+-- must be recorded and put up in one transaction, because a loop there costs no round trip, and because the watchdog
+-- has to outlive its client. For PostgreSQL 13 to 18 and a master that is no superuser. Safe to repeat:
+--   psql --dbname encryptdb --single-transaction --file control.sql
 
-Made by `prepare` before the snapshot, so the restored copy has it as well. Inside the server because a fence must be
-recorded and put up in one transaction, because a loop there costs no round trip, and because the watchdog has to
-outlive its client. Works on PostgreSQL 13 to 18 for a master that is no superuser.
-"""
+CREATE SCHEMA IF NOT EXISTS encryptdb;
 
-FUNCTIONS_SQL = """
+-- One row for each fact that a later command needs (controller/records.py).
+CREATE TABLE IF NOT EXISTS encryptdb.record (
+    key     text PRIMARY KEY,
+    version integer NOT NULL,
+    value   jsonb NOT NULL,
+    at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- What was done, by whom, in order. Only ever added to.
+CREATE TABLE IF NOT EXISTS encryptdb.journal (
+    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    who    text NOT NULL,
+    event  text NOT NULL,
+    detail jsonb NOT NULL DEFAULT '{}'
+);
+
 -- What the fence changed, so that it can be put back as it was. A row: this database is fenced.
 CREATE TABLE IF NOT EXISTS encryptdb.fence (
     database oid PRIMARY KEY,
@@ -143,4 +161,3 @@ END
 $function$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA encryptdb FROM PUBLIC;
-"""
