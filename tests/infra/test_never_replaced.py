@@ -113,7 +113,7 @@ CLUSTERS_LATER: dict[str, dict[str, Any]] = {
 def test_a_later_up_leaves_a_clusters_instances_alone(stack: Stack, later: str) -> None:
     def as_made(member: Instance) -> Instance:
         """The same with the name and the tags that the program gave it."""
-        if member.cluster != "t":
+        if member.member_of != "t":
             return member
         number = int(member.identifier.removeprefix("t-"))
         made = next(m for m in standing.members if m.identifier.endswith(f"-{number}"))

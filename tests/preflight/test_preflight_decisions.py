@@ -184,6 +184,7 @@ CLOUDS: dict[str, tuple[str, CloudFacts, str]] = {
     "another instance of that name": ("identity", cloud(source=instance(resource_id="db-NEW")), "blocks"),
     "another engine": ("identity", cloud(source=instance(engine="aurora-postgresql")), "blocks"),
     "busy": ("instance-state", cloud(source=instance(status="modifying")), "warns"),
+    "a status nobody knows": ("instance-state", cloud(source=instance(status="something-new")), "blocks"),
     "out of order": ("instance-state", cloud(source=instance(status="storage-full")), "blocks"),
     "pending modifications": ("instance-state", cloud(source=instance(pending={"EngineVersion": "15.9"})), "warns"),
     "public target": ("instance-state", cloud(target=replace(ENCRYPTED, publicly_accessible=True)), "warns"),
@@ -194,7 +195,9 @@ CLOUDS: dict[str, tuple[str, CloudFacts, str]] = {
         "blocks",
     ),
     "read replicas": ("read-replicas", cloud(source=instance(read_replicas=("shop-read",))), "warns"),
-    "a read replica itself": ("read-replicas", cloud(source=instance(replica_of="shop-main")), "blocks"),
+    "a read replica itself": ("eligibility", cloud(source=instance(replica_of="shop-main")), "blocks"),
+    "an old version": ("eligibility", cloud(source=instance(engine_version="12.22")), "blocks"),
+    "being made": ("eligibility", cloud(source=instance(status="creating", host=None)), "warns"),
     "storage unknown": ("storage", cloud(free_bytes=None, free_unknown="no figure"), "warns"),
 }
 

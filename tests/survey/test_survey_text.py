@@ -67,7 +67,7 @@ def test_every_line_that_is_commented_out_can_be_taken_in(source: Any, settings:
     read = settings("\n".join(lines).replace("ACCOUNT", "111122223333"))
     assert read.kms_key == "alias/orders-data"
     assert read.overrides.log_exports == source.log_exports
-    assert read.overrides.multi_az is (None if source.cluster else True)
+    assert read.overrides.multi_az is (None if source.members else True)
     assert read.overrides.publicly_accessible is source.public
     assert (read.rollback_window, read.attempt, read.auth, read.parameter_group) == ("7d", 1, "password", "manage")
 
