@@ -107,11 +107,10 @@ class EncryptedInstance(Encrypted):
         return Made(target.identifier, target.resource_id, target.address, target.port)
 
     def keep(self, attempt: int, earlier: Database) -> None:
-        assert isinstance(earlier, Instance), "a stack makes things of one kind"
         aws.rds.Instance(
             f"target-{attempt}",
             identifier=earlier.identifier,
-            instance_class=earlier.instance_class,
+            instance_class=earlier.classes[0],
             storage_encrypted=True,
             opts=self.merged(protect=True, ignore_changes=["*"], custom_timeouts=LONG),
         )

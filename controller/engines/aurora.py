@@ -71,7 +71,10 @@ class Aurora(Engine):
         """A replica is encrypted if and only if its source is; a clone may be unencrypted by itself."""
         for replica in () if found.encrypted else found.read_replicas:
             yield Leftover("replica cluster", replica, self.words.delete(replica))
-        group = found.clone_group if isinstance(found, Cluster) else None
-        for clone in self.all() if group else ():
-            if clone.clone_group == group and clone.resource_id != found.resource_id and not clone.encrypted:
+        for clone in self.all() if found.clone_group else ():
+            if (
+                clone.clone_group == found.clone_group
+                and clone.resource_id != found.resource_id
+                and not clone.encrypted
+            ):
                 yield Leftover("clone", clone.identifier, self.words.delete(clone.identifier))

@@ -8,7 +8,7 @@ from encryptdb.controller.engines import tables
 from encryptdb.controller.engines.tables import Setting
 from encryptdb.stacks.cloud import reads
 from encryptdb.stacks.cloud.client import Aws
-from encryptdb.stacks.cloud.database import Database, Instance
+from encryptdb.stacks.cloud.database import Database
 from encryptdb.stacks.cloud.words import Words
 from encryptdb.stacks.contract.names import AWS_PREFIX
 
@@ -91,7 +91,7 @@ def _server(kind: Kind, database: Database) -> Server:
         settings=found,
         tags={k: v for k, v in sorted(database.tags.items()) if not k.startswith(AWS_PREFIX)},
         replicas=database.read_replicas,
-        backups_elsewhere=database.backups_elsewhere if isinstance(database, Instance) else (),
+        backups_elsewhere=database.backups_elsewhere,
     )
 
 

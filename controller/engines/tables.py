@@ -8,7 +8,7 @@ availability_zone, snapshot_identifier.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from encryptdb.stacks.cloud.database import Cluster, Database
+from encryptdb.stacks.cloud.database import Database
 
 Value = str | int | float | bool | tuple[str, ...] | None
 """None: AWS tells none, so it has none."""
@@ -74,7 +74,7 @@ def _window(found: Database) -> str | None:
 
 
 def _capacity(found: Database) -> Block | None:
-    capacity = found.capacity if isinstance(found, Cluster) else None
+    capacity = found.capacity
     if capacity is None:
         return None
     parts: dict[str, Value] = {"MinCapacity": capacity.least, "MaxCapacity": capacity.most}

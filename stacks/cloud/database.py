@@ -63,6 +63,16 @@ BROKEN = frozenset(
 """Statuses that a server does not leave by itself."""
 
 
+@dataclass(frozen=True)
+class Capacity:
+    """The range of a Serverless v2 cluster, in Aurora capacity units."""
+
+    least: float
+    most: float
+    pause_after: int | None = None
+    """Seconds of idleness."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Database:
     """An RDS instance or an Aurora cluster, as far as the two are alike. Sizes in bytes.
@@ -104,6 +114,11 @@ class Database:
     """The ARN of the secret in which RDS manages the master's password."""
     read_replicas: tuple[str, ...] = ()
     replica_of: str | None = None
+    backups_elsewhere: tuple[str, ...] = ()
+    """ARNs of copies of its automated backups in other regions."""
+    clone_group: str | None = None
+    """What a cluster shares with its clones."""
+    capacity: Capacity | None = None
     reader_host: str | None = None
     """The endpoint of all readers of a cluster."""
     members: "tuple[Instance, ...]" = ()
@@ -180,8 +195,6 @@ class Instance(Database):
     publicly_accessible: bool = False
     auto_minor_version_upgrade: bool = True
     promotion_tier: int | None = None
-    backups_elsewhere: tuple[str, ...] = ()
-    """ARNs of copies of its automated backups in other regions."""
     writer: bool = False
 
     @property
@@ -197,20 +210,10 @@ class Instance(Database):
         return (self.instance_class,)
 
 
-@dataclass(frozen=True)
-class Capacity:
-    """The range of a Serverless v2 cluster, in Aurora capacity units."""
-
-    least: float
-    most: float
-    pause_after: int | None = None
-    """Seconds of idleness."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Cluster(Database):
     """One Aurora cluster and its instances. `missing` are members that only the cluster knows of: being made, or
-    deleted. `clone_group` is what it shares with its clones."""
+    deleted."""
 
     words: ClassVar[Words] = CLUSTER
 
@@ -219,8 +222,6 @@ class Cluster(Database):
     engine_mode: str = "provisioned"
     scalability: str = "standard"
     global_cluster: str | None = None
-    clone_group: str | None = None
-    capacity: Capacity | None = None
 
     @property
     def overall_status(self) -> str:

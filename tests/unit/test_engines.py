@@ -11,6 +11,7 @@ from encryptdb.controller.engines import engine_of
 from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.cloud.answers import cluster as describe
 from encryptdb.stacks.cloud.client import NotFound
+from encryptdb.stacks.cloud.database import SERVING
 from encryptdb.stacks.cloud.words import WORDS
 from encryptdb.stacks.contract.errors import Failed
 from encryptdb.stacks.contract.outputs import Side
@@ -199,6 +200,42 @@ def test_a_member_that_cannot_start_ends_the_wait() -> None:
     aws.answers["reboot_db_instance"] = {}
     with pytest.raises(Failed, match="incompatible-parameters"):
         aurora(aws).restart("orders", Reporter(), Clock())
+
+
+class Statuses:
+    """An instance that takes these statuses one after the other; the last one stays."""
+
+    def __init__(self, *statuses: str) -> None:
+        self.statuses = list(statuses)
+        self.rebooted_in: list[str] = []
+
+    def aws(self) -> Aws:
+        return Aws({"describe_db_instances": self.instances, "reboot_db_instance": self.reboot})
+
+    def instances(self, **given: Any) -> Any:
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        groups = [{"DBParameterGroupName": "orders", "ParameterApplyStatus": "in-sync"}]
+        self.last = status
+        return {"DBInstances": [instance("orders", DBInstanceStatus=status, DBParameterGroups=groups)]}
+
+    def reboot(self, DBInstanceIdentifier: str) -> Any:
+        self.rebooted_in.append(self.last)
+        return {}
+
+
+@pytest.mark.parametrize("status", sorted(SERVING))
+def test_nothing_waits_for_exactly_available(status: str) -> None:
+    clock = Clock()
+    found = engine_of("postgres", Statuses(status).aws()).wait_applied("orders", Reporter(), clock)  # type: ignore[arg-type]
+    assert (found.status, clock.now) == (status, 0.0)
+
+
+def test_a_reboot_waits_for_the_end_of_a_backup_only() -> None:
+    seen = Statuses(
+        "modifying", "backing-up", "backing-up", "storage-optimization", "rebooting", "storage-optimization"
+    )
+    engine_of("postgres", seen.aws()).restart("orders", Reporter(), Clock())  # type: ignore[arg-type]
+    assert seen.rebooted_in == ["storage-optimization"]
 
 
 def test_a_parameter_group_is_attached_to_the_cluster() -> None:
