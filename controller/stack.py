@@ -75,10 +75,9 @@ def _parse(text: str, origin: str) -> Outputs:
     try:
         document: Any = json.loads(text)
         return Outputs.from_json(document)
-    except ValueError as error:
-        what = str(error) if isinstance(error, ContractError) else "it is not JSON"
+    except (ValueError, ContractError) as error:
         raise Usage(
             f"The outputs in {origin} cannot be understood.",
-            detail=f"{what}.",
+            detail=f"{error.message if isinstance(error, ContractError) else 'it is not JSON'}.",
             hint="Run pulumi up with this version of the program, then try again.",
         ) from None

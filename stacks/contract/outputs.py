@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from encryptdb.stacks.contract.errors import Usage
+
 CONTRACT = 1
 """The version of this contract. A controller refuses outputs of another one."""
 
@@ -25,7 +27,7 @@ _WINDOW = re.compile(r"([1-9][0-9]{0,4})([smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class ContractError(ValueError):
+class ContractError(Usage):
     """The outputs are not what the contract says; the message names the key."""
 
 
