@@ -42,8 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         recover(given.stack, given.wait, given.cancel)
     except Problem as problem:
-        lines = (problem.message, problem.detail, f"What to do: {problem.hint}" if problem.hint else None)
-        print("\n".join(line for line in lines if line), file=sys.stderr)
+        print(problem.plain(), file=sys.stderr)
         return int(problem.status)
     except KeyboardInterrupt:
         return 130

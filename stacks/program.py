@@ -37,10 +37,4 @@ def plainly() -> Iterator[None]:
     try:
         yield
     except Problem as problem:
-        raise pulumi.RunError(plain_text(problem)) from problem
-
-
-def plain_text(problem: Problem) -> str:
-    """The problem as Pulumi prints it: what was found and what it means, then what to do."""
-    lines = (problem.message, problem.detail, f"What to do: {problem.hint}" if problem.hint else None)
-    return "\n  ".join(line for line in lines if line)
+        raise pulumi.RunError(problem.plain()) from problem

@@ -34,6 +34,11 @@ class Problem(Exception):
         super().__init__(message)
         self.message, self.detail, self.hint = message, detail, hint
 
+    def plain(self) -> str:
+        """What happened, what it means, what to do: a line each."""
+        lines = (self.message, self.detail, f"What to do: {self.hint}" if self.hint else None)
+        return "\n".join(line for line in lines if line)
+
 
 class Failed(Problem):
     """The world did not do what was asked of it: a silent server, a wrong password, a difference found."""
