@@ -123,9 +123,9 @@ def _cluster(source: Cluster) -> Iterator[Ineligible]:
             f"A replica has no writer{other}",
             "Promote it to a cluster of its own first, and send its applications there.",
         )
-    if not source.members and not source.missing:
+    if not source.missing and not any(m.writer for m in source.members):
         yield Ineligible(
-            f"{name} has no instance.",
-            "Nothing can be read from it.",
-            "Add an instance to it first.",
+            f"{name} has no instance that takes writes.",
+            "Nothing can be prepared on it.",
+            "Add an instance to it first, or wait until the one that is being made is available.",
         )

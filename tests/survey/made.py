@@ -38,6 +38,7 @@ MEMBER = dataclasses.replace(
     multi_az=False,
     host=None,
     member_of="orders-prod",
+    writer=True,
 )
 
 CLUSTER = Cluster(
@@ -47,7 +48,7 @@ CLUSTER = Cluster(
     engine="aurora-postgresql",
     engine_version="16.4",
     status="available",
-    members=(MEMBER, MEMBER),
+    members=(MEMBER, dataclasses.replace(MEMBER, writer=False)),
     host=HOST,
     reader_host=READER,
     port=5432,
