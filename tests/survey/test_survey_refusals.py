@@ -45,7 +45,7 @@ class Untouched(Aws):
         (["orders-prod", "--output", "nowhere/x.yaml"], "There is no directory nowhere", "Pulumi.yaml"),
         (["orders-prod", "--output", "stacks"], "stacks is a directory", "--output"),
         (["orders-prod", "--output", "Pulumi.yaml"], "Pulumi.yaml is there already", "--force"),
-        (["orders-prod", "--output", "-"], "both write to stdout", "--output"),
+        (["orders-prod", "--output", "-"], "both write to stdout", "--help"),
     ],
 )
 def test_wrong_usage_ends_before_aws_is_asked(
