@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from encryptdb.controller.engines import Engine, engine_of
+from encryptdb.controller.next_line import Next, line
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.login import login
 from encryptdb.controller.postgres.lsn import LSN
@@ -85,6 +86,11 @@ class Migration:
         """The target. For commands that the table of states lets go on only where there is one."""
         assert self.target is not None
         return self.target
+
+    @property
+    def next_attempt(self) -> str:
+        """The commands that give this attempt up and begin the next one."""
+        return " && ".join(line(n, self.outputs) for n in (Next.ABANDON, Next.NEXT_ATTEMPT, Next.PREPARE))
 
     def sides(self) -> list[Server]:
         """The servers there are: the source, and the target if there is one."""

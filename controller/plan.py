@@ -76,14 +76,14 @@ PLAN: tuple[Step, ...] = (
     Step(
         name="isolate",
         command="replicate",
-        summary="close the copy to everyone but the apply workers",
+        summary="isolate the copy: only the apply workers may write to it",
         done=isolate.is_isolated,
         act=isolate.isolate,
     ),
     Step(
         name="exact-lsn",
         command="replicate",
-        summary="find the LSN at which the copy's recovery ended, and prove it",
+        summary="find and prove the exact LSN, where the snapshot ends in the source's WAL",
         done=replicate.has_exact_lsn,
         act=replicate.find_lsn,
     ),

@@ -36,32 +36,34 @@ class PreparedSlot:
     lsn: LSN | None
 
 
-class Trust(Enum):
-    """How far a candidate can be believed by itself. None is believed against the proof."""
+class Validity(Enum):
+    """When a source's LSN is the end of the copy's recovery. None is believed against the proof."""
 
-    EXACT = "exact"
-    """The end of recovery by its very meaning."""
-    HINT = "hint"
-    """The end of recovery only until a checkpoint or a restart, and past it after a torn record."""
+    ALWAYS = "always"
+    UNLESS_TORN = "unless recovery skipped a torn record"
+    UNTIL_CHECKPOINT = "until the copy's next checkpoint, unless recovery skipped a torn record"
+    UNTIL_RESTART = "until the copy's first restart"
+    FIRST_SHUTDOWN = "if it is the copy's first shutdown checkpoint after the snapshot"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One source that names an LSN. `says` is what it was found to say, for the operator."""
+    """An LSN at which the copy's recovery may have ended: where it was read, when that source is valid, and what was
+    read there."""
 
-    name: str
+    source: str
     lsn: LSN
-    trust: Trust
-    says: str
+    valid: Validity
+    detail: str
 
 
 @dataclass(frozen=True)
 class Bracket:
-    """What one database's slot shows: each LSN with `last_included < LSN <= first_missing` is exact for it.
+    """The bracket of one database: an LSN is exact for it iff `last_included < LSN <= first_missing`.
 
-    Both are the starts of commit records, because that is what the walsender compares a subscription's origin with
-    (SnapBuildXactNeedsSkip). `included_end` is the end of the last included commit record: where the origin of an
-    apply worker would stand after it. `included` and `missing` count the transactions that were looked at.
+    Both are starts of commit records, which the walsender compares with a subscription's origin
+    (SnapBuildXactNeedsSkip). `included_end` is the end of the last included commit record: the origin of an apply
+    worker after it. `included` and `missing` count the transactions that were compared.
     """
 
     last_included: LSN
@@ -76,7 +78,7 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Proof:
-    """The brackets of all databases joined, and how each database came by its own."""
+    """The intersection of the brackets of `databases`, by name. `transactions` were compared, by `by`."""
 
     last_included: LSN
     first_missing: LSN

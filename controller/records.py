@@ -111,8 +111,7 @@ class Isolated(Record, key="isolated", about="its own"):
 
 @dataclass(frozen=True)
 class ExactLSN(Record, key="exact_lsn", about="both", carried=True, reported=True):
-    """The exact LSN, who named it, and the proof. `remarks` are for the operator; `target_resource_id` is the copy
-    that it holds for."""
+    """The exact LSN of the copy `target_resource_id`, its candidates and its proof. `remarks` are for the operator."""
 
     value: LSN
     candidates: tuple[Candidate, ...]

@@ -111,7 +111,7 @@ def observe(settings: Settings, aws: Aws, at: Place) -> Seen:
         key=None if settings.phase == "retire" else read_key(settings.kms_key, at),
         identifiers=frozenset(i.identifier for i in instances),
         cluster_identifiers=frozenset(c.identifier for c in clusters),
-        source_parameters=reads.parameters(aws, words, current) if manage and current else None,
+        source_parameters=reads.parameters(aws, words, current) if current and (manage or not target) else None,
         own_source_group=reads.parameters(aws, words, called.source_group) if manage and not current else None,
         own_target_group=reads.parameters(aws, words, called.target_group) if manage and target else None,
         own_target_group_tags=target_group.tags if target_group else {},

@@ -27,6 +27,7 @@ from encryptdb.stacks.refusals import (
     refuse_source,
     refuse_taken_members,
     refuse_taken_name,
+    refuse_unsuited_group,
     require_prepared,
 )
 from encryptdb.stacks.settings import Settings
@@ -101,6 +102,7 @@ def decide(settings: Settings, seen: Seen) -> Plan:
     kms_key_arn = key_of(settings, seen, target)
     if settings.phase == "restore" and not target:
         refuse_failed(seen)
+        refuse_unsuited_group(settings, seen)
     if settings.phase == "restore" and not seen.snapshot and source:
         require_prepared(settings, seen, source)
     identifier = target_identifier(settings, called, source, target)

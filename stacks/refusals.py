@@ -118,6 +118,20 @@ def refuse_failed(seen: Seen) -> None:
             )
 
 
+def refuse_unsuited_group(settings: Settings, seen: Seen) -> None:
+    """An owner's group (`existing`), which the copy is restored with, sets track_commit_timestamp: a copy that is
+    started once without it has lost the commit timestamps that prove the exact LSN."""
+    if settings.parameter_group != "existing" or seen.source is None or seen.source_parameters is None:
+        return
+    group = seen.source.parameter_group
+    if not any(p.name == "track_commit_timestamp" and p.value in ("1", "on") for p in seen.source_parameters):
+        raise ConfigError(
+            "parameterGroup",
+            f"existing, and {group} does not set track_commit_timestamp: a copy restored with it could not be joined.",
+            f"Set track_commit_timestamp to 1 in {group}, or set parameterGroup to manage.",
+        )
+
+
 def require_prepared(settings: Settings, seen: Seen, source: Database) -> None:
     """`controller prepare` has finished with this source, for this attempt."""
     run = f"Run `python -m controller prepare --stack {settings.stack}`, then this again."

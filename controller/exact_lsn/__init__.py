@@ -1,93 +1,83 @@
 """The exact LSN: where the snapshot ends in the source's WAL, found from every candidate and proved against the data.
 
-`candidates` name candidates, `proof` reads the slots and the copy's commit times, `decision` concludes. The method is
-explained in docs/exact-lsn.md.
+`candidates` and `server_log` name LSNs, `proof` reads the slots (`slot_stream`) and the copy's commit timestamps,
+`decision` concludes. docs/exact-lsn.md explains the method.
 """
 
-from encryptdb.controller.exact_lsn import row_proof
 from encryptdb.controller.exact_lsn.candidates import collect
-from encryptdb.controller.exact_lsn.decision import decide
-from encryptdb.controller.exact_lsn.evidence import (
-    COMMIT_TIMESTAMPS,
-    ROW_VERSIONS,
-    Bracket,
-    Candidate,
-    Evidence,
-    ExactLSN,
-    Proof,
-    Silence,
-    Trust,
-)
-from encryptdb.controller.exact_lsn.proof import Lost, Void, check_anchor, find_bracket, flushed
+from encryptdb.controller.exact_lsn.decision import UNCHANGED, Evidence, decide, unproved
+from encryptdb.controller.exact_lsn.proof import Unproved, check_heartbeats, find_bracket, flushed
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed
 from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.records import ExactLSN
 from encryptdb.stacks.contract.errors import Refused
 
-__all__ = ["Bracket", "Candidate", "Evidence", "ExactLSN", "Proof", "Silence", "Trust", "find_exact_lsn"]
+__all__ = ["find_exact_lsn", "refuse_unprovable", "slot_positions"]
 
 
 def find_exact_lsn(m: Migration, observed: Observed) -> ExactLSN:
-    """The exact LSN, or the one given with `--lsn` if it is exact. Raises Refused where nothing is proved.
+    """The exact LSN, or the one given with `--lsn` if it is exact. Raises Refused without a proof.
 
-    Leaves both servers as they were, but for one heartbeat in each database of the source.
+    Changes nothing on either server, except for one heartbeat in each database of the source.
     """
-    m.say("asking the candidates of the end of recovery")
-    slots = _positions(m, observed)
-    candidates, silent = collect(m, tuple(d.name for d in observed.migrated), min(slots.values()))
-    for candidate in candidates:
-        m.say(f"  {candidate.lsn}  {candidate.name}")
-    for silence in silent:
-        m.say(f"  silent: {silence.name}: {silence.why}")
-    found = decide(_evidence(m, observed, slots, candidates, silent), str(m.options.lsn) if m.options.lsn else None)
-    m.say(
-        f"the copy holds the commit at {found.proof.last_included} and lacks the one at {found.proof.first_missing} "
-        f"({found.proof.transactions} transactions compared by {found.proof.by})"
-    )
-    for remark in found.remarks:
-        m.say(f"  {remark}")
-    return found
-
-
-def _evidence(
-    m: Migration,
-    observed: Observed,
-    slots: dict[str, LSN],
-    candidates: tuple[Candidate, ...],
-    silent: tuple[Silence, ...],
-) -> Evidence:
-    brackets: dict[str, Bracket] = {}
-    recorded = observed.records.heartbeats
-    heartbeats = recorded.databases if recorded else {}
-    by, void = COMMIT_TIMESTAMPS, None
+    m.say("collecting candidate LSNs")
+    slots = slot_positions(m, observed)
+    found, unavailable = collect(m, tuple(d.name for d in observed.migrated), min(slots.values()))
+    for candidate in found:
+        m.say(f"  {candidate.lsn}  {candidate.source}")
+    for source in unavailable:
+        m.say(f"  unavailable: {source.source}: {source.reason}")
+    candidates, near = tuple(found), [c.lsn for c in found]
     try:
-        try:
-            check_anchor(m.the_target, observed.migrated, heartbeats)
-            find = find_bracket
-        except Lost as reason:
-            m.say(f"no proof by commit timestamps ({reason}); asking the rows")
-            by, void = ROW_VERSIONS, f"{reason}; and "
-            row_proof.check_anchor(m.the_target, observed.migrated, heartbeats)
-            find = row_proof.find_bracket
-        for database in observed.migrated:
-            brackets[database.name] = find(m, database, slots[database.name], candidates)
-        void = None
-    except Void as reason:
-        void, brackets = f"{void or ''}{reason}", {}
-    return Evidence(candidates, silent, brackets, slots, flushed(m.source), by, void)
+        _check_heartbeats(m, observed)
+        brackets = {d.name: find_bracket(m, d, slots[d.name], near) for d in observed.migrated}
+    except Unproved as reason:
+        raise unproved(str(reason), candidates, m.next_attempt) from None
+    replicate = f"python -m controller replicate --stack {m.outputs.stack}"
+    evidence = Evidence(candidates, brackets, slots, flushed(m.source), replicate, m.next_attempt)
+    exact = decide(evidence, m.options.lsn)
+    m.say(
+        f"the copy holds the commit at {exact.proof.last_included} and lacks the one at {exact.proof.first_missing} "
+        f"({exact.proof.transactions} transactions compared by {exact.proof.by})"
+    )
+    for remark in exact.remarks:
+        m.say(f"  {remark}")
+    return exact
 
 
-def _positions(m: Migration, observed: Observed) -> dict[str, LSN]:
-    """confirmed_flush_lsn of each database's slot. Raises Refused where a slot is not there."""
+def refuse_unprovable(m: Migration, observed: Observed) -> None:
+    """Raise Refused, before the copy is touched, if it lacks the commit timestamps that the proof needs."""
+    try:
+        _check_heartbeats(m, observed)
+    except Unproved as reason:
+        assert m.outputs.target is not None
+        group = m.described(m.outputs.target.identifier).parameter_group
+        raise Refused(
+            f"The exact LSN of this copy cannot be proved: {reason}.",
+            detail=f"The copy's parameter group is {group}. Commit timestamps that are lost do not come back, so this "
+            f"copy cannot be joined to the source without a guess. {UNCHANGED} The source goes on serving.",
+            hint=f"{m.engine.words.set_parameters(group, {'track_commit_timestamp': 1})} && {m.next_attempt}",
+        ) from None
+
+
+def slot_positions(m: Migration, observed: Observed) -> dict[str, LSN]:
+    """confirmed_flush_lsn of each database's slot, by database name. Raises Refused if one is missing or lost."""
     assert observed.source is not None, "before OPEN the source is always observed"
     found: dict[str, LSN] = {}
     for database in observed.migrated:
         slot = observed.source.slots.get(m.names.slot(database.oid))
-        if slot is None or slot.confirmed_flush_lsn is None:
+        if slot is None or slot.confirmed_flush_lsn is None or slot.wal_status == "lost":
             raise Refused(
-                f"The slot {m.names.slot(database.oid)} is gone from the source.",
-                detail=f"It kept the changes of the database {database.name} since prepare; they cannot be had again.",
-                hint="Abandon, set attempt one higher in the stack's config, and begin again with prepare.",
+                f"Replication slot {m.names.slot(database.oid)} on the source is missing or invalidated.",
+                detail=f"The changes of database {database.name} since prepare are lost to replication. "
+                "If max_slot_wal_keep_size invalidated the slot, raise it before the next attempt.",
+                hint=m.next_attempt,
             )
         found[database.name] = slot.confirmed_flush_lsn
     return found
+
+
+def _check_heartbeats(m: Migration, observed: Observed) -> None:
+    recorded = observed.records.heartbeats
+    check_heartbeats(m.the_target, observed.migrated, recorded.databases if recorded else {})

@@ -1,143 +1,129 @@
-"""From the evidence to the exact LSN, or to the reason why there is none. Pure.
+"""From the evidence to the exact LSN, or to a refusal with the bracket. Pure.
 
-The proof decides. Every LSN in the joint bracket makes the subscription deliver exactly what the copy lacks, and no
-other does; a candidate that points elsewhere is shown with what it would have done, and is not followed.
+The proof decides: every LSN in the bracket makes the subscription deliver exactly what the copy lacks, and no other
+does. A candidate outside it is reported with what it would have done, and not used.
 """
 
-from encryptdb.controller.exact_lsn.evidence import COMMIT_TIMESTAMPS, Candidate, Evidence, ExactLSN, Proof, Trust
+from dataclasses import dataclass
+
 from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.record_values import Bracket, Candidate, Proof, Validity
+from encryptdb.controller.records import ExactLSN
 from encryptdb.stacks.contract.errors import Refused
 
-BY_HAND = "by hand (--lsn)"
+COMMIT_TIMESTAMPS = "commit timestamps"
+"""What the proof compares."""
 
-_START_OVER = "Abandon, set attempt one higher in the stack's config, and begin again with prepare."
+GIVEN = "--lsn"
+"""The source of the candidate that the operator gave."""
+
+UNCHANGED = "Neither server was changed."
 
 
-def decide(evidence: Evidence, by_hand: str | None = None) -> ExactLSN:
-    """The exact LSN: the one typed by hand if it is proved; else the best candidate in the bracket; else the end of the
-    last included commit. Raises Refused, with the bracket in the message, where nothing is proved."""
-    proof = join(evidence)
-    inside = [w for w in _by_trust(evidence.candidates) if _holds(proof, w.lsn)]
-    if proof.by != COMMIT_TIMESTAMPS and not inside:
-        _refuse_uncorroborated(evidence, proof)
-    if by_hand is not None:
-        return _accept_by_hand(by_hand, evidence, proof)
-    if inside:
-        value = inside[0].lsn
-        remarks = _remarks(evidence, proof)
+@dataclass(frozen=True)
+class Evidence:
+    """What the decision rests on. `brackets` and `slots` (confirmed_flush_lsn) are by database name; `source_flush` is
+    the source's flushed end of WAL. `replicate` and `next_attempt` are the command lines for the hints."""
+
+    candidates: tuple[Candidate, ...]
+    brackets: dict[str, Bracket]
+    slots: dict[str, LSN]
+    source_flush: LSN
+    replicate: str = ""
+    next_attempt: str = ""
+
+
+def decide(evidence: Evidence, given: LSN | None = None) -> ExactLSN:
+    """The LSN `given` if it is exact; else the best candidate in the bracket; else the end of the last included commit
+    record. Raises Refused, with the bracket in the message."""
+    proof = intersect(evidence)
+    candidates = evidence.candidates
+    if given is not None:
+        _refuse_outside(given, proof, evidence)
+        candidates = (Candidate(GIVEN, given, Validity.ALWAYS, "given by the operator"), *candidates)
+    ranked = sorted(candidates, key=lambda c: (c.source != GIVEN, c.valid is not Validity.ALWAYS))
+    exact = [c for c in ranked if proof.holds(c.lsn)]
+    remarks = [_remark(c, proof) for c in ranked if not proof.holds(c.lsn)]
+    if exact:
+        value = exact[0].lsn
     else:
         value = max(b.included_end for b in evidence.brackets.values())
-        alone = f"No candidate names an LSN in the bracket: {value} rests on the proof alone, its only candidate."
-        remarks = (alone, *_remarks(evidence, proof))
-    _refuse_out_of_slot(value, evidence, proof)
-    return ExactLSN(value, evidence.candidates, proof, remarks)
+        remarks.insert(0, f"No candidate lies in the bracket. {value} is the end of the last included commit record.")
+    _refuse_outside_slots(value, evidence, proof)
+    return ExactLSN(value, candidates, proof, tuple(remarks))
 
 
-def join(evidence: Evidence) -> Proof:
-    """One bracket inside every database's. Raises Refused where there is no proof, or where they contradict."""
-    if evidence.void is not None or not evidence.brackets:
+def intersect(evidence: Evidence) -> Proof:
+    """The bracket that lies inside every database's. Raises Refused if there is none."""
+    last_in, last = max(evidence.brackets.items(), key=lambda item: item[1].last_included)
+    first_in, first = min(evidence.brackets.items(), key=lambda item: item[1].first_missing)
+    if last.last_included >= first.first_missing:
         raise Refused(
-            f"The exact LSN cannot be proved: {evidence.void or 'no database was looked at'}.",
-            detail=f"{_named(evidence)}. Without a proof, none of them is used: a wrong LSN loses or repeats "
-            "transactions in silence. Nothing was changed on either server.",
-            hint=_START_OVER,
-        )
-    last = max(evidence.brackets.items(), key=lambda item: item[1].last_included)
-    first = min(evidence.brackets.items(), key=lambda item: item[1].first_missing)
-    if not last[1].last_included < first[1].first_missing:
-        raise Refused(
-            "The databases of the copy were not frozen at one point of the source's WAL.",
-            detail=f"In {last[0]} the copy holds the commit at {last[1].last_included}, in {first[0]} it lacks the "
-            f"earlier one at {first[1].first_missing}. No LSN fits both. Nothing was changed on either server.",
-            hint=_START_OVER,
+            "The databases of the copy do not end at one point of the source's WAL.",
+            detail=f"In {last_in} the copy holds the commit at {last.last_included}, in {first_in} it lacks the "
+            f"earlier one at {first.first_missing}. No LSN is exact for both. {UNCHANGED}",
+            hint=evidence.next_attempt,
         )
     return Proof(
-        last[1].last_included,
-        first[1].first_missing,
+        last.last_included,
+        first.first_missing,
         sum(b.included + b.missing for b in evidence.brackets.values()),
-        evidence.by,
+        COMMIT_TIMESTAMPS,
         dict(evidence.brackets),
+    )
+
+
+def unproved(reason: str, candidates: tuple[Candidate, ...], next_attempt: str) -> Refused:
+    """The refusal where there is no proof. No candidate is used without one."""
+    return Refused(
+        f"The exact LSN cannot be proved: {reason}.",
+        detail=f"{_listed(candidates)} A wrong LSN would lose or repeat transactions without any error. {UNCHANGED}",
+        hint=next_attempt,
     )
 
 
 def consequence(lsn: LSN, proof: Proof) -> str:
     """What a subscription that starts at `lsn` would do."""
     if lsn <= proof.last_included:
-        return f"would send the commit at {proof.last_included} a second time"
+        return f"would apply the commit at {proof.last_included} a second time"
     if lsn > proof.first_missing:
         return f"would lose the commit at {proof.first_missing}"
     return "is exact"
 
 
-def _refuse_uncorroborated(evidence: Evidence, proof: Proof) -> None:
-    """A row that is not there may also have been deleted on the copy, by a job of its own, before we closed it."""
-    raise Refused(
-        f"The exact LSN cannot be proved: by {proof.by} it is after {proof.last_included} up to {proof.first_missing}, "
-        "but no candidate names an LSN there.",
-        detail=f"{_named(evidence)}. Commit timestamps are lost, and {proof.by} alone are not enough. "
-        "Nothing was changed on either server.",
-        hint=_START_OVER,
-    )
+def bracket(proof: Proof) -> str:
+    """The bracket, as every refusal of an LSN names it."""
+    return f"Exact is any LSN after {proof.last_included} up to {proof.first_missing}"
 
 
-def _accept_by_hand(typed: str, evidence: Evidence, proof: Proof) -> ExactLSN:
-    bracket = f"Exact is any LSN after {proof.last_included} up to {proof.first_missing}"
-    try:
-        lsn = LSN.parse(typed)
-    except ValueError:
+def _refuse_outside(given: LSN, proof: Proof, evidence: Evidence) -> None:
+    if not proof.holds(given):
         raise Refused(
-            f"--lsn {typed!r} is not an LSN. {bracket}.",
-            detail="An LSN looks like 16/B374D848. Nothing was changed on either server.",
-            hint="Leave --lsn out: it is found and proved without.",
-        ) from None
-    if not _holds(proof, lsn):
-        raise Refused(
-            f"--lsn {lsn} is refused: it {consequence(lsn, proof)}. {bracket}.",
-            detail=f"The copy holds the commit at {proof.last_included} and lacks the one at {proof.first_missing}, "
-            f"by {proof.by}, {proof.transactions} transactions looked at. {_named(evidence)}. "
-            "Nothing was changed on either server.",
-            hint="Leave --lsn out: it is found and proved without.",
+            f"--lsn {given} is refused: it {consequence(given, proof)}. {bracket(proof)}.",
+            detail=f"The copy holds the commit at {proof.last_included} and lacks the one at {proof.first_missing} "
+            f"({proof.transactions} transactions compared by {proof.by}). {_listed(evidence.candidates)} {UNCHANGED}",
+            hint=evidence.replicate,
         )
-    _refuse_out_of_slot(lsn, evidence, proof)
-    candidate = Candidate(BY_HAND, lsn, Trust.EXACT, "typed by the operator, checked like any other")
-    differing = tuple(
-        f"{w.name} names {w.lsn} instead, which {consequence(w.lsn, proof)}."
-        for w in evidence.candidates
-        if w.lsn != lsn
-    )
-    return ExactLSN(lsn, (candidate, *evidence.candidates), proof, differing)
 
 
-def _refuse_out_of_slot(lsn: LSN, evidence: Evidence, proof: Proof) -> None:
-    """The bracket implies this; if it does not, something is not understood, and that must not pass."""
+def _refuse_outside_slots(lsn: LSN, evidence: Evidence, proof: Proof) -> None:
+    """The bracket implies this. If it does not hold, another client has consumed a slot."""
     for database, confirmed in evidence.slots.items():
         if not confirmed <= lsn <= evidence.source_flush:
             raise Refused(
-                f"{lsn} lies outside of what the source can send: {confirmed} to {evidence.source_flush}.",
-                detail=f"The slot of {database} was confirmed up to {confirmed}; the source's WAL is flushed up to "
-                f"{evidence.source_flush}. The bracket was {proof.last_included} to {proof.first_missing}. "
-                "Nothing was changed on either server.",
-                hint="Somebody else may have consumed the slot. " + _START_OVER,
+                f"The source cannot send from {lsn}: it can from {confirmed} up to {evidence.source_flush}.",
+                detail=f"The slot of database {database} is confirmed up to {confirmed}, and the source's WAL is "
+                f"flushed up to {evidence.source_flush}. {bracket(proof)}. Another client may have consumed the slot. "
+                f"{UNCHANGED}",
+                hint=evidence.next_attempt,
             )
 
 
-def _remarks(evidence: Evidence, proof: Proof) -> tuple[str, ...]:
-    return tuple(
-        f"{w.name} names {w.lsn}, which {consequence(w.lsn, proof)}: not followed ({w.says})."
-        for w in _by_trust(evidence.candidates)
-        if not _holds(proof, w.lsn)
-    )
+def _remark(candidate: Candidate, proof: Proof) -> str:
+    would = consequence(candidate.lsn, proof)
+    return f"Not used: {candidate.lsn} ({candidate.source}; valid {candidate.valid.value}) {would}."
 
 
-def _named(evidence: Evidence) -> str:
-    if not evidence.candidates:
-        return "No candidate names an LSN"
-    return "The candidates name: " + ", ".join(f"{w.lsn} ({w.name})" for w in evidence.candidates)
-
-
-def _by_trust(candidates: tuple[Candidate, ...]) -> list[Candidate]:
-    return sorted(candidates, key=lambda w: w.trust is not Trust.EXACT)
-
-
-def _holds(proof: Proof, lsn: LSN) -> bool:
-    return proof.last_included < lsn <= proof.first_missing
+def _listed(candidates: tuple[Candidate, ...]) -> str:
+    listed = ", ".join(f"{c.lsn} ({c.source})" for c in candidates)
+    return f"Candidates: {listed}." if listed else "There is no candidate."

@@ -1,122 +1,131 @@
-"""The proof: which transactions of the slot the copy holds, told by their commit times.
+"""The proof: which transactions of the slot the copy holds, by their commit timestamps.
 
-A transaction is included iff the copy's pg_xact_commit_timestamp(xid) equals, to the microsecond, the commit time
-that the slot gives for that xid. The xid alone proves nothing: the copy hands the missing xids out again, to
-transactions of its own, within seconds. The heartbeat that `prepare` committed before the snapshot must be there by the
-same rule; if it is not, the copy is of another snapshot, or its commit timestamps are gone, and there is no proof.
+A transaction is included iff the copy's pg_xact_commit_timestamp(xid) equals, to the microsecond, the commit time that
+the slot gives for that xid. The xid alone proves nothing: the copy assigns the missing xids to transactions of its own
+within seconds.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import errors
 
-from encryptdb.controller.exact_lsn.evidence import Bracket, Candidate
-from encryptdb.controller.exact_lsn.messages import Begin, Commit, Keepalive, Other
-from encryptdb.controller.exact_lsn.prefix import NotAPrefix, Prefix
-from encryptdb.controller.exact_lsn.slot_stream import stream
+from encryptdb.controller.exact_lsn.slot_stream import Begin, Commit, Keepalive, Other, stream
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Database
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import Server
-from encryptdb.controller.record_values import Heartbeat
+from encryptdb.controller.record_values import Bracket, Heartbeat
 from encryptdb.stacks.contract.errors import Refused
 
 WINDOW_BYTES = 1 << 20
-"""How far before the candidates the reading begins. It goes back 64 times as far, then to the slot's own position,
-while it finds nothing included."""
+"""How far before the candidates the reading begins. While it finds nothing included, it begins 64 times as far before,
+then at the slot's own position."""
 
 BATCH_TRANSACTIONS = 512
 BATCH_BYTES = 1 << 20
-"""The copy is asked about this many transactions at once, or after this many bytes: a large transaction that is missing
-is recognised by its BEGIN, and its rows are not read."""
+"""The copy is queried after this many transactions or bytes: a large missing transaction is recognised by its BEGIN,
+without reading its rows."""
 
 LOOK_AHEAD = 64
-"""Missing transactions looked at beyond the first: an included one among them would contradict the method."""
+"""Missing transactions compared beyond the first: an included one among them contradicts the method."""
 
-TELL_SECONDS = 10.0
-"""How often the operator hears of a long reading."""
+PROGRESS_SECONDS = 10.0
 
-COMMIT_TIMES_SQL = """
--- The copy's commit times of these xids; NULL where it has none.
+COMMIT_TIMESTAMPS_SQL = """
+-- The copy's commit timestamps of these xids; NULL where it has none.
 SELECT x, pg_xact_commit_timestamp(x::xid) FROM unnest(%s::text[]) AS x
 """
 
 BEAT_SQL = """
--- One commit after the snapshot in this database, so that there is a first missing one even on an idle source.
+-- One commit after the snapshot in this database, so that even an idle source has a first missing one.
 UPDATE encryptdb.heartbeat SET n = n + 1, at = clock_timestamp()
 RETURNING (pg_current_xact_id()::text::numeric % 4294967296)::bigint
 """
 
 
-class Void(Exception):
-    """There is no proof here; says why."""
+class Unproved(Exception):
+    """Why there is no proof."""
 
 
-class Lost(Void):
-    """The copy has no commit timestamps (any more): it may be ours all the same, but they cannot tell."""
+@dataclass
+class Prefix:
+    """Which transactions of a slot, added in commit order, the copy holds: a snapshot holds the first ones. Pure."""
 
+    last: Begin | None = None
+    first: Begin | None = None
+    included: int = 0
+    missing: int = 0
 
-def check_anchor(copy: Server, databases: tuple[Database, ...], heartbeats: dict[str, Heartbeat]) -> None:
-    """Raise Void unless the copy holds prepare's heartbeat of each database, with its exact commit time; Lost where
-    the copy knows no commit time for it."""
-    for database in databases:
-        told = heartbeats.get(database.name)
-        if told is None:
-            raise Void(f"prepare recorded no heartbeat for the database {database.name}")
-        xid, at = told.xid, told.at
-        found = commit_times(copy, [xid])[xid]
-        beat = f"prepare's heartbeat in {database.name} (transaction {xid}, committed {at}) is not on the copy"
-        if found is None:
-            raise Lost(
-                f"{beat}: either the copy is not of a snapshot made after prepare, or its commit timestamps are lost, "
-                "because it ran once with track_commit_timestamp off"
+    def add(self, transaction: Begin, included: bool) -> None:
+        """Add the next transaction. Raises Unproved for an included one after a missing one."""
+        if included and self.first is not None:
+            raise Unproved(
+                f"the copy lacks transaction {self.first.xid} committed at {self.first.lsn}, but holds "
+                f"{transaction.xid} committed later at {transaction.lsn}"
             )
-        if found != at:
-            raise Void(f"{beat}, which committed that xid at {found}: the copy is of another snapshot")
+        if included:
+            self.last, self.included = transaction, self.included + 1
+        else:
+            self.first, self.missing = self.first or transaction, self.missing + 1
+
+    @property
+    def starts_too_late(self) -> bool:
+        """Whether the first transaction added is missing: the last included one lies before it."""
+        return self.first is not None and self.last is None
+
+    def bracket(self, ends: dict[LSN, LSN]) -> Bracket:
+        """The bracket; `ends` maps the start of the last included commit record to its end."""
+        assert self.last is not None and self.first is not None, "both sides of the bracket were read"
+        return Bracket(self.last.lsn, ends[self.last.lsn], self.first.lsn, self.included, self.missing)
+
+
+def check_heartbeats(copy: Server, databases: tuple[Database, ...], heartbeats: dict[str, Heartbeat]) -> None:
+    """Raise Unproved unless the copy has the commit timestamp of `prepare`'s heartbeat in each database."""
+    for database in databases:
+        beat = heartbeats.get(database.name)
+        if beat is None:
+            raise Unproved(f"prepare recorded no heartbeat for database {database.name}")
+        found = commit_timestamps(copy, [beat.xid])[beat.xid]
+        if found == beat.at:
+            continue
+        commit = f"prepare's heartbeat in database {database.name} (transaction {beat.xid}, committed {beat.at})"
+        if found is None:
+            raise Unproved(
+                f"the copy has no commit timestamp for {commit}: either the snapshot is older than prepare, or the "
+                "copy was started once with track_commit_timestamp = off, which removes all commit timestamps"
+            )
+        raise Unproved(f"{commit} is not on the copy, where that xid committed at {found}: it is of another snapshot")
+
+
+def commit_timestamps(copy: Server, xids: list[int]) -> dict[int, datetime | None]:
+    """The copy's commit timestamp of each xid. Raises Unproved if it keeps none."""
+    with copy.translated("postgres"):
+        try:
+            rows = copy.db("postgres").execute(COMMIT_TIMESTAMPS_SQL, [[str(x) for x in xids]]).fetchall()
+        except errors.ObjectNotInPrerequisiteState:
+            raise Unproved("the copy runs with track_commit_timestamp = off") from None
+    return {int(xid): at for xid, at in rows}
 
 
 def beat(source: Server, database: str) -> int:
-    """Commit a heartbeat on the source, durably; returns its xid (32 bits)."""
+    """Commit a heartbeat on the source, durably. Returns its xid (32 bits)."""
     with source.translated(database):
         db = source.db(database)
         db.execute("SET synchronous_commit = on")
         row = db.execute(BEAT_SQL).fetchone()
     if row is None:
         raise Refused(
-            f"The heartbeat's row is gone from the database {database} on the source.",
-            detail="The table encryptdb.heartbeat is empty.",
-            hint="Somebody deleted it. Run prepare again, and begin with a new attempt.",
+            f"The heartbeat's row is missing in database {database} on the source.",
+            detail="Table encryptdb.heartbeat is empty.",
+            hint=f"On the source, in database {database}: "
+            "INSERT INTO encryptdb.heartbeat VALUES (1, 0, clock_timestamp()); then run the command again.",
         )
     return int(row[0])
 
 
-def commit_times(copy: Server, xids: list[int]) -> dict[int, datetime | None]:
-    """The copy's commit time of each xid. Raises Lost where the copy keeps none."""
-    with copy.translated("postgres"):
-        try:
-            rows = copy.db("postgres").execute(COMMIT_TIMES_SQL, [[str(x) for x in xids]]).fetchall()
-        except errors.ObjectNotInPrerequisiteState:
-            raise Lost("the copy runs with track_commit_timestamp off") from None
-    return {int(xid): at for xid, at in rows}
-
-
-def find_bracket(m: Migration, database: Database, confirmed: LSN, candidates: tuple[Candidate, ...]) -> Bracket:
-    """The bracket of one database, from reading its slot around the candidates.
-
-    `confirmed` is the slot's confirmed_flush_lsn. Commits one heartbeat on the source. Raises Void.
-    """
-    before = flushed(m.source)
-    heartbeat = beat(m.source, database.name)
-    until = flushed(m.source)
-    for start in starts(confirmed, candidates, before):
-        prefix, ends = _read(m, database, start, heartbeat, until)
-        if not prefix.starts_too_late:
-            return prefix.bracket(ends)
-    raise Void(f"of all that the slot of {database.name} holds, the copy has not one transaction")
-
-
 def flushed(source: Server) -> LSN:
-    """How far the source's WAL is on disk: only so far do walsenders send."""
+    """The source's flushed end of WAL: walsenders send no further."""
     with source.translated("postgres"):
         row = source.db("postgres").execute("SELECT pg_current_wal_flush_lsn()").fetchone()
     assert row is not None
@@ -124,13 +133,27 @@ def flushed(source: Server) -> LSN:
     return lsn
 
 
-def starts(confirmed: LSN, candidates: tuple[Candidate, ...], heartbeat_after: LSN) -> list[LSN]:
-    """Where to begin reading, nearest first; the last is the slot's own position. Pure.
+def find_bracket(m: Migration, database: Database, confirmed: LSN, near: list[LSN]) -> Bracket:
+    """The bracket of one database, from reading its slot around the candidates `near`.
 
-    A candidate past `heartbeat_after` is left out: reading from there could miss the heartbeat, which ends the reading.
+    `confirmed` is the slot's confirmed_flush_lsn. Commits one heartbeat on the source. Raises Unproved.
     """
-    named = [w.lsn for w in candidates if confirmed < w.lsn <= heartbeat_after]
-    nearest = min(named, default=confirmed)
+    before = flushed(m.source)
+    heartbeat = beat(m.source, database.name)
+    until = flushed(m.source)
+    for start in starts(confirmed, near, before):
+        prefix, ends = _read(m, database, start, heartbeat, until)
+        if not prefix.starts_too_late:
+            return prefix.bracket(ends)
+    raise Unproved(f"the copy holds no transaction of the slot of database {database.name}")
+
+
+def starts(confirmed: LSN, near: list[LSN], heartbeat_after: LSN) -> list[LSN]:
+    """Where to begin reading, in the order to try; the last is the slot's own position. Pure.
+
+    Candidates past `heartbeat_after` are left out: from there the reading could miss the heartbeat, which ends it.
+    """
+    nearest = min((lsn for lsn in near if confirmed < lsn <= heartbeat_after), default=confirmed)
     tried = [max(confirmed, nearest.back(WINDOW_BYTES * times)) for times in (1, 64)]
     return list(dict.fromkeys([*tried, confirmed]))
 
@@ -141,7 +164,7 @@ def _read(m: Migration, database: Database, start: LSN, heartbeat: int, until: L
     batch: list[Begin] = []
     size, complete = 0, False
     slot = m.names.slot(database.oid)
-    told = m.clock.monotonic()
+    reported = m.clock.monotonic()
     with stream(
         m.source, database.name, slot, m.names.publication, start, clock=m.clock, reporter=m.reporter
     ) as messages:
@@ -156,24 +179,24 @@ def _read(m: Migration, database: Database, start: LSN, heartbeat: int, until: L
                     complete = complete or message.sent >= until
                 case Other(more):
                     size += more
-            if (now := m.clock.monotonic()) - told >= TELL_SECONDS:
-                told = now
-                m.say(f"reading the slot of {database.name} from {start}: {prefix.included} transactions compared")
+            if (now := m.clock.monotonic()) - reported >= PROGRESS_SECONDS:
+                reported = now
+                m.say(f"reading slot {slot} from {start}: {prefix.included} transactions compared")
             if batch and (message is None or complete or len(batch) >= BATCH_TRANSACTIONS or size >= BATCH_BYTES):
-                _classify(m.the_target, batch, prefix, database.name)
+                _compare(m.the_target, batch, prefix, database.name)
                 ends = {lsn: end for lsn, end in ends.items() if prefix.last is not None and lsn == prefix.last.lsn}
                 batch, size = [], 0
             if prefix.starts_too_late or prefix.missing > LOOK_AHEAD or (complete and prefix.first is not None):
                 return prefix, ends
             if complete and not batch:
-                raise Void(f"the slot of {database.name} does not deliver the heartbeat committed just now")
+                raise Unproved(f"slot {slot} does not deliver the heartbeat committed just now")
     raise AssertionError("a stream ends only by an error")
 
 
-def _classify(copy: Server, batch: list[Begin], prefix: Prefix, database: str) -> None:
-    times = commit_times(copy, [t.xid for t in batch])
+def _compare(copy: Server, batch: list[Begin], prefix: Prefix, database: str) -> None:
+    timestamps = commit_timestamps(copy, [t.xid for t in batch])
     try:
         for transaction in batch:
-            prefix.add(transaction, times[transaction.xid] == transaction.at)
-    except NotAPrefix as contradiction:
-        raise Void(f"in {database}, {contradiction}") from None
+            prefix.add(transaction, timestamps[transaction.xid] == transaction.at)
+    except Unproved as contradiction:
+        raise Unproved(f"in database {database}, {contradiction}") from None

@@ -1,90 +1,145 @@
-"""Reads a replication slot without consuming it: streaming replication that confirms nothing.
+"""Reads a logical replication slot without consuming it: streaming replication that confirms nothing.
 
-A walsender may start at any position from the slot's confirmed_flush_lsn on, skips what was committed before, and moves
-the slot only when the client confirms. So the transactions around a position can be read off the slot itself: nothing
-that vanishes or stays, and nothing is materialised on the source (pg_logical_slot_peek_* spills its whole answer into
-temp files). The price is one walsender for the moment, which the subscription needs later anyway.
+A walsender may start at any position from the slot's confirmed_flush_lsn on, skips what was committed before it, and
+moves the slot only when the client confirms. pg_logical_slot_peek_* would materialise its whole answer in temporary
+files on the source.
 
-It decodes everything from the slot's position on, though, and throws it away. Where that is much and a slot is to
-spare, the same connection makes a temporary copy of the slot first and advances that: pg_replication_slot_advance reads
-WAL without gathering rows, some five times as fast. The copy goes with the connection.
+The walsender decodes everything from the slot's position on, though. Where that is much and max_replication_slots
+allows it, the connection makes a temporary copy of the slot and advances that: pg_replication_slot_advance reads WAL
+without collecting rows, about five times as fast.
+
+Formats: PostgreSQL documentation, "Streaming Replication Protocol" and "Logical Replication Message Formats".
 """
 
 import contextlib
 import select
-from collections.abc import Callable, Generator, Iterator
-from datetime import UTC, datetime
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from psycopg import errors, pq
 
-from encryptdb.controller.exact_lsn.changes import Changes
-from encryptdb.controller.exact_lsn.messages import Keepalive, Message, read, status_update
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import Db, Server
 from encryptdb.controller.waiting import Clock, Reporter, wait_until
 from encryptdb.stacks.contract.errors import Failed
 
-Understand = Callable[[memoryview], Message | Changes]
-"""How a frame is read: `messages.read` skips the rows, `changes.RowReader` reads them."""
-
 SENDER_TIMEOUT_SECONDS = 20
-"""wal_sender_timeout of our walsender: it asks for a sign of life after half of this, and ends if we are gone."""
+"""wal_sender_timeout of our walsender: it requests a reply after half of it, and ends if the client is gone."""
 
 STALL_SECONDS = 120.0
-"""A walsender that says nothing at all for this long, not even that it lives, is given up."""
+"""The connection is given up if the walsender sends nothing, not even a keepalive, for this long."""
 
 SKIP_BYTES = 16 << 20
-"""WAL before the start of the reading that is worth a temporary slot."""
+"""WAL before the start of the reading for which a temporary slot is made."""
 
 SKIP_SECONDS = 6 * 3600.0
-"""How long skipping it may take: hours of a busy server's WAL are hundreds of gigabytes."""
+"""Limit for skipping it: hours of a busy server's WAL are hundreds of gigabytes."""
+
+RELEASE_SECONDS = 60.0
+"""How long the slot may stay active after the connection was closed."""
 
 DISTANCE_SQL = """
--- How much WAL lies between the slot and a position, and whether one more slot may be made.
+-- WAL between the slot and a position, and whether one more slot can be made.
 SELECT (%s::pg_lsn - confirmed_flush_lsn)::bigint,
        (SELECT count(*) FROM pg_replication_slots) < current_setting('max_replication_slots')::int
   FROM pg_replication_slots WHERE slot_name = %s
 """
 
-RELEASE_SECONDS = 60.0
-"""How long the slot may stay active after we hung up."""
+_K, _W, _B, _C = b"kwBC"
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_XLOG_DATA = struct.Struct(">cQQq")
+_KEEPALIVE = struct.Struct(">cQqB")
+_BEGIN = struct.Struct(">cQqI")
+_COMMIT = struct.Struct(">cBQQq")
+
+
+@dataclass(frozen=True)
+class Begin:
+    """BEGIN of a transaction. `lsn` is the start of its commit record; `at` its commit time, to the microsecond; `xid`
+    has 32 bits, as pg_xact_commit_timestamp takes it."""
+
+    lsn: LSN
+    at: datetime
+    xid: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    """COMMIT of a transaction: start and end of its commit record."""
+
+    lsn: LSN
+    end: LSN
+
+
+@dataclass(frozen=True)
+class Keepalive:
+    """Everything committed before `sent` has been sent."""
+
+    sent: LSN
+    wants_reply: bool
+
+
+@dataclass(frozen=True)
+class Other:
+    """Any other message, such as a row: `size` in bytes."""
+
+    size: int
+
+
+Message = Begin | Commit | Keepalive | Other
+
+
+def read(data: bytes | memoryview) -> Message:
+    """Parse one CopyData frame of a logical walsender. Pure."""
+    if data[0] == _K:
+        _, sent, _, wants = _KEEPALIVE.unpack_from(data)
+        return Keepalive(LSN(sent), wants == 1)
+    if data[0] != _W:
+        return Other(len(data))
+    payload = data[_XLOG_DATA.size :]
+    if payload[0] == _B:
+        _, lsn, at, xid = _BEGIN.unpack_from(payload)
+        return Begin(LSN(lsn), _EPOCH + timedelta(microseconds=at), xid)
+    if payload[0] == _C:
+        _, _, lsn, end, _ = _COMMIT.unpack_from(payload)
+        return Commit(LSN(lsn), LSN(end))
+    return Other(len(data))
+
+
+def status_update(now: datetime) -> bytes:
+    """The reply to a keepalive that confirms nothing: at 0/0 the walsender does not move the slot
+    (ProcessStandbyReplyMessage)."""
+    since = (now - _EPOCH) // timedelta(microseconds=1)
+    return struct.pack(">cQQQqB", b"r", 0, 0, 0, since, 0)
 
 
 @contextlib.contextmanager
 def stream(
-    server: Server,
-    database: str,
-    slot: str,
-    publication: str,
-    start: LSN,
-    *,
-    clock: Clock,
-    reporter: Reporter,
-    understand: Understand = read,
-    **settings: str,
-) -> Iterator[Iterator[Message | Changes | None]]:
-    """The slot's messages from the first transaction committed at or after `start` (or confirmed_flush_lsn, if that is
-    later), as `understand` reads them. `None` says that nothing more has arrived yet; iteration never ends by itself.
-    `settings` are the walsender's, e.g. how it writes values.
+    server: Server, database: str, slot: str, publication: str, start: LSN, *, clock: Clock, reporter: Reporter
+) -> Iterator[Iterator[Message | None]]:
+    """The slot's messages from the first transaction committed at or after `start`, or after confirmed_flush_lsn if
+    that is later. `None` means that nothing more has arrived yet; iteration ends only by an error.
 
-    When the block is left the slot is inactive again and stands where it stood. Raises Failed where the server refuses,
-    or says nothing for 120 s.
+    After the block the slot is inactive again, at the same position. Raises Failed if the server refuses, or sends
+    nothing for 120 s.
     """
     with server.translated(database):
         _wait_inactive(server, slot, clock, reporter)
-        connection = server.connect_replication(database, wal_sender_timeout=f"{SENDER_TIMEOUT_SECONDS}s", **settings)
+        connection = server.connect_replication(database, wal_sender_timeout=f"{SENDER_TIMEOUT_SECONDS}s")
         read_from = slot
         try:
             read_from = _nearer(server, connection, slot, start, clock, reporter)
             _start(connection.pgconn, read_from, publication, start)
-            yield _messages(connection.pgconn, slot, clock, understand)
+            yield _messages(connection.pgconn, slot, clock)
         finally:
             connection.close()
             _wait_inactive(server, read_from, clock, reporter)
 
 
 def _nearer(server: Server, connection: Db, slot: str, start: LSN, clock: Clock, reporter: Reporter) -> str:
-    """The slot to read: itself, or a temporary copy that stands at `start`, where that is far and a slot to spare."""
+    """The slot to read: the slot itself, or a temporary copy of it advanced to `start`."""
     row = server.db("postgres").execute(DISTANCE_SQL, [start, slot]).fetchone()
     if row is None or row[0] is None or row[0] < SKIP_BYTES or not row[1]:
         return slot
@@ -96,13 +151,13 @@ def _nearer(server: Server, connection: Db, slot: str, start: LSN, clock: Clock,
         ):
             _run(connection, query, f"the source to skip {row[0] / (1 << 20):,.0f} MiB of WAL", clock, reporter)
     except errors.ConfigurationLimitExceeded:
-        # Somebody else took the last slot in between.
+        # Another session took the last slot in between.
         return slot
     return copy
 
 
 def _run(connection: Db, query: str, what: str, clock: Clock, reporter: Reporter) -> None:
-    """One query of the simple protocol, the only one that a walsender speaks."""
+    """Run one query over the simple protocol, the only one that a walsender supports."""
     pgconn = connection.pgconn
     pgconn.send_query(query.encode())
 
@@ -114,7 +169,7 @@ def _run(connection: Db, query: str, what: str, clock: Clock, reporter: Reporter
     try:
         wait_until(answered, what=what, seconds=SKIP_SECONDS, every=0.02, reporter=reporter, clock=clock)
     except BaseException:
-        # A server that works does not notice that its client went, and would keep the copy of the slot.
+        # A busy server does not notice that its client is gone, and would keep the copy of the slot.
         connection.cancel_safe()
         raise
     while (result := pgconn.get_result()) is not None:
@@ -123,7 +178,7 @@ def _run(connection: Db, query: str, what: str, clock: Clock, reporter: Reporter
 
 
 def _start(pgconn: pq.abc.PGconn, slot: str, publication: str, start: LSN) -> None:
-    # Both names are ours: letters, digits and underscores (postgres.object_names). The protocol has no parameters.
+    # The protocol has no parameters; both names are ours: letters, digits and underscores (postgres.object_names).
     command = f"START_REPLICATION SLOT {slot} LOGICAL {start} (proto_version '1', publication_names '{publication}')"
     pgconn.send_query(command.encode())
     while pgconn.flush():
@@ -137,15 +192,13 @@ def _start(pgconn: pq.abc.PGconn, slot: str, publication: str, start: LSN) -> No
         raise errors.error_from_result(result) if result else errors.OperationalError("no answer to START_REPLICATION")
 
 
-def _messages(
-    pgconn: pq.abc.PGconn, slot: str, clock: Clock, understand: Understand
-) -> Generator[Message | Changes | None, None, None]:
-    heard = clock.monotonic()
+def _messages(pgconn: pq.abc.PGconn, slot: str, clock: Clock) -> Iterator[Message | None]:
+    received = clock.monotonic()
     while True:
         size, frame = pgconn.get_copy_data(1)
         if size > 0:
-            heard = clock.monotonic()
-            message = understand(frame)
+            received = clock.monotonic()
+            message = read(frame)
             if isinstance(message, Keepalive) and message.wants_reply:
                 pgconn.put_copy_data(status_update(datetime.now(UTC)))
                 pgconn.flush()
@@ -157,38 +210,39 @@ def _messages(
             yield None
             if select.select([pgconn.socket], [], [], 1.0)[0]:
                 pgconn.consume_input()
-            elif clock.monotonic() - heard > STALL_SECONDS:
+            elif clock.monotonic() - received > STALL_SECONDS:
                 raise _stalled(slot)
 
 
 def _wait_inactive(server: Server, slot: str, clock: Clock, reporter: Reporter) -> None:
-    holder = "nobody"
+    pid: int | None = None
 
     def probe() -> bool | None:
-        nonlocal holder
+        nonlocal pid
         row = (
             server.db("postgres")
             .execute("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s AND active", [slot])
             .fetchone()
         )
-        holder = f"process {row[0]}" if row else "nobody"
+        pid = row[0] if row else None
         return None if row else True
 
     wait_until(
         probe,
-        what=f"the slot {slot} to be free",
+        what=f"slot {slot} to become inactive",
         seconds=RELEASE_SECONDS,
         every=0.02,
         reporter=reporter,
         clock=clock,
-        progress=lambda: f"it is held by {holder}",
-        hint="Something else reads the slot on the source: see pg_replication_slots and pg_stat_replication there.",
+        progress=lambda: f"it is active for PID {pid}",
+        hint="Another client reads it. To end that client, on the source: SELECT pg_terminate_backend(active_pid) "
+        f"FROM pg_replication_slots WHERE slot_name = '{slot}' AND active;",
     )
 
 
 def _stalled(slot: str) -> Failed:
     return Failed(
-        f"The source's walsender for the slot {slot} has said nothing for {STALL_SECONDS:.0f} s.",
-        detail="It was reading WAL for the proof of the exact LSN. Nothing was changed on either server.",
-        hint="See the source's server log and its load, then run this again.",
+        f"Timed out after {STALL_SECONDS:.0f} s waiting for the source's walsender.",
+        detail=f"It was decoding slot {slot} for the proof of the exact LSN. Neither server was changed.",
+        hint="Check the source's server log and load, then run the command again.",
     )

@@ -121,10 +121,10 @@ def exact_lsn(data: Data) -> Html:
         ),
         tag("h3", "Candidates"),
         table(
-            ["Candidate", "LSN", "Within the bracket", "What it says"],
+            ["Candidate", "LSN", "In the bracket", "Valid", "Detail"],
             [
-                (w["name"], lsn(w["lsn"]), "yes" if _holds(proof, w["lsn"]) else "no", w["says"])
-                for w in found["candidates"]
+                (c["source"], lsn(c["lsn"]), "yes" if _holds(proof, c["lsn"]) else "no", c["valid"], c["detail"])
+                for c in found["candidates"]
             ],
         ),
         *(paragraph(remark) for remark in found["remarks"]),

@@ -1,77 +1,78 @@
-"""The restored copy: is it ours, is it encrypted, and is it closed to everyone but the apply workers?"""
+"""The restored copy: verify that it is this migration's, encrypted and provable, then isolate it."""
 
 from psycopg import sql
 
+from encryptdb.controller.exact_lsn import refuse_unprovable, slot_positions
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed
 from encryptdb.controller.postgres import connect_privileges, control, slots, subscriptions
 from encryptdb.controller.postgres.object_names import REPLICATION_ROLE
 from encryptdb.controller.records import Isolated, Records
+from encryptdb.controller.steps.replicate import has_exact_lsn
 from encryptdb.controller.steps.step import observed_source, observed_target
 from encryptdb.stacks.cloud.database import same_key
 from encryptdb.stacks.contract.errors import Failed, NotYet, Refused
 
 
 def refuse_wrong_copy(m: Migration, observed: Observed) -> None:
-    """Raise Refused where the target is not the encrypted copy of a snapshot of this migration and attempt."""
+    """Raise Refused unless the target is the encrypted copy of a snapshot of this migration and attempt, and its exact
+    LSN can be proved. Changes nothing."""
     side = m.outputs.target
     assert side is not None
+    replicate = f"python -m controller replicate --stack {m.outputs.stack}"
     found = m.described(side.identifier)
     if not found.serving:
-        raise NotYet(
-            f"The target {side.identifier} is {found.overall_status}.", hint="Run this again when it is available."
-        )
+        hint = f"When it is available: {replicate}"
+        raise NotYet(f"The target {side.identifier} is {found.overall_status}.", hint=hint)
     if not found.under_kms_key:
         kind = f", StorageEncryptionType is {found.encryption_type}" if found.encryption_type else ""
         raise Refused(
             f"The target {side.identifier} is not encrypted under a KMS key.",
-            detail=f"AWS says StorageEncrypted is {str(found.encrypted).lower()}{kind}. Moving there would not do.",
-            hint="Was it restored from the plain snapshot? Abandon, set attempt one higher, and run pulumi up again.",
+            detail=f"StorageEncrypted is {str(found.encrypted).lower()}{kind}. It was probably restored from the "
+            "unencrypted snapshot.",
+            hint=m.next_attempt,
         )
     if not same_key(found.kms_key_arn, m.outputs.kms_key_arn):
         raise Refused(
             f"The target {side.identifier} is encrypted under another key.",
-            detail=f"It is under {found.kms_key_arn}; the stack asks for {m.outputs.kms_key_arn}.",
-            hint="Abandon, set attempt one higher, and run pulumi up again; or correct kmsKey in the stack's config.",
+            detail=f"Its key is {found.kms_key_arn}; the stack's is {m.outputs.kms_key_arn}. "
+            "If the target's is the right one, correct kmsKey in the stack's config instead.",
+            hint=m.next_attempt,
         )
     ours = observed_source(observed).records or Records()
     theirs = (observed_target(observed).records or Records()).identity
     if ours.identity is None or ours.prepared is None:
         raise NotYet(
             "The source is not prepared.",
-            hint=f"Run python -m controller prepare --stack {m.outputs.stack} first: the snapshot comes after it.",
+            detail="The snapshot must be taken after prepare.",
+            hint=f"python -m controller prepare --stack {m.outputs.stack}",
         )
     if theirs != ours.identity:
         raise Refused(
             "The target is not the copy of a snapshot of this migration.",
-            detail=f"The source's control database says {ours.identity}; the copy's says {theirs or 'nothing at all'}.",
-            hint="A snapshot made before prepare, of another attempt or of another source cannot be joined without "
-            "losing changes. Abandon, set attempt one higher, and begin again with prepare.",
+            detail=f"The source's control database names {ours.identity}; the copy's names {theirs or 'nothing'}. "
+            "A snapshot from before prepare, of another attempt or of another source cannot be joined without losing "
+            "changes.",
+            hint=m.next_attempt,
         )
     if not observed_source(observed).logical:
         raise Refused(
-            "Logical replication was switched off on the source since prepare.",
+            "Logical replication was turned off on the source after prepare.",
             detail=f"wal_level is {observed_source(observed).settings['wal_level']}, track_commit_timestamp is "
-            f"{observed_source(observed).settings['track_commit_timestamp']}. Changes may be missing from the slots.",
-            hint="Somebody attached another parameter group. Abandon, set attempt one higher, and begin again.",
+            f"{observed_source(observed).settings['track_commit_timestamp']}: another parameter group was attached. "
+            "Changes may be missing from the slots.",
+            hint=m.next_attempt,
         )
-    there = observed_source(observed).slots
-    wanted = [m.names.slot(d.oid) for d in observed.migrated]
-    gone = [name for name in wanted if name not in there or there[name].wal_status == "lost"]
-    if gone:
-        raise Refused(
-            "A replication slot on the source is gone.",
-            detail=f"Missing or invalidated: {', '.join(gone)}. The changes it kept cannot be had again.",
-            hint="Abandon, set attempt one higher, and begin again. If max_slot_wal_keep_size invalidated it, raise "
-            "that first.",
-        )
+    slot_positions(m, observed)
+    if not has_exact_lsn(m, observed):
+        refuse_unprovable(m, observed)
 
 
-# Isolate the copy: nobody but us and the apply workers may act on it.
+# Isolate the copy: only our role and the apply workers may write to it.
 
 
 def keepers(m: Migration) -> list[str]:
-    """Roles that may still connect to a closed database: ours, the walsenders', the subscriptions' owner (ours)."""
+    """The roles that keep CONNECT on a closed database."""
     return [m.the_target.login.user, m.source.login.user, REPLICATION_ROLE]
 
 
@@ -105,7 +106,7 @@ def isolate(m: Migration, observed: Observed) -> None:
 
 
 def _end_sessions(m: Migration, observed: Observed) -> None:
-    """End whoever connected to the copy before it was closed; the closed databases let nobody back in."""
+    """Terminate client sessions on the copy that were there before it was closed."""
     server = m.the_target
     server.execute(
         """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -121,8 +122,8 @@ def _roll_back_prepared(m: Migration) -> None:
             server.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)), database=database)
         except Failed as problem:
             raise Refused(
-                f"The copy inherited the prepared transaction {gid!r}, and it cannot be rolled back.",
-                detail=f"{problem.detail} It would make the apply worker hang.",
-                hint=f"Log in to the target as {owner}, in database {database}: ROLLBACK PREPARED {gid!r}; "
-                "then run this again.",
+                f"Could not roll back the prepared transaction {gid!r} that came with the snapshot.",
+                detail=f"{problem.detail} Its locks would block the apply worker.",
+                hint=f"On the target, as role {owner} in database {database}: ROLLBACK PREPARED '{gid}'; "
+                "then run the command again.",
             ) from None

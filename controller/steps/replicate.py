@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from encryptdb.controller.exact_lsn import find_exact_lsn
+from encryptdb.controller.exact_lsn.decision import UNCHANGED, bracket
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, Subscription
 from encryptdb.controller.postgres import control, heartbeat, replication_role, slots, subscriptions
@@ -17,11 +18,11 @@ STALL_SECONDS = 600.0
 
 
 def _forward(m: Migration, observed: Observed) -> list[Subscription | None]:
-    """The forward subscription of each migrated database, None where there is none."""
+    """The forward subscription of each migrated database; None if it does not exist."""
     return [observed_target(observed).subscriptions.get(m.names.slot(d.oid)) for d in observed.migrated]
 
 
-# The exact LSN: found, proved, kept.
+# The exact LSN.
 
 
 def has_exact_lsn(m: Migration, observed: Observed) -> bool:
@@ -38,23 +39,20 @@ def find_lsn(m: Migration, observed: Observed) -> None:
     exact = replace(find_exact_lsn(m, observed), target_resource_id=_target_id(m))
     control.write(m.source, exact)
     control.write(m.the_target, exact)
-    m.say(f"the copy holds exactly the commits before {exact.value}, proved by {exact.proof.by}")
+    m.say(f"exact LSN {exact.value}, proved by {exact.proof.by}")
 
 
 def refuse_other_lsn(m: Migration, observed: Observed) -> None:
-    """Raise Refused where an LSN is given by hand although the sides are joined at another one already."""
+    """Raise Refused if --lsn differs from the exact LSN that an earlier run has proved."""
     if m.options.lsn is None or not has_exact_lsn(m, observed):
         return
     recorded = _recorded(observed)
-    given = m.options.lsn
-    proof = recorded.proof
-    if given is not None and proof.holds(given):
+    if recorded.proof.holds(m.options.lsn):
         return
     raise Refused(
         f"--lsn {m.options.lsn} is refused: the exact LSN is {recorded.value}.",
-        detail=f"It is known and proved since an earlier replicate: any LSN after {proof.last_included} up to "
-        f"{proof.first_missing} is exact. Nothing was changed on either server.",
-        hint="Leave --lsn out.",
+        detail=f"An earlier replicate proved it. {bracket(recorded.proof)}. {UNCHANGED}",
+        hint=f"python -m controller replicate --stack {m.outputs.stack}",
     )
 
 
@@ -69,7 +67,7 @@ def _recorded(observed: Observed) -> ExactLSN:
     return found
 
 
-# Subscriptions, without a copy of the data, disabled until the origin stands.
+# Subscriptions: no initial copy, disabled until the origin is set.
 
 
 def has_subscriptions(m: Migration, observed: Observed) -> bool:
@@ -77,7 +75,7 @@ def has_subscriptions(m: Migration, observed: Observed) -> bool:
 
 
 def make_subscriptions(m: Migration, observed: Observed) -> None:
-    # One role, so one password for all of them: made anew, and given to those that are there already.
+    # One role has one password: a new one is set for all of them, existing ones included.
     password = replication_role.set_password(m.source)
     for database in observed.migrated:
         name = m.names.slot(database.oid)
@@ -113,26 +111,21 @@ def enable(m: Migration, observed: Observed) -> None:
         subscriptions.enable(m.the_target, database.name, m.names.slot(database.oid))
 
 
-# Follow until a heartbeat committed now is seen on the other side.
-
-
-def never_done(m: Migration, observed: Observed) -> bool:
-    """Catching up is asked anew each time: it costs one heartbeat."""
-    return False
+# Catch up: until a heartbeat committed now is visible on the target.
 
 
 def catch_up(m: Migration, observed: Observed) -> None:
-    marks: dict[str, int] = {}
+    beats: dict[str, int] = {}
     for database in observed.migrated:
-        marks[database.name] = heartbeat.beat(m.source, database.name).n
-    waiting, names = set(marks), [m.names.slot(d.oid) for d in observed.migrated]
+        beats[database.name] = heartbeat.beat(m.source, database.name).n
+    waiting, names = set(beats), [m.names.slot(d.oid) for d in observed.migrated]
     best, moved = -1, m.clock.monotonic()
 
     def seen() -> bool | None:
         nonlocal best, moved
         for name in sorted(waiting):
             n = heartbeat.read(m.the_target, name)
-            if n is not None and n >= marks[name]:
+            if n is not None and n >= beats[name]:
                 waiting.discard(name)
         if not waiting:
             return True
@@ -141,10 +134,11 @@ def catch_up(m: Migration, observed: Observed) -> None:
             best, moved = position, m.clock.monotonic()
         elif m.clock.monotonic() - moved > STALL_SECONDS:
             raise Failed(
-                f"The target has applied nothing for {STALL_SECONDS:.0f} s.",
-                detail=f"Not caught up in: {', '.join(sorted(waiting))}. {_workers(m)}",
-                hint="The target's server log says what the apply worker cannot do (a table that differs, a lock, a "
-                "trigger). Nothing is lost: the slots on the source keep what is missing.",
+                f"Timed out after {STALL_SECONDS:.0f} s without progress of the apply workers on the target.",
+                detail=f"Not caught up: {', '.join(sorted(waiting))}. {_workers(m)} The slots on the source keep what "
+                "is missing. The target's server log has the apply worker's error (a table that differs, a lock, a "
+                "trigger).",
+                hint=f"python -m controller status --stack {m.outputs.stack}",
             )
         return None
 
@@ -157,11 +151,11 @@ def catch_up(m: Migration, observed: Observed) -> None:
         clock=m.clock,
         progress=lambda: f"{slots.lag(m.source, names):,} bytes behind",
     )
-    control.write(m.source, CaughtUp(marks))
+    control.write(m.source, CaughtUp(beats))
 
 
 def _applied(m: Migration) -> int:
-    """How far the target's origins have come, summed over databases, in bytes."""
+    """Progress of the target's origins, summed over databases, in bytes."""
     query = "SELECT sum(pg_replication_origin_progress(roname, false) - '0/0') FROM pg_replication_origin"
     return int(m.the_target.value(query) or 0)
 

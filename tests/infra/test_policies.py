@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from encryptdb.stacks.cloud.reads import IngressRule
+from encryptdb.stacks.cloud.reads import IngressRule, Parameter
 from encryptdb.stacks.contract.names import LINK, STACK
 from encryptdb.stacks.contract.outputs import Outputs
 from encryptdb.stacks.settings import Overrides
@@ -177,7 +177,9 @@ def test_a_target_that_is_still_being_made_changes_nothing(declare: Declare, kin
 
 
 def test_existing_groups_and_links_are_left_to_their_owner(declare: Declare, kind: Kind) -> None:
-    declared = declare(kind.seen(), phase="restore", parameter_group="existing", link="existing")
+    theirs = (Parameter("track_commit_timestamp", "1", static=True, user=True),)
+    world = kind.seen(source_parameters=theirs)
+    declared = declare(world, phase="restore", parameter_group="existing", link="existing")
     assert declared.names() == kind.made
     group = "dbClusterParameterGroupName" if kind.of_cluster else "parameterGroupName"
     assert declared.inputs("target-1")[group] == "orders-prod"

@@ -54,6 +54,8 @@ GONE: dict[str, Any] = {"source": None, "key": None, "prepared_parameter": None}
         ("kmsKey", {}, seen(key=Key(KEY, True, "Enabled", "RSA_2048"))),
         ("kmsKey", {}, seen(source=dataclasses.replace(SOURCE_INSTANCE, encrypted=True, kms_key_arn=KEY))),
         ("kmsKey", {"phase": "restore"}, restored(key=Key(OTHER_KEY, True, "Enabled", "SYMMETRIC_DEFAULT"))),
+        ("parameterGroup", {"phase": "restore", "parameter_group": "existing"}, seen()),
+        ("parameterGroup", {"phase": "restore", "parameter_group": "existing"}, AURORA.seen(snapshot=snapshot_of(1))),
         ("phase", {"phase": "prepare"}, AURORA.restored()),
         ("phase", {"phase": "restore"}, AURORA.restored(snapshot=None)),
         ("phase", {"phase": "retire"}, AURORA.seen(**GONE)),

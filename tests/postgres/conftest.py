@@ -1,4 +1,4 @@
-"""Real servers of every PostgreSQL at hand: the system's newest, and the wheel's."""
+"""Real servers: the system's newest PostgreSQL, and with the marker `full` the wheel's as well."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from tests.postgres import servers
 from tests.postgres.servers import Server
 
-VERSIONS = ("system", "wheel")
+VERSIONS = ("system", pytest.param("wheel", marks=pytest.mark.full))
 
 
 def pytest_report_header() -> str:

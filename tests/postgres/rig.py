@@ -112,7 +112,7 @@ class Pair:
     said: list[str] = field(default_factory=list)
 
     @contextmanager
-    def migration(self, lsn: str | None = None) -> Iterator[tuple[Migration, Observed]]:
+    def migration(self, lsn: LSN | None = None) -> Iterator[tuple[Migration, Observed]]:
         """The migration as `controller replicate` has it when it asks for the exact LSN."""
         sides = [
             Side(name, "127.0.0.1", server.port, Login("master", Secret(""), "the test"))  # type: ignore[arg-type]
@@ -282,7 +282,7 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> N
     """Poll until the condition holds; fails the test, saying what it waited for, after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {what}"
+        assert time.monotonic() < deadline, f"timed out after {seconds:g} s waiting for {what}"
         time.sleep(0.05)
 
 

@@ -40,6 +40,8 @@ SETTINGS = {
     "log_line_prefix": "%m [%p] ",
     "lc_messages": "C",
     "autovacuum": "off",
+    # An apply worker that ends starts again at once.
+    "wal_retrieve_retry_interval": "100ms",
 }
 """What a server has unless its test says otherwise."""
 

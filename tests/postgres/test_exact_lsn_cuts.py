@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from encryptdb.controller.exact_lsn import ExactLSN, find_exact_lsn
-from encryptdb.controller.exact_lsn.messages import Begin, Keepalive
-from encryptdb.controller.exact_lsn.slot_stream import stream
+from encryptdb.controller.exact_lsn import find_exact_lsn
 from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.records import ExactLSN
 from tests.postgres.rig import Pair
-from tests.postgres.wal_cuts import SEGMENT_BYTES, Quarry, Rest, quarry
+from tests.postgres.wal_cuts import PAGE_BYTES, SEGMENT_BYTES, Quarry, Rest, Sent, quarry, xids
 
-PAGE_BYTES = 8192
 SEED = 20240427
 
 
@@ -24,32 +22,16 @@ def rock(bin_folder: Path, room: Path) -> Iterator[Quarry]:
 
 
 @pytest.fixture(scope="module")
-def sent(rock: Quarry) -> list[Begin]:
-    """All transactions of the busy database's slot up to the last cut that can be made."""
-    found: list[Begin] = []
-    with rock.cut(rock.high) as pair, pair.migration() as (m, state):
-        slot = next(m.names.slot(d.oid) for d in state.migrated if d.name == "app")
-        with stream(m.source, "app", slot, m.names.publication, LSN(0), clock=m.clock, reporter=m.reporter) as messages:
-            for message in messages:
-                if isinstance(message, Begin):
-                    found.append(message)
-                if isinstance(message, Keepalive) and message.sent >= rock.high:
-                    return found
-    raise AssertionError("a stream ends only by an error")
+def sent(rock: Quarry) -> Sent:
+    return rock.sent()
 
 
-def ledger_xids(pair: Pair, *, of: str) -> set[int]:
-    """The transactions whose row is there: every one of the load leaves its xid in the ledger."""
-    server = pair.source if of == "source" else pair.copy
-    return {xid for (xid,) in server.sql("SELECT DISTINCT xid FROM ledger", database="app")}
-
-
-def check(pair: Pair, sent: list[Begin]) -> ExactLSN:
+def check(pair: Pair, sent: Sent) -> ExactLSN:
     """Find the LSN, and assert that it parts exactly the transactions that the copy has from those it lacks."""
     with pair.migration() as (m, state):
         found = find_exact_lsn(m, state)
-    everyone, here = ledger_xids(pair, of="source"), ledger_xids(pair, of="copy")
-    writing = [t for t in sent if t.xid in everyone]
+    here = xids(pair.copy)
+    writing = [t for t in sent.begins if t.xid in sent.writing]
     assert {t.xid for t in writing if t.lsn < found.value} == here & {t.xid for t in writing}
     assert 0 < len(here) <= len(writing)
     return found
@@ -66,7 +48,7 @@ def torn(rock: Quarry) -> tuple[LSN, LSN]:
 
 
 @pytest.mark.parametrize("rest", ["zeros", "recycled"])
-def test_a_commit_record_torn_across_a_page(rock: Quarry, sent: list[Begin], rest: Rest) -> None:
+def test_a_commit_record_torn_across_a_page(rock: Quarry, sent: Sent, rest: Rest) -> None:
     """None of the three that tools go by is the end here: "redo done" would send a commit again, the page's address and
     the checkpoint's redo point would each skip one."""
     commit, border = torn(rock)
@@ -74,8 +56,8 @@ def test_a_commit_record_torn_across_a_page(rock: Quarry, sent: list[Begin], res
         found = check(pair, sent)
     proof = found.proof
     assert proof.last_included < found.value <= commit < border
-    [checkpoint] = [w for w in found.candidates if w.name.startswith("pg_control_checkpoint")]
-    [redo] = [w for w in found.candidates if "redo done" in w.name]
+    [checkpoint] = [c for c in found.candidates if c.source.startswith("pg_control_checkpoint")]
+    [redo] = [c for c in found.candidates if "redo done" in c.source]
     as_it_stands = {"redo done": redo.lsn.back(1), "page": border, "pg_control_checkpoint": checkpoint.lsn}
     assert {name for name, lsn in as_it_stands.items() if proof.last_included < lsn <= proof.first_missing} == set()
     assert as_it_stands["redo done"] == proof.last_included, "the commit before the torn one, which is there"
@@ -85,29 +67,29 @@ def test_a_commit_record_torn_across_a_page(rock: Quarry, sent: list[Begin], res
 
 
 @pytest.mark.parametrize("rest", ["zeros", "recycled"])
-def test_inside_a_commit_record(rock: Quarry, sent: list[Begin], rest: Rest) -> None:
+def test_inside_a_commit_record(rock: Quarry, sent: Sent, rest: Rest) -> None:
     start, length = random.Random(SEED).choice(rock.commits())
     with rock.cut(start + length // 2, rest) as pair:
         found = check(pair, sent)
     assert found.value <= start
 
 
-def test_right_behind_a_commit_record_redo_done_is_that_commit(rock: Quarry, sent: list[Begin]) -> None:
+def test_right_behind_a_commit_record_redo_done_is_that_commit(rock: Quarry, sent: Sent) -> None:
     """So "redo done" as it stands would send it again; the byte more is what makes it exact."""
     start, length = next((s, n) for s, n in rock.commits() if s.bytes // PAGE_BYTES == (s.bytes + n) // PAGE_BYTES)
     with rock.cut(start + (length + 7) // 8 * 8) as pair:
         found = check(pair, sent)
-    [redo] = [w for w in found.candidates if "redo done" in w.name]
+    [redo] = [c for c in found.candidates if "redo done" in c.source]
     assert redo.lsn == start + 1
 
 
-def test_where_the_next_segment_was_never_made(rock: Quarry, sent: list[Begin]) -> None:
+def test_where_the_next_segment_was_never_made(rock: Quarry, sent: Sent) -> None:
     border = LSN((rock.low.bytes // SEGMENT_BYTES + 1) * SEGMENT_BYTES)
     with rock.cut(border, "missing") as pair:
         assert check(pair, sent).value <= border
 
 
-def test_anywhere(rock: Quarry, sent: list[Begin]) -> None:
+def test_anywhere(rock: Quarry, sent: Sent) -> None:
     at = random.Random(SEED).randrange(rock.low.bytes, rock.high.bytes)
     with rock.cut(LSN(at)) as pair:
         # Records begin at multiples of 8 bytes: one that ends just before the cut is whole, the next begins after it.

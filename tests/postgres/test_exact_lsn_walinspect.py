@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from encryptdb.controller.exact_lsn import Candidate, ExactLSN, Silence, find_exact_lsn
-from encryptdb.controller.exact_lsn.wal_inspection import NAME, inspect
+from encryptdb.controller.exact_lsn import find_exact_lsn
+from encryptdb.controller.exact_lsn.candidates import WALINSPECT, walinspect
+from encryptdb.controller.exact_lsn.server_log import Found, Unavailable
 from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import Server as Side
+from encryptdb.controller.record_values import Candidate
+from encryptdb.controller.records import ExactLSN
 from tests.postgres.log_api import LogApi
 from tests.postgres.rig import Pair, isolate, prepare
 from tests.postgres.servers import Server
@@ -34,10 +37,10 @@ def pair(blank: Server, room: Path) -> Iterator[Pair]:
             copy.stop("immediate")
 
 
-def asked(pair: Pair, since: LSN, user: str = "postgres") -> list[Candidate | Silence]:
+def asked(pair: Pair, since: LSN, user: str = "postgres") -> list[Found]:
     side = Side("target", "127.0.0.1", pair.copy.port, Login(user, Secret(""), "the test"))
     try:
-        return inspect(side, since, ())
+        return walinspect(side, since, [])
     finally:
         side.close()
 
@@ -60,14 +63,14 @@ def test_it_still_names_the_end_after_checkpoints_and_a_crash_and_leaves_nothing
     first = asked(pair, confirmed(pair))[0]
     assert isinstance(first, Candidate), first
     assert proof.last_included < first.lsn <= proof.first_missing
-    [checkpoint] = [w for w in find(pair).candidates if w.name.startswith("pg_control_checkpoint")]
+    [checkpoint] = [c for c in find(pair).candidates if c.source.startswith("pg_control_checkpoint")]
     assert checkpoint.lsn > proof.first_missing, "by now the control file tells of the copy's own checkpoint"
     assert pair.copy.sql(EXTENSIONS, database="encryptdb") == before
 
 
-def test_where_the_role_may_not_make_the_extension_it_is_silent_and_says_why(pair: Pair) -> None:
-    [silence] = asked(pair, confirmed(pair), user="master")
-    assert silence == Silence(NAME, "the role 'master' may not create the extension")
+def test_where_the_role_may_not_create_the_extension_it_is_unavailable_and_says_why(pair: Pair) -> None:
+    [found] = asked(pair, confirmed(pair), user="master")
+    assert found == Unavailable(WALINSPECT, "permission denied for role 'master' to create the extension")
     assert "CREATE EXTENSION" not in pair.copy.log_text(), "it was not tried either"
 
 
@@ -78,12 +81,11 @@ def test_where_the_extension_is_there_and_may_be_used_it_is_used(pair: Pair) -> 
         found = find(pair)
     finally:
         pair.copy.sql("DROP EXTENSION pg_walinspect", database="encryptdb")
-    named = [w for w in found.candidates if w.name.startswith(NAME)]
-    assert found.proof.last_included < named[0].lsn <= found.proof.first_missing
-    assert found.proof.holds(found.candidates[-len(named)].lsn)
+    named = [c for c in found.candidates if c.source.startswith(WALINSPECT)]
+    assert found.proof.holds(named[0].lsn)
 
 
-def test_wal_that_is_gone_makes_it_silent(pair: Pair) -> None:
-    [silence] = asked(pair, LSN(1 << 20))
-    assert isinstance(silence, Silence)
-    assert silence.name == NAME
+def test_without_that_wal_it_is_unavailable(pair: Pair) -> None:
+    [found] = asked(pair, LSN(1 << 20))
+    assert isinstance(found, Unavailable)
+    assert found.source == WALINSPECT

@@ -26,7 +26,10 @@ PINNED = {
     18: "18.4.0-beta.17",
 }
 
-MAJORS = tuple(PINNED)
+DEFAULT = int(found.parent.name) if (found := servers.newest_system()) else max(PINNED)
+"""The version of the default run; the others have the marker `full`."""
+
+MAJORS = tuple(sorted({*PINNED, DEFAULT}))
 
 
 def programs(major: int, room: Path) -> Path:

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from encryptdb.controller.exact_lsn.slot_stream import Begin, Commit, Keepalive, stream
 from encryptdb.controller.postgres.lsn import LSN
 from tests.postgres.log_api import LogApi
 from tests.postgres.rig import Load, Pair, isolate, prepare, wait_for
 from tests.postgres.servers import Server, run
+
+PAGE_BYTES = 8192
 
 SEGMENT_BYTES = 1 << 20
 """The smallest that initdb knows: segment borders are met often, and copying is cheap."""
@@ -32,8 +35,8 @@ BEGIN
 END $$
 """
 
-EAGER = {"wal_retrieve_retry_interval": "100ms", "logical_decoding_work_mem": "64kB"}
-"""A worker that has to start again does so at once; and large transactions spill, as they do on a busy source."""
+SPILLING = {"logical_decoding_work_mem": "64kB"}
+"""Large transactions spill, as they do on a busy source."""
 
 Rest = Literal["zeros", "recycled", "missing"]
 """What stands behind the cut: a new segment's zeros, an older segment's records, or nothing where a segment begins."""
@@ -43,6 +46,20 @@ class Stoppable(Protocol):
     """A load that writes until it is stopped."""
 
     def stop(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Everything that the busy database's slot sends, and the xids of all transactions in the source's ledger."""
+
+    begins: list[Begin]
+    commits: list[Commit]
+    writing: set[int]
+
+
+def xids(server: Server) -> set[int]:
+    """The transactions whose row is there: every one of the load leaves its xid in the ledger."""
+    return {xid for (xid,) in server.sql("SELECT DISTINCT xid FROM ledger", database="app")}
 
 
 @dataclass
@@ -69,6 +86,24 @@ class Quarry:
             copy.stop("immediate")
             shutil.rmtree(copy.data)
             copy.log.unlink(missing_ok=True)
+
+    def sent(self) -> Sent:
+        """Read the slot once, up to the last cut that can be made."""
+        begins, commits = [], []
+        with self.cut(self.high) as pair, pair.migration() as (m, state):
+            slot = next(m.names.slot(d.oid) for d in state.migrated if d.name == "app")
+            with stream(
+                m.source, "app", slot, m.names.publication, LSN(0), clock=m.clock, reporter=m.reporter
+            ) as messages:
+                for message in messages:
+                    match message:
+                        case Begin():
+                            begins.append(message)
+                        case Commit():
+                            commits.append(message)
+                        case Keepalive() if message.sent >= self.high:
+                            break
+        return Sent(begins, commits, xids(self.source))
 
     def commits(self) -> list[tuple[LSN, int]]:
         """Commit records between low and high: start, and length in bytes, by pg_waldump."""
@@ -130,7 +165,7 @@ def quarry(
     source = Server(bin_folder, room / f"{name}-source").create("--wal-segsize", "1")
     load = None
     try:
-        source.start(full_page_writes="on", checkpoint_timeout="1h", wal_keep_size="1GB", **EAGER)
+        source.start(full_page_writes="on", checkpoint_timeout="1h", wal_keep_size="1GB", **SPILLING)
         prepare(source)
         load = begin(source)
         frozen = source.freeze_copy(room / f"{name}-frozen")

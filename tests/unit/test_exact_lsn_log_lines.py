@@ -4,10 +4,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from encryptdb.controller.exact_lsn.candidates import from_log
-from encryptdb.controller.exact_lsn.evidence import Candidate, Silence, Trust
-from encryptdb.controller.exact_lsn.log_lines import KINDS, Means, first_recovery, read_line, time_of
+from encryptdb.controller.exact_lsn.server_log import (
+    KINDS,
+    Means,
+    Unavailable,
+    candidates,
+    first_recovery,
+    read_line,
+    time_of,
+)
 from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.record_values import Candidate, Validity
 
 END = LSN.parse("0/20000110")
 
@@ -65,7 +72,7 @@ def test_a_message_that_names_a_page_is_no_candidate(message: str) -> None:
     line = read_line(message)
     assert line is not None
     assert line.kind.means is Means.PAGE
-    assert [type(h) for h in from_log((line,), "the log")] == [Silence]
+    assert [type(found) for found in candidates((line,), "the log")] == [Unavailable]
 
 
 def test_every_kind_is_met_by_a_message_of_this_test() -> None:
@@ -86,17 +93,17 @@ def test_redo_done_is_a_candidate_with_one_byte_more() -> None:
     for text in (REDO, "redo done at 0/200000E0"):
         line = read_line(text)
         assert line is not None
-        [heard] = from_log((line,), "the log")
-        assert isinstance(heard, Candidate)
-        assert (heard.lsn, heard.trust) == (LSN.parse("0/200000E1"), Trust.EXACT)
+        [found] = candidates((line,), "the log")
+        assert isinstance(found, Candidate)
+        assert (found.lsn, found.valid) == (LSN.parse("0/200000E1"), Validity.ALWAYS)
 
 
-def test_the_checkpoint_after_recovery_is_only_a_hint() -> None:
+def test_the_checkpoint_after_recovery_is_not_always_valid() -> None:
     line = read_line(CHECKPOINT)
     assert line is not None
-    [heard] = from_log((line,), "the log")
-    assert isinstance(heard, Candidate)
-    assert (heard.lsn, heard.trust) == (END, Trust.HINT)
+    [found] = candidates((line,), "the log")
+    assert isinstance(found, Candidate)
+    assert (found.lsn, found.valid) == (END, Validity.UNLESS_TORN)
 
 
 def test_the_padded_lsns_of_19_are_the_same_lsns() -> None:
@@ -110,7 +117,6 @@ def test_a_message_is_found_behind_every_prefix(prefix: str) -> None:
     found = first_recovery(prefix + text for text in (INTERRUPTED, "redo starts at 0/1F000028", ENDS[0], REDO, READY))
     assert found is not None
     assert [line.lsn for line in found.lines] == [END, LSN.parse("0/200000E0")]
-    assert found.finished
     assert not found.clean
 
 

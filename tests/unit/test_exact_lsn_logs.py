@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from encryptdb.controller.engines import Log
-from encryptdb.controller.exact_lsn.logs import read_first_recovery
-from encryptdb.controller.postgres.lsn import LSN
+from encryptdb.controller.exact_lsn import server_log
+from encryptdb.controller.exact_lsn.server_log import Found, Unavailable
+from encryptdb.controller.record_values import Candidate
 from encryptdb.stacks.cloud.client import NotFound
 from encryptdb.stacks.contract.errors import Failed
 
@@ -53,9 +54,12 @@ class Logs:
             yield from ({"message": text} for text in self.events)
 
 
-def read(logs: Logs) -> tuple[list[str], str, str | None]:
-    found = read_first_recovery(logs, LOG)  # type: ignore[arg-type]
-    return [str(line.lsn) for line in found.recovery.lines] if found.recovery else [], found.where, found.why_not
+def read(logs: Logs) -> list[Found]:
+    return server_log.read(logs, LOG)  # type: ignore[arg-type]
+
+
+def lsns(logs: Logs) -> list[str]:
+    return [str(found.lsn) for found in read(logs) if isinstance(found, Candidate)]
 
 
 def file(hour: int, text: str, written: int | None = None) -> dict[str, tuple[str, datetime]]:
@@ -66,57 +70,55 @@ def file(hour: int, text: str, written: int | None = None) -> dict[str, tuple[st
 
 def test_a_line_that_a_portion_cuts_in_two_is_one_line() -> None:
     for portion in (1, 2, 7, 37, 100_000):
-        assert read(Logs(file(12, recovery(END)), portion=portion))[0] == [END, "0/200000E0"]
+        assert lsns(Logs(file(12, recovery(END)), portion=portion)) == [END, "0/200000E1"]
 
 
 def test_files_of_the_source_are_not_even_read() -> None:
     logs = Logs({**file(9, recovery("0/66", 9)), **file(12, recovery(END))})
-    assert read(logs)[0][0] == END
+    assert lsns(logs)[0] == END
     assert set(logs.read) == {"error/postgresql.log.2024-04-27-12"}
 
 
 def test_a_file_that_source_and_copy_both_wrote_counts_from_the_creation_on() -> None:
     both = file(11, recovery("0/66", 11) + recovery(END), written=12)
-    assert read(Logs(both))[0][0] == END
+    assert lsns(Logs(both))[0] == END
 
 
 def test_a_recovery_across_a_rotation_is_read_in_the_order_of_writing() -> None:
     text = recovery(END)
     first, second = text[: text.index("redo done") - 40], text[text.index("redo done") - 40 :]
     logs = Logs({**file(14, second), **file(13, first)})
-    assert read(logs)[0] == [END, "0/200000E0"]
+    assert lsns(logs) == [END, "0/200000E1"]
 
 
 def test_nothing_is_downloaded_behind_the_first_recovery() -> None:
     logs = Logs({**file(12, recovery(END) + "x" * 10_000), **file(13, recovery("0/77", 13))})
-    assert read(logs)[0][0] == END
+    assert lsns(logs)[0] == END
     assert len(logs.read) < 15
     assert set(logs.read) == {"error/postgresql.log.2024-04-27-12"}
 
 
 def test_where_the_files_are_gone_cloudwatch_is_read() -> None:
-    lines, where, _ = read(Logs(events=recovery(END).splitlines()))
-    assert lines[0] == END
-    assert where == "the log group /aws/rds/instance/orders-encrypted/postgresql"
+    found = read(Logs(events=recovery(END).splitlines()))[0]
+    assert isinstance(found, Candidate)
+    assert str(found.lsn) == END
+    assert found.detail.endswith("(in the log group /aws/rds/instance/orders-encrypted/postgresql)")
 
 
 def test_a_log_out_of_reach_is_one_candidate_less_and_says_why() -> None:
     refused = Failed("AWS refused rds describe_db_log_files.", detail="AccessDenied: no")
-    lines, _, why = read(Logs(refuses=refused))
-    assert lines == []
-    assert why is not None
-    assert "AccessDenied" in why
-    assert "/aws/rds/instance/orders-encrypted/postgresql" in why
+    [found] = read(Logs(refuses=refused))
+    assert isinstance(found, Unavailable)
+    assert "AccessDenied" in found.reason
+    assert "/aws/rds/instance/orders-encrypted/postgresql" in found.reason
 
 
 def test_a_clean_start_is_a_recovery_without_an_lsn() -> None:
     text = "2024-04-27 12:00:05 UTC::@:[1]:LOG:  database system was shut down at 2024-04-27 11:59:00 UTC\n"
-    found = read_first_recovery(Logs(file(12, text)), LOG)  # type: ignore[arg-type]
-    assert found.recovery is not None
-    assert found.recovery.clean
+    [found] = read(Logs(file(12, text)))
+    assert isinstance(found, Unavailable)
+    assert "clean shutdown" in found.reason
 
 
 def test_lsns_are_read_as_lsns() -> None:
-    found = read_first_recovery(Logs(file(12, recovery("1/0A"))), LOG)  # type: ignore[arg-type]
-    assert found.recovery is not None
-    assert found.recovery.lines[0].lsn == LSN.parse("1/A")
+    assert lsns(Logs(file(12, recovery("1/0A"))))[0] == "1/A"

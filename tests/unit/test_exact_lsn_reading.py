@@ -5,10 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from encryptdb.controller.exact_lsn.evidence import Candidate, Trust
-from encryptdb.controller.exact_lsn.messages import Begin, Commit, Keepalive, Other, read, status_update
-from encryptdb.controller.exact_lsn.prefix import NotAPrefix, Prefix
-from encryptdb.controller.exact_lsn.proof import WINDOW_BYTES, starts
+from encryptdb.controller.exact_lsn.proof import WINDOW_BYTES, Prefix, Unproved, starts
+from encryptdb.controller.exact_lsn.slot_stream import Begin, Commit, Keepalive, Other, read, status_update
 from encryptdb.controller.postgres.lsn import LSN
 
 T0 = datetime(2024, 4, 27, 12, 0, 5, 250_001, UTC)
@@ -60,7 +58,7 @@ def test_the_join_lies_between_the_last_included_and_the_first_missing() -> None
 def test_an_included_transaction_behind_a_missing_one_is_a_contradiction() -> None:
     prefix = Prefix()
     prefix.add(begin(10), False)
-    with pytest.raises(NotAPrefix, match=r"lacks the transaction 10 .* but holds 20"):
+    with pytest.raises(Unproved, match=r"lacks transaction 10 .* but holds 20"):
         prefix.add(begin(20), True)
 
 
@@ -71,8 +69,8 @@ def test_a_reading_that_begins_with_a_missing_one_began_too_late() -> None:
     assert prefix.starts_too_late
 
 
-def named(*positions: int) -> tuple[Candidate, ...]:
-    return tuple(Candidate("w", LSN(p), Trust.HINT, "") for p in positions)
+def named(*positions: int) -> list[LSN]:
+    return [LSN(p) for p in positions]
 
 
 CONFIRMED, NOW = LSN(1 << 30), LSN(1 << 40)
@@ -89,7 +87,7 @@ def test_reading_begins_a_window_before_the_nearest_candidate_and_goes_back_to_t
 
 def test_reading_never_begins_before_the_slot_nor_twice_at_one_place() -> None:
     assert starts(CONFIRMED, named(CONFIRMED.bytes + 5), NOW) == [CONFIRMED]
-    assert starts(CONFIRMED, (), NOW) == [CONFIRMED]
+    assert starts(CONFIRMED, [], NOW) == [CONFIRMED]
 
 
 def test_a_candidate_outside_of_what_the_slot_holds_does_not_lead_the_reading() -> None:

@@ -20,7 +20,7 @@ from encryptdb.controller.commands import verify
 from encryptdb.controller.migration import Migration, Options
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.lsn import LSN
-from encryptdb.controller.record_values import Bracket, Candidate, DatabaseName, Proof, Trust, as_json
+from encryptdb.controller.record_values import Bracket, Candidate, DatabaseName, Proof, Validity, as_json
 from encryptdb.controller.records import Cutover, Databases, ExactLSN
 from encryptdb.controller.report.store import read, with_evidence
 from encryptdb.stacks.cloud.client import Aws
@@ -30,7 +30,7 @@ from tests.verify.pair import Pair
 
 JOINED = ExactLSN(
     LSN.parse("0/5000060"),
-    (Candidate("server log", LSN.parse("0/5000060"), Trust.EXACT, "invalid <record>"),),
+    (Candidate("server log", LSN.parse("0/5000060"), Validity.ALWAYS, "invalid <record>"),),
     Proof(
         LSN.parse("0/5000030"),
         LSN.parse("0/5000061"),
@@ -164,7 +164,7 @@ def test_everything_is_escaped_and_nothing_is_loaded_or_run() -> None:
     data["stack"] = data["by"] = evil
     data["journal"][0] |= {"who": evil, "event": evil, "detail": {evil: evil}}
     data["records"]["databases"]["listed"][0]["name"] = evil
-    data["records"]["exact_lsn"]["candidates"][0]["says"] = evil
+    data["records"]["exact_lsn"]["candidates"][0]["detail"] = evil
     data["problems"] = [{"what": evil, "message": evil, "detail": None}]
     data["leftovers"] = [{"kind": evil, "name": evil, "remedy": evil}]
     page = report.render(data)
