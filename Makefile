@@ -33,8 +33,8 @@ test-engine: setup ## the program on the real Pulumi engine, or in-process with 
 
 test-lsn: setup ## 312 random cuts of WAL on PostgreSQL 13 to 18, about ten minutes   [RUNS=4 SEED=20240427]
 	@$(PY) -m tests.postgres.versions
-	@$(if $(RUNS),ENCRYPTDB_RUNS=$(RUNS)) $(if $(SEED),ENCRYPTDB_SEED=$(SEED)) \
-		$(PY) -m pytest -o timeout=300 tests/postgres/lsn_everywhere.py
+	@ENCRYPTDB_RUNS=$(or $(RUNS),4) ENCRYPTDB_CUTS=13 $(if $(SEED),ENCRYPTDB_SEED=$(SEED)) \
+		$(PY) -m pytest -o timeout=300 tests/postgres/test_exact_lsn_random.py
 
 test-cutover: setup ## every fault at every verb of the move, and 500,000 transactions back again, about ten minutes
 	@$(PY) -m pytest tests/cutover/aborts_everywhere.py

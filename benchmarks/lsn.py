@@ -112,7 +112,7 @@ def search_here(given: dict[str, str]) -> dict[str, Any]:
             for database in state.migrated:
                 confirmed = state.source.slots[m.names.slot(database.oid)].confirmed_flush_lsn
                 assert confirmed is not None
-                find_bracket(m, database, confirmed, ())
+                find_bracket(m, database, confirmed, [])
     return {
         "seconds": round(time.perf_counter() - started, 2),
         "memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,

@@ -44,8 +44,19 @@ def unchanged(world: World) -> tuple[Any, ...]:
         )
 
 
+def connectable(world: World) -> list[Any]:
+    """Who may connect to the copy: what isolating it changes first."""
+    with world.connect("orders", "target") as copy:
+        return copy.execute("SELECT datname, datacl::text, datconnlimit FROM pg_database ORDER BY 1").fetchall()
+
+
 def test_by_hand_it_is_refused_outside_of_the_bracket_and_taken_inside(restored: World) -> None:
     world = restored
+    untouched = unchanged(world), connectable(world)
+    refused = world.controller("replicate", "--lsn", "zzz")
+    assert refused.status == 2, refused.told
+    assert "'zzz' is not an LSN" in refused.document["error"]["message"]
+    assert (unchanged(world), connectable(world)) == untouched, "arguments are validated before anything is touched"
     writer = Writer(world, "orders", 1)
     writer.start()
     before = unchanged(world)
@@ -59,7 +70,7 @@ def test_by_hand_it_is_refused_outside_of_the_bracket_and_taken_inside(restored:
         [(now, confirmed)] = db.execute(
             "SELECT pg_current_wal_lsn()::text, (SELECT min(confirmed_flush_lsn)::text FROM pg_replication_slots)"
         ).fetchall()
-    for wrong in (written(last), written(first + 1), now, confirmed, "the end of it"):
+    for wrong in (written(last), written(first + 1), now, confirmed):
         refused = world.controller("replicate", f"--lsn={wrong}")
         assert refused.status == 4, (wrong, refused.told)
         assert EXACT.search(refused.document["error"]["message"]), (wrong, refused.told)
@@ -68,19 +79,18 @@ def test_by_hand_it_is_refused_outside_of_the_bracket_and_taken_inside(restored:
     joined = world.controller("replicate", f"--lsn={written(last + 1)}")
     assert joined.status == 0, joined.told
     assert joined.document["lsn"]["value"] == written(last + 1)
-    assert joined.document["lsn"]["candidates"][0]["name"] == "by hand (--lsn)"
-    assert "which is exact" in joined.document["lsn"]["remarks"][0], "a word about the candidates it differs from"
+    assert joined.document["lsn"]["candidates"][0]["source"] == "--lsn"
+    assert len(joined.document["lsn"]["candidates"]) > 1, "the others are listed as well"
 
-    # Joined is joined: another one is refused, also where it is nonsense.
-    for wrong in (written(last), "the end of it"):
-        assert world.controller("replicate", f"--lsn={wrong}").status == 4
+    # Joined is joined: another one is refused.
+    assert world.controller("replicate", f"--lsn={written(last)}").status == 4
     shown = world.controller("status").document
     assert shown["lsn"] == joined.document["lsn"]
     assert shown["lsn"]["proof"]["by"] == "commit timestamps"
     report = world.directory / "report.html"
     assert world.controller("report", "--output", str(report)).status == 0
     page = report.read_text()
-    for part in (written(last + 1), written(last), written(first), "by hand (--lsn)", "server log: invalid record"):
+    for part in (written(last + 1), written(last), written(first), "--lsn", "server log: invalid record"):
         assert part in page
 
     writer.stop()

@@ -19,12 +19,13 @@ class LogApi:
     files_there: bool = True
     group_there: bool = False
     portion: int = 700
+    group: str = "default"
     asked: list[str] = field(default_factory=list)
 
     def call(self, service: str, operation: str, **given: Any) -> dict[str, Any]:
         self.asked.append(operation)
         if operation == "describe_db_instances":
-            return {"DBInstances": [instance(given["DBInstanceIdentifier"], self.created)]}
+            return {"DBInstances": [instance(given["DBInstanceIdentifier"], self.created, self.group)]}
         if operation == "describe_db_clusters":
             return {"DBClusters": [cluster(given["DBClusterIdentifier"])]}
         assert operation == "download_db_log_file_portion", operation
@@ -72,7 +73,7 @@ def cluster(identifier: str) -> dict[str, Any]:
     }
 
 
-def instance(identifier: str, created: datetime | None) -> dict[str, Any]:
+def instance(identifier: str, created: datetime | None, group: str = "default") -> dict[str, Any]:
     """The part of a DescribeDBInstances answer that `controller.engines.rds` reads."""
     return {
         "DBInstanceIdentifier": identifier,
@@ -81,4 +82,5 @@ def instance(identifier: str, created: datetime | None) -> dict[str, Any]:
         "DBInstanceStatus": "available",
         "Engine": "postgres",
         "InstanceCreateTime": created,
+        "DBParameterGroups": [{"DBParameterGroupName": group, "ParameterApplyStatus": "in-sync"}],
     }

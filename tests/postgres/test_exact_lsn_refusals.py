@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from encryptdb.controller.exact_lsn import find_exact_lsn
+from encryptdb.controller.exact_lsn import find_exact_lsn, refuse_unprovable
 from encryptdb.controller.exact_lsn.proof import beat, find_bracket, flushed
 from encryptdb.controller.exact_lsn.slot_stream import Begin, stream
 from encryptdb.controller.postgres.lsn import LSN
@@ -164,3 +164,38 @@ def test_with_an_idle_source_a_copy_that_lived_on_is_joined_exactly_with_its_log
     assert found.proof.last_included < LSN.parse(str(end)) <= found.proof.first_missing
     assert found.proof.last_included < found.value <= found.proof.first_missing
     assert "No candidate lies in the bracket" in found.remarks[0]
+
+
+def test_a_copy_that_was_started_once_without_commit_timestamps_is_refused_before_it_is_touched(
+    blank: Server, room: Path
+) -> None:
+    """While they are off, and after they are on again. The source goes on serving."""
+    source = blank.copy_of_files(room / f"{blank.data.name}-forgotten").start()
+    copy = None
+    try:
+        prepare(source)
+        copy = source.freeze_copy(room / f"{blank.data.name}-forgotten-copy")
+        pair = Pair(source, copy, LogApi(copy, group="theirs"))
+        for setting, reason in (("off", "runs with track_commit_timestamp = off"), ("on", "was started once with")):
+            copy.start(track_commit_timestamp=setting)
+            before = pair.slots()
+            with pair.migration() as (m, state):
+                with pytest.raises(Refused, match=f"cannot be proved: .*{reason}") as refused:
+                    refuse_unprovable(m, state)
+                with pytest.raises(Refused, match=f"cannot be proved: .*{reason}"):
+                    find_exact_lsn(m, state)
+            assert "The source goes on serving." in str(refused.value.detail)
+            assert refused.value.hint == (
+                "aws rds modify-db-parameter-group --db-parameter-group-name theirs --parameters "
+                "ParameterName=track_commit_timestamp,ParameterValue=1,ApplyMethod=pending-reboot && "
+                "python -m controller abandon --stack exact && pulumi config set attempt 2 --stack exact && "
+                "pulumi config set phase prepare --stack exact && pulumi up --stack exact && "
+                "python -m controller prepare --stack exact"
+            )
+            source.sql("INSERT INTO ledger (who, note) VALUES (1, 'still serving')", database="app")
+            assert pair.slots() == before, "inherited slots included: nothing was isolated"
+            copy.stop()
+    finally:
+        source.stop("immediate")
+        if copy is not None:
+            copy.stop("immediate")
