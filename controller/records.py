@@ -4,7 +4,7 @@ A row of encryptdb.record holds a record's key, its version and its fields as a 
 ISO 8601 with their offset). A record whose meaning or fields change gets a higher version.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, ClassVar, Literal
@@ -20,9 +20,7 @@ from encryptdb.controller.record_values import (
     NotCovered,
     PreparedSlot,
     Proof,
-    from_json,
 )
-from encryptdb.stacks.contract.errors import Refused
 
 About = Literal["source", "target", "both", "its own"]
 """Which side a record speaks about: `its own` is the one whose control database holds it."""
@@ -288,29 +286,3 @@ CLASSES: dict[str, type[Record]] = {cls.key: cls for cls in Record.__subclasses_
 
 CLEARED = tuple(cls for cls in CLASSES.values() if cls.cleared)
 """Records of one epoch: an earlier one's would be taken for those of the next."""
-
-
-def parse(rows: Iterable[tuple[str, int, Any]], server: str) -> Records:
-    """Build the records from rows (key, version, value). `server` is named in the error, for example `source`.
-
-    Raises Refused for a record or a version that this version does not know, and for one that it cannot read.
-    """
-    found: dict[str, Any] = {}
-    for key, version, value in rows:
-        cls = CLASSES.get(key)
-        if cls is None or version > cls.version:
-            known = "this one does not have it" if cls is None else f"this one reads version {cls.version}"
-            raise Refused(
-                f"The control database on the {server} was written by a newer version of encryptdb.",
-                detail=f"It holds the record {key!r} in version {version}; {known}.",
-                hint="pip install --upgrade encryptdb",
-            )
-        try:
-            found[key] = from_json(value, cls)
-        except Exception as error:
-            raise Refused(
-                f"The record {key!r} in the control database on the {server} cannot be read.",
-                detail=f"Its version {version} is known, but its fields are not as they should be: {error}",
-                hint="Restore that row of encryptdb.record as it was: nobody but encryptdb may write there.",
-            ) from None
-    return Records(**found)

@@ -14,6 +14,7 @@ _PLAIN: dict[Any, Any] = {
     str: "a <name>",
     float: 1.5,
     bool: True,
+    Any: "anything",
     LSN: LSN.parse("16/B374D848"),
     datetime: datetime(2024, 4, 27, 10, 0, 0, 123456, UTC),
 }

@@ -110,7 +110,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Recovery:
-    """One start of the server. `clean` after a shutdown, when there was nothing to recover. `lines` are in log order."""
+    """One start of the server. `clean`: after a shutdown, with nothing to recover. `lines` are in log order."""
 
     clean: bool
     lines: tuple[Line, ...]

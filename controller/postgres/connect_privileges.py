@@ -17,7 +17,7 @@ from psycopg import sql
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.server import Db, Server, rows_of
 from encryptdb.controller.record_values import ClosedDatabase, Grant, Setting
-from encryptdb.controller.records import ConnectPrivileges, parse
+from encryptdb.controller.records import ConnectPrivileges
 from encryptdb.stacks.contract.errors import Refused
 
 CONNECT_GRANTS_SQL = """
@@ -184,7 +184,7 @@ def _recorded(connection: Db) -> dict[int, ClosedDatabase]:
     rows = connection.execute(
         "SELECT key, version, value FROM encryptdb.record WHERE key = %s FOR UPDATE", [ConnectPrivileges.key]
     ).fetchall()
-    found = parse(rows, connection.info.host).connect_privileges
+    found = control.parse(rows, connection.info.host).connect_privileges
     return dict(found.databases) if found else {}
 
 

@@ -10,6 +10,7 @@ import getpass
 import json
 import os
 import socket
+from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
@@ -17,8 +18,8 @@ from psycopg import errors, sql
 
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import Db, Server
-from encryptdb.controller.record_values import as_json
-from encryptdb.controller.records import Record, Records, parse
+from encryptdb.controller.record_values import as_json, from_json
+from encryptdb.controller.records import CLASSES, Record, Records
 from encryptdb.stacks.contract.errors import Failed, Refused
 
 LOCK_KEY = int.from_bytes(b"encrypt", "big")
@@ -70,6 +71,32 @@ def drop(server: Server) -> None:
     server.drop_cached(CONTROL_DATABASE)
     statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(CONTROL_DATABASE))
     server.execute(statement, database="postgres")
+
+
+def parse(rows: Iterable[tuple[str, int, Any]], server: str) -> Records:
+    """Build the records from rows (key, version, value). `server` is named in the error, for example `source`.
+
+    Raises Refused for a record or a version that this version does not know, and for one that it cannot read.
+    """
+    found: dict[str, Any] = {}
+    for key, version, value in rows:
+        cls = CLASSES.get(key)
+        if cls is None or version > cls.version:
+            known = "this one does not have it" if cls is None else f"this one reads version {cls.version}"
+            raise Refused(
+                f"The control database on the {server} was written by a newer version of encryptdb.",
+                detail=f"It holds the record {key!r} in version {version}; {known}.",
+                hint="pip install --upgrade encryptdb",
+            )
+        try:
+            found[key] = from_json(value, cls)
+        except Exception as error:
+            raise Refused(
+                f"The record {key!r} in the control database on the {server} cannot be read.",
+                detail=f"Its version {version} is known, but its fields are not as they should be: {error}",
+                hint="Restore that row of encryptdb.record as it was: nobody but encryptdb may write there.",
+            ) from None
+    return Records(**found)
 
 
 def records(server: Server) -> Records | None:

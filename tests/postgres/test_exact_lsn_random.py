@@ -1,7 +1,7 @@
 """Random cuts of one run of the mixed load, each to the end: LSN found, joined, caught up, every row compared.
 
 By default a seeded sample on one version, with the marker `full` on PostgreSQL 13 to 18. `make test-lsn` raises
-ENCRYPTDB_RUNS (runs of the load on each version) and ENCRYPTDB_CUTS (places of each run); ENCRYPTDB_SEED chooses others.
+ENCRYPTDB_RUNS (runs of the load on each version) and ENCRYPTDB_CUTS (places of each run); ENCRYPTDB_SEED chooses.
 """
 
 import itertools

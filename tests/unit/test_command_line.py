@@ -16,7 +16,7 @@ from encryptdb.controller.commands import COMMANDS
 from encryptdb.controller.migration import Options
 
 ROOT = Path(__file__).resolve().parents[2]
-WITH_STACK = [name for name in COMMANDS if name != "init"]
+WITH_STACK = [name for name in COMMANDS if name not in ("init", "states")]
 CHANGING = {"prepare", "replicate", "cutover", "rollback", "retire", "abandon", "run"}
 
 

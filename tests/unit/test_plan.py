@@ -1,7 +1,7 @@
 """The plan is a runbook: unique names, commands in order, a summary each, an undo or an explicit none."""
 
+from encryptdb.controller.permissions import COMMANDS
 from encryptdb.controller.plan import PLAN
-from encryptdb.controller.steps.step import COMMANDS
 
 
 def test_names_are_unique() -> None:
@@ -11,7 +11,6 @@ def test_names_are_unique() -> None:
 def test_commands_come_in_their_order() -> None:
     order = [COMMANDS.index(step.command) for step in PLAN]
     assert order == sorted(order)
-    assert set(order) == set(range(len(COMMANDS)))
 
 
 def test_every_step_says_what_it_does_in_one_line() -> None:
@@ -21,7 +20,18 @@ def test_every_step_says_what_it_does_in_one_line() -> None:
 def test_the_order_that_must_hold() -> None:
     names = [step.name for step in PLAN]
     order = ["parameters", "publication", "slot", "first-heartbeat", "prepared-parameter", "isolate", "exact-lsn"]
-    order += ["subscription", "origin", "enable", "catch-up", "cutover", "take-down"]
+    order += [
+        "subscription",
+        "origin",
+        "enable",
+        "catch-up",
+        "cutover",
+        "retirement",
+        "report",
+        "subscriptions",
+        "source",
+        "target",
+    ]
     assert [name for name in names if name in order] == order
 
 

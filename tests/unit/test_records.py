@@ -7,8 +7,9 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from encryptdb.controller import report
+from encryptdb.controller.postgres.control import parse
 from encryptdb.controller.record_values import as_json
-from encryptdb.controller.records import CLASSES, CLEARED, Records, parse
+from encryptdb.controller.records import CLASSES, CLEARED, Records
 from encryptdb.stacks.contract.errors import Refused
 from tests.record_samples import SAMPLES
 
