@@ -11,7 +11,7 @@ from typing import cast
 from psycopg import errors
 
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.postgres import control, heartbeat, slots
+from encryptdb.controller.postgres import catalog, control, heartbeat, slots
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE, REPLICATION_ROLE
 from encryptdb.controller.postgres.server import Server, SideName, rows_of
@@ -61,10 +61,8 @@ SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_curre
 DATABASE_OBJECTS_SQL = f"""
 SELECT (SELECT array_agg(pubname::text) FROM pg_publication) AS publications,
        {heartbeat.EXISTS} AS heartbeat,
-       EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                WHERE c.relkind IN ('r', 'p', 'm', 'S', 'f') AND n.nspname <> 'encryptdb'
-                  AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-                  AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')) AS has_relations
+       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE {catalog.APPLICATIONS}) AS has_relations
 """
 
 

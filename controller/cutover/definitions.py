@@ -8,25 +8,25 @@ what was made on the target since the cutover would be left behind. Plain indexe
 from collections.abc import Iterator, Mapping
 
 from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.postgres import catalog
 from encryptdb.controller.postgres.connect_privileges import Named
 from encryptdb.controller.postgres.server import Server
 
-TABLES_SQL = """
+TABLES_SQL = f"""
 -- Every table that holds rows of its own or partitions them, with its columns; and every enum with its labels.
 SELECT 'table' AS kind, format('%s.%s', n.nspname, c.relname) AS name,
        c.relkind::text || coalesce((SELECT string_agg(format('%I %s%s', a.attname, format_type(a.atttypid, a.atttypmod),
                                                        a.attgenerated), ', ' ORDER BY a.attname)
           FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '') AS definition
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
-   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
+ WHERE {catalog.TABLE}
 UNION ALL
 SELECT 'enum', format('%s.%s', n.nspname, t.typname), string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder)
   FROM pg_enum e JOIN pg_type t ON t.oid = e.enumtypid JOIN pg_namespace n ON n.oid = t.typnamespace
  GROUP BY n.nspname, t.typname
 """
 
-OTHERS_SQL = """
+OTHERS_SQL = f"""
 -- The other definitions that applications rely on. Nothing of PostgreSQL's, of ours, or that belongs to an extension
 -- (whose version stands for it).
 WITH own AS (
@@ -38,8 +38,7 @@ UNION ALL
 SELECT CASE c.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, format('%s.%s', own.nspname, c.relname),
        md5(pg_get_viewdef(c.oid))
   FROM pg_class c JOIN own ON own.oid = c.relnamespace
- WHERE c.relkind IN ('v', 'm') AND NOT EXISTS (SELECT FROM pg_depend d
-       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ WHERE c.relkind IN ('v', 'm') AND NOT {catalog.EXTENSION}
 UNION ALL
 SELECT 'function', format('%s.%s(%s)', own.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
        md5(concat_ws('|', p.prokind, p.prosrc, p.probin, p.provolatile, p.prosecdef))

@@ -12,25 +12,25 @@ from typing import Any
 from psycopg import sql
 
 from encryptdb.controller.cutover.direction import Direction
+from encryptdb.controller.postgres import catalog
 from encryptdb.controller.postgres.server import Server, at_once
 from encryptdb.stacks.contract.errors import Refused
 
 BATCH = 1000
 """Sequences per transaction: each costs a lock until its end, and the lock table is shared with everybody."""
 
-LIST_SQL = """
--- All sequences of this database, their definition, and whether we may read and set them.
+LIST_SQL = f"""
+-- The sequences of this database that move, their definition, and whether we may read and set them.
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid::bigint AS oid,
        format('%s start %s increment %s min %s max %s%s', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin,
               s.seqmax, CASE WHEN s.seqcycle THEN ' cycle' ELSE '' END) AS definition,
-       has_sequence_privilege(c.oid, 'SELECT') AND has_sequence_privilege(c.oid, 'UPDATE') AS permitted
+       {catalog.PERMITTED} AS permitted
   FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relpersistence <> 't' AND n.nspname <> 'encryptdb'
+ WHERE {catalog.SEQUENCE}
 """
 
-OIDS_SQL = """
-SELECT s.seqrelid::bigint FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid
-  JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relpersistence <> 't' AND n.nspname <> 'encryptdb'
+OIDS_SQL = f"""
+SELECT c.oid::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {catalog.SEQUENCE}
 """
 
 READ_SQL = """

@@ -1,5 +1,7 @@
 """The queries of preflight, each runnable in psql. Their number does not grow with what is in a database."""
 
+from encryptdb.controller.postgres import catalog
+
 SETTINGS_SQL = """
 -- What the server is set to, in the units of pg_settings.
 SELECT name, setting FROM pg_settings WHERE name = ANY (%s)
@@ -126,15 +128,14 @@ WAL_AVERAGE_SQL = """
 SELECT (wal_bytes / GREATEST(extract(epoch FROM clock_timestamp() - stats_reset), 60))::float8 FROM pg_stat_wal
 """
 
-TABLES_SQL = """
+TABLES_SQL = f"""
 -- Every table that FOR ALL TABLES publishes, with unlogged ones and partitioned roots, and whether its changes can
 -- be published and applied. A deferrable primary key is not immediate, and so no identity. Nothing here locks a table,
 -- so sizes are those of the last VACUUM or ANALYZE.
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid::bigint AS oid,
        o.rolname::text AS owner, o.rolsuper AS owner_superuser,
        c.relkind = 'p' AS partitioned, c.relispartition AS partition, c.relpersistence = 'u' AS unlogged,
-       EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-         AS extension,
+       {catalog.EXTENSION} AS extension,
        c.relreplident::text AS identity,
        c.relreplident = 'f' OR key.indexrelid IS NOT NULL AS usable,
        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
@@ -143,7 +144,7 @@ SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid::bigint AS oid,
                   AND a.attnum = ANY ((key.indkey::int2[])[0 : key.indnkeyatts - 1])) AS generated_in_key,
        columns.generated, candidate.name AS candidate, columns.unequal,
        row_security_active(c.oid) AS row_security, c.relforcerowsecurity AS forced,
-       ARRAY(SELECT p FROM unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) p
+       ARRAY(SELECT p FROM unnest('{{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}}'::text[]) p
               WHERE NOT has_table_privilege(c.oid, p)) AS missing,
        has_schema_privilege(n.oid, 'USAGE') AS schema_usage,
        c.relpages::bigint * current_setting('block_size')::bigint AS bytes,
@@ -168,7 +169,7 @@ SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid::bigint AS oid,
        SELECT COALESCE(bool_or(a.attgenerated <> ''), false) AS generated,
               COALESCE(array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE base.oid IN
                 ('json'::regtype, 'xml'::regtype, 'jsonpath'::regtype, 'point'::regtype, 'lseg'::regtype,
-                 'path'::regtype, 'box'::regtype, 'polygon'::regtype, 'line'::regtype, 'circle'::regtype)), '{}')
+                 'path'::regtype, 'box'::regtype, 'polygon'::regtype, 'line'::regtype, 'circle'::regtype)), '{{}}')
                 AS unequal,
               md5(COALESCE(string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ','
                            ORDER BY a.attname), '')) AS signature
@@ -177,12 +178,11 @@ SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid::bigint AS oid,
          LEFT JOIN pg_type base ON base.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype
                                                    WHEN t.typcategory = 'A' THEN t.typelem ELSE t.oid END
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) columns
- WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND c.oid >= 16384
-   AND n.nspname NOT IN ('information_schema', 'encryptdb') AND n.nspname NOT LIKE 'pg\\_toast%'
+ WHERE {catalog.TABLE}
  ORDER BY 1, 2
 """
 
-THINGS_SQL = """
+THINGS_SQL = f"""
 -- Objects that logical replication does not carry, or that act on what it applies.
 SELECT 'trigger' AS kind, n.nspname::text AS schema, t.tgname::text AS name, c.relname::text AS of,
        t.tgenabled::text AS state
@@ -199,11 +199,7 @@ SELECT CASE c.relkind WHEN 'f' THEN 'foreign table' ELSE 'materialized view' END
 UNION ALL
 SELECT 'sequence', n.nspname, c.relname, pg_get_userbyid(c.relowner), NULL
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND c.oid >= 16384 AND n.nspname <> 'encryptdb'
-   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-                      AND d.deptype = 'e')
-   AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(c.oid, 'SELECT')
-            AND has_sequence_privilege(c.oid, 'UPDATE'))
+ WHERE {catalog.SEQUENCE} AND NOT {catalog.PERMITTED}
  ORDER BY 1, 2, 3, 4
 """
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from encryptdb.controller.postgres import catalog as moving
 from encryptdb.controller.postgres.server import Db, rows_of
 from encryptdb.controller.record_values import NotCovered
 from encryptdb.controller.verify.result import SequenceResult, TableResult
 
-TABLES_SQL = """
--- Every ordinary, logged table: partitions, not their parents; extensions' tables too, because FOR ALL TABLES
--- publishes them. The key is the primary key, or else the index of the replica identity.
+TABLES_SQL = f"""
+-- Every table whose rows are published: partitions, not their parents. The key is the
+-- primary key, or else the index of the replica identity.
 SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, format('%I.%I', n.nspname, c.relname) AS shown,
        CASE WHEN am.amname = 'heap' THEN greatest(c.relpages, 0) ELSE 0 END AS pages,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
@@ -28,28 +29,28 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, format('%I.
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_am am ON am.oid = c.relam
- WHERE c.relkind = 'r' AND c.relpersistence = 'p'
-   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'encryptdb') AND n.nspname !~ '^pg_(toast|temp)'
+ WHERE c.relkind = 'r' AND {moving.PUBLISHED}
  ORDER BY n.nspname, c.relname
 """
 
-NOT_COVERED_SQL = """
+NOT_COVERED_SQL = f"""
 -- What logical replication does not carry, so that nobody takes silence for equality.
 SELECT kind, count(*)::int, (array_agg(name ORDER BY name))[1:10]
   FROM (SELECT CASE WHEN c.relpersistence = 'u' THEN 'unlogged table' WHEN c.relkind = 'm' THEN 'materialized view'
                     ELSE 'foreign table' END AS kind,
                format('%I.%I', n.nspname, c.relname) AS name
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE (c.relkind IN ('m', 'f') OR c.relkind = 'r' AND c.relpersistence = 'u')
-           AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'encryptdb')
+         WHERE (c.relkind IN ('m', 'f') OR c.relkind = 'r' AND c.relpersistence = 'u') AND {moving.OWNERS}
         UNION ALL SELECT 'large object', oid::text FROM pg_largeobject_metadata) found
  GROUP BY kind ORDER BY kind
 """
 
-SEQUENCES_SQL = """
+SEQUENCES_SQL = f"""
 -- last_value is NULL where the sequence was never used, or may not be read.
-SELECT format('%I.%I', schemaname, sequencename), last_value, increment_by FROM pg_sequences
- WHERE schemaname <> 'encryptdb' ORDER BY 1
+SELECT format('%I.%I', n.nspname, c.relname),
+       CASE WHEN has_sequence_privilege(c.oid, 'SELECT,USAGE') THEN pg_sequence_last_value(c.oid) END, s.seqincrement
+  FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE {moving.SEQUENCE} ORDER BY 1
 """
 
 

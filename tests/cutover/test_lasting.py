@@ -12,7 +12,6 @@ from encryptdb.controller.observe import observe_server
 from encryptdb.controller.postgres import connect_privileges, control, fence
 from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.server import Server as Side
-from encryptdb.controller.postgres.watchdog import install
 from encryptdb.controller.waiting import SystemClock
 from encryptdb.stacks.contract.errors import Refused
 from tests.cutover.rig import DATABASES, PASSWORD, make_source
@@ -39,7 +38,6 @@ def server(blank: Server, room: Path) -> Iterator[Server]:
 def side(server: Server) -> Iterator[Side]:
     one = Side("source", "127.0.0.1", server.port, Login("master", Secret(PASSWORD), "the test"))
     control.create(one)
-    install(one)
     yield one
     one.close()
 

@@ -8,7 +8,7 @@ from encryptdb.controller.cutover import sequences
 from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.cutover.sequences import BATCH
 from encryptdb.controller.observe import observe
-from encryptdb.stacks.contract.errors import Failed
+from encryptdb.stacks.contract.errors import Failed, Refused
 from tests.cutover.rig import World
 from tests.postgres.servers import Server
 
@@ -27,6 +27,27 @@ def many(world: World) -> Iterator[World]:
         server.sql("BEGIN READ WRITE; DROP SCHEMA many; COMMIT", database="app")
 
 
+@pytest.fixture
+def extensions(world: World) -> Iterator[World]:
+    """Two sequences of an extension on both sides, which the master may not set; the second is listed as the owner's
+    data, as pg_extension_config_dump() does."""
+    for server in (world.source, world.target):
+        server.sql(
+            "BEGIN READ WRITE; CREATE SCHEMA ext; CREATE SEQUENCE ext.internal; CREATE SEQUENCE ext.config; "
+            "ALTER EXTENSION plpgsql ADD SEQUENCE ext.internal; ALTER EXTENSION plpgsql ADD SEQUENCE ext.config; "
+            "UPDATE pg_extension SET extconfig = ARRAY['ext.config'::regclass::oid] WHERE extname = 'plpgsql'; COMMIT",
+            database="app",
+        )
+    yield world
+    for server in (world.source, world.target):
+        server.sql(
+            "BEGIN READ WRITE; UPDATE pg_extension SET extconfig = NULL WHERE extname = 'plpgsql'; "
+            "ALTER EXTENSION plpgsql DROP SEQUENCE ext.internal; ALTER EXTENSION plpgsql DROP SEQUENCE ext.config; "
+            "DROP SCHEMA ext CASCADE; COMMIT",
+            database="app",
+        )
+
+
 def in_pieces(server: Server, statement: str, first: str = "SELECT 1") -> None:
     """Small transactions: each sequence in one holds a lock until its end."""
     with server.connect("app") as db:
@@ -39,6 +60,25 @@ def in_pieces(server: Server, statement: str, first: str = "SELECT 1") -> None:
 def trips(server: Server) -> int:
     """How often something of `sequences` was sent to a server that logs every statement."""
     return server.log_text().count("statement: BEGIN; \n")
+
+
+def test_an_extensions_own_sequence_that_we_may_not_set_stops_nothing(extensions: World) -> None:
+    (superuser,) = extensions.source.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'master'")[0]
+    with extensions.migration() as m:
+        direction = Direction.cutover(m, [d for d in observe(m).migrated if d.name == "app"])
+        if not superuser:
+            with pytest.raises(Refused) as refused:
+                sequences.plan(direction)
+            assert refused.value.detail == "app: ext.config is not permitted"
+        for server in (extensions.source, extensions.target):
+            server.sql("BEGIN READ WRITE; GRANT USAGE ON SCHEMA ext TO master; COMMIT", database="app")
+            server.sql("BEGIN READ WRITE; GRANT ALL ON SEQUENCE ext.config TO master; COMMIT", database="app")
+        extensions.source.sql("SELECT nextval('ext.config'), nextval('ext.internal')", database="app")
+        planned = sequences.plan(direction)
+        sequences.put(direction, planned, sequences.read(direction, planned))
+    # What we may set moves, whosever it is: the rows that were numbered by it do.
+    assert extensions.target.sql("SELECT is_called FROM ext.config", database="app") == [(True,)]
+    assert extensions.target.sql("SELECT is_called FROM ext.internal", database="app") == [(superuser,)]
 
 
 def test_thousands_are_read_in_one_round_trip_and_set_in_one(many: World) -> None:
