@@ -13,10 +13,10 @@ from psycopg import errors
 from encryptdb.controller.exact_lsn.slot_stream import Begin, Commit, Keepalive, Other, stream
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Database
+from encryptdb.controller.postgres import heartbeat
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.record_values import Bracket, Heartbeat
-from encryptdb.stacks.contract.errors import Refused
 
 WINDOW_BYTES = 1 << 20
 """How far before the candidates the reading begins. While it finds nothing included, it begins 64 times as far before,
@@ -35,12 +35,6 @@ PROGRESS_SECONDS = 10.0
 COMMIT_TIMESTAMPS_SQL = """
 -- The copy's commit timestamps of these xids; NULL where it has none.
 SELECT x, pg_xact_commit_timestamp(x::xid) FROM unnest(%s::text[]) AS x
-"""
-
-BEAT_SQL = """
--- One commit after the snapshot in this database, so that even an idle source has a first missing one.
-UPDATE encryptdb.heartbeat SET n = n + 1, at = clock_timestamp()
-RETURNING (pg_current_xact_id()::text::numeric % 4294967296)::bigint
 """
 
 
@@ -108,28 +102,9 @@ def commit_timestamps(copy: Server, xids: list[int]) -> dict[int, datetime | Non
     return {int(xid): at for xid, at in rows}
 
 
-def beat(source: Server, database: str) -> int:
-    """Commit a heartbeat on the source, durably. Returns its xid (32 bits)."""
-    with source.translated(database):
-        db = source.db(database)
-        db.execute("SET synchronous_commit = on")
-        row = db.execute(BEAT_SQL).fetchone()
-    if row is None:
-        raise Refused(
-            f"The heartbeat's row is missing in database {database} on the source.",
-            detail="Table encryptdb.heartbeat is empty.",
-            hint=f"On the source, in database {database}: "
-            "INSERT INTO encryptdb.heartbeat VALUES (1, 0, clock_timestamp()); then run the command again.",
-        )
-    return int(row[0])
-
-
 def flushed(source: Server) -> LSN:
     """The source's flushed end of WAL: walsenders send no further."""
-    with source.translated("postgres"):
-        row = source.db("postgres").execute("SELECT pg_current_wal_flush_lsn()").fetchone()
-    assert row is not None
-    lsn: LSN = row[0]
+    lsn: LSN = source.value("SELECT pg_current_wal_flush_lsn()", database="postgres")
     return lsn
 
 
@@ -139,10 +114,10 @@ def find_bracket(m: Migration, database: Database, confirmed: LSN, near: list[LS
     `confirmed` is the slot's confirmed_flush_lsn. Commits one heartbeat on the source. Raises Unproved.
     """
     before = flushed(m.source)
-    heartbeat = beat(m.source, database.name)
-    until = flushed(m.source)
+    # So that even an idle source has a first missing commit.
+    beat = heartbeat.beat(m.source, database.name)
     for start in starts(confirmed, near, before):
-        prefix, ends = _read(m, database, start, heartbeat, until)
+        prefix, ends = _read(m, database, start, beat.xid, until=beat.lsn)
         if not prefix.starts_too_late:
             return prefix.bracket(ends)
     raise Unproved(f"the copy holds no transaction of the slot of database {database.name}")
@@ -158,7 +133,7 @@ def starts(confirmed: LSN, near: list[LSN], heartbeat_after: LSN) -> list[LSN]:
     return list(dict.fromkeys([*tried, confirmed]))
 
 
-def _read(m: Migration, database: Database, start: LSN, heartbeat: int, until: LSN) -> tuple[Prefix, dict[LSN, LSN]]:
+def _read(m: Migration, database: Database, start: LSN, last: int, until: LSN) -> tuple[Prefix, dict[LSN, LSN]]:
     prefix = Prefix()
     ends: dict[LSN, LSN] = {}
     batch: list[Begin] = []
@@ -172,7 +147,7 @@ def _read(m: Migration, database: Database, start: LSN, heartbeat: int, until: L
             match message:
                 case Begin():
                     batch.append(message)
-                    complete = complete or message.xid == heartbeat
+                    complete = complete or message.xid == last
                 case Commit():
                     ends[message.lsn] = message.end
                 case Keepalive():

@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 
 from psycopg import errors, pq
 
+from encryptdb.controller.postgres import slots
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import Db, Server
 from encryptdb.controller.waiting import Clock, Reporter, wait_until
@@ -36,9 +37,6 @@ SKIP_BYTES = 16 << 20
 
 SKIP_SECONDS = 6 * 3600.0
 """Limit for skipping it: hours of a busy server's WAL are hundreds of gigabytes."""
-
-RELEASE_SECONDS = 60.0
-"""How long the slot may stay active after the connection was closed."""
 
 DISTANCE_SQL = """
 -- WAL between the slot and a position, and whether one more slot can be made.
@@ -126,7 +124,7 @@ def stream(
     nothing for 120 s.
     """
     with server.translated(database):
-        _wait_inactive(server, slot, clock, reporter)
+        slots.wait_inactive(server, slot, reporter=reporter, clock=clock)
         connection = server.connect_replication(database, wal_sender_timeout=f"{SENDER_TIMEOUT_SECONDS}s")
         read_from = slot
         try:
@@ -135,12 +133,12 @@ def stream(
             yield _messages(connection.pgconn, slot, clock)
         finally:
             connection.close()
-            _wait_inactive(server, read_from, clock, reporter)
+            slots.wait_inactive(server, read_from, reporter=reporter, clock=clock)
 
 
 def _nearer(server: Server, connection: Db, slot: str, start: LSN, clock: Clock, reporter: Reporter) -> str:
     """The slot to read: the slot itself, or a temporary copy of it advanced to `start`."""
-    row = server.db("postgres").execute(DISTANCE_SQL, [start, slot]).fetchone()
+    row = server.row(DISTANCE_SQL, [start, slot], database="postgres")
     if row is None or row[0] is None or row[0] < SKIP_BYTES or not row[1]:
         return slot
     copy = f"{slot}_look"
@@ -212,32 +210,6 @@ def _messages(pgconn: pq.abc.PGconn, slot: str, clock: Clock) -> Iterator[Messag
                 pgconn.consume_input()
             elif clock.monotonic() - received > STALL_SECONDS:
                 raise _stalled(slot)
-
-
-def _wait_inactive(server: Server, slot: str, clock: Clock, reporter: Reporter) -> None:
-    pid: int | None = None
-
-    def probe() -> bool | None:
-        nonlocal pid
-        row = (
-            server.db("postgres")
-            .execute("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s AND active", [slot])
-            .fetchone()
-        )
-        pid = row[0] if row else None
-        return None if row else True
-
-    wait_until(
-        probe,
-        what=f"slot {slot} to become inactive",
-        seconds=RELEASE_SECONDS,
-        every=0.02,
-        reporter=reporter,
-        clock=clock,
-        progress=lambda: f"it is active for PID {pid}",
-        hint="Another client reads it. To end that client, on the source: SELECT pg_terminate_backend(active_pid) "
-        f"FROM pg_replication_slots WHERE slot_name = '{slot}' AND active;",
-    )
 
 
 def _stalled(slot: str) -> Failed:

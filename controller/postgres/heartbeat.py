@@ -66,8 +66,9 @@ def beat(server: Server, database: str) -> Beat:
     if not updated:
         raise Failed(
             f"Database {database!r} on the {server.side} has no heartbeat row.",
-            detail="The table encryptdb.heartbeat is empty.",
-            hint="Somebody deleted the row. Run `python -m controller prepare` again, and begin a new attempt.",
+            detail="Table encryptdb.heartbeat is empty.",
+            hint=f"On the {server.side}, in database {database}: "
+            "INSERT INTO encryptdb.heartbeat VALUES (1, 0, clock_timestamp()); then run the command again.",
         )
     n, xid, _ = updated[0]
     return Beat(n, xid, flushed[0][0])

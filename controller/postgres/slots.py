@@ -13,8 +13,8 @@ from encryptdb.controller.waiting import Clock, Reporter, wait_until
 MAKE_SECONDS = 900.0
 """How long making a slot may wait for the transactions that were running when it began."""
 
-DROP_SECONDS = 60.0
-"""How long a slot may stay active after its walsender was ended."""
+INACTIVE_SECONDS = 60.0
+"""How long a slot may stay active after its reader has ended."""
 
 LIST_SQL = """
 -- Every slot that outlives its session.
@@ -120,6 +120,29 @@ def _create(server: Server, connection: Db, name: str, seconds: float, reporter:
         raise outcome[0]
 
 
+def wait_inactive(server: Server, name: str, *, reporter: Reporter, clock: Clock) -> None:
+    """Return when nobody reads the slot. Raises Failed, which names who does, after INACTIVE_SECONDS."""
+    pid: int | None = None
+
+    def probe() -> bool | None:
+        nonlocal pid
+        query = "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s AND active"
+        pid = server.value(query, [name], database="postgres")
+        return None if pid else True
+
+    wait_until(
+        probe,
+        what=f"slot {name} to become inactive",
+        seconds=INACTIVE_SECONDS,
+        every=0.02,
+        reporter=reporter,
+        clock=clock,
+        progress=lambda: f"it is active for PID {pid}",
+        hint=f"Another client reads it. To end that client, on the {server.side}: "
+        f"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '{name}' AND active;",
+    )
+
+
 def drop(server: Server, name: str, *, reporter: Reporter, clock: Clock, via: str = CONTROL_DATABASE) -> None:
     """Drop one slot, if it is there, over a connection to the database `via`. The walsender that reads it is ended: a
     subscriber that is cut off would hold it until wal_sender_timeout. Raises Failed where it stays active."""
@@ -143,7 +166,7 @@ def drop(server: Server, name: str, *, reporter: Reporter, clock: Clock, via: st
     wait_until(
         gone,
         what=f"slot {name} to become inactive",
-        seconds=DROP_SECONDS,
+        seconds=INACTIVE_SECONDS,
         every=0.05,
         reporter=reporter,
         clock=clock,

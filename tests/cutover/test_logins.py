@@ -9,11 +9,11 @@ from encryptdb.controller.commands import cutover
 from encryptdb.controller.cutover import logins
 from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.observe import observe
-from encryptdb.controller.postgres.login import Login, Secret
+from encryptdb.controller.postgres.login import Login, Secret, SecretLogin
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.switches.logins import ApplicationLogin
 from encryptdb.stacks.contract.errors import Failed, Refused
-from tests.cutover.rig import DATABASES, World
+from tests.cutover.rig import DATABASES, PASSWORD, World
 
 # Roles that must give a password: pg_hba.conf of these servers trusts all others.
 HBA = "host all with_password,no_login,not_there,limited 127.0.0.1/32 scram-sha-256\n"
@@ -96,3 +96,13 @@ def test_a_cutover_is_refused_before_the_pause_where_a_secret_of_its_switch_is_o
     finally:
         asking.target.sql("ALTER ROLE with_password PASSWORD 'right'")
         asking.switches, asking.aws = (), None
+
+
+def test_a_secret_that_was_rotated_meanwhile_is_read_again(world: World) -> None:
+    secrets: Any = OneSecret({"username": "master", "password": "of yesterday"})
+    server = Server("source", "127.0.0.1", world.source.port, SecretLogin("orders/db", secrets))
+    with pytest.raises(Failed, match="refuses the login"):
+        server.value("SELECT 1")
+    secrets.value["password"] = PASSWORD
+    assert server.value("SELECT 1") == 1
+    server.close()

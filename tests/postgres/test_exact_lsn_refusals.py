@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from encryptdb.controller.exact_lsn import find_exact_lsn, refuse_unprovable
-from encryptdb.controller.exact_lsn.proof import beat, find_bracket, flushed
+from encryptdb.controller.exact_lsn.proof import find_bracket, flushed
 from encryptdb.controller.exact_lsn.slot_stream import Begin, stream
+from encryptdb.controller.postgres import heartbeat
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.stacks.contract.errors import Failed, Refused
 from tests.postgres.log_api import LogApi
@@ -117,7 +118,7 @@ def test_much_wal_before_the_join_is_skipped_by_a_temporary_slot_where_one_is_to
         source.sql("SELECT pg_logical_emit_message(false, 'far', repeat('x', 20000000))")
         near = flushed(m.source)
         database = next(d for d in state.migrated if d.name == "app")
-        slot, beats = m.names.slot(database.oid), [beat(m.source, "app") for _ in range(2)]
+        slot, beats = m.names.slot(database.oid), [heartbeat.beat(m.source, "app").xid for _ in range(2)]
         if not slots_to_spare:
             source.sql("SELECT pg_create_physical_replication_slot('p' || n) FROM generate_series(1, 8) AS n")
         before, seen = pair.slots(), []
