@@ -52,7 +52,8 @@ def let_go(direction: Direction) -> None:
     """Enable again what `silence` recorded. Safe to repeat, and where nothing was recorded."""
     for database, names in _disabled(direction).items():
         for name in names:
-            if direction.from_.row("SELECT FROM pg_subscription WHERE subname = %s", [name], database=database):
+            query = "SELECT FROM pg_subscription WHERE subname = %s"
+            if direction.from_.row(query, [name], database=database) is not None:
                 subscriptions.enable(direction.from_, database, name)
     control.forget(direction.from_, DisabledSubscriptions)
 

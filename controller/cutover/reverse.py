@@ -32,7 +32,7 @@ def prepare(direction: Direction, *, reporter: Reporter, clock: Clock) -> None:
     # What lets the rollback path run after OPEN may let these run as well.
     foreign.silence(direction, reporter)
     for database in direction.databases:
-        if not direction.to.row(PUBLISHED_SQL, [direction.publication], database=database.name):
+        if direction.to.row(PUBLISHED_SQL, [direction.publication], database=database.name) is None:
             raise Refused(
                 f"Database {database.name!r} on the {direction.to.side} has lost the publication"
                 f" {direction.publication}.",

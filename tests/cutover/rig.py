@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import Server as Side
 from encryptdb.controller.record_values import Proof
-from encryptdb.controller.records import ExactLSN
+from encryptdb.controller.records import ExactLSN, Prepared
 from encryptdb.controller.steps import isolate, prepare, replicate, slots
 from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.cloud.client import Aws
@@ -184,6 +185,7 @@ def follow(
             source.sql(f"CREATE PUBLICATION {outlook.names.publication} FOR ALL TABLES", database=name)
         slots.make_slots(outlook, observe(outlook))
         prepare.make_first_beat(outlook, observe(outlook))
+        control.write(outlook.source, Prepared("db-orders", 1, {}, datetime.now(UTC)))
     finally:
         outlook.close()
     with load():

@@ -28,6 +28,8 @@ class LogApi:
             return {"DBInstances": [instance(given["DBInstanceIdentifier"], self.created, self.group)]}
         if operation == "describe_db_clusters":
             return {"DBClusters": [cluster(given["DBClusterIdentifier"])]}
+        if operation == "get_parameter":
+            raise NotFound("AWS knows no such thing.")
         assert operation == "download_db_log_file_portion", operation
         if not self.files_there:
             raise NotFound("AWS knows no such thing.")
