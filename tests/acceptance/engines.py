@@ -30,6 +30,9 @@ class Hands(Protocol):
 
     def set_parameters(self, group: str, values: Mapping[str, str]) -> None: ...
 
+    def make_group(self, name: str, family: str, values: Mapping[str, str]) -> None:
+        """A parameter group with these static parameters."""
+
     def reboot(self, identifier: str) -> None: ...
 
     def stop(self, identifier: str) -> None: ...
@@ -70,6 +73,10 @@ class OnRds:
 
     def attach(self, identifier: str, group: str) -> None:
         self.rds.modify_db_instance(DBInstanceIdentifier=identifier, DBParameterGroupName=group, ApplyImmediately=True)
+
+    def make_group(self, name: str, family: str, values: Mapping[str, str]) -> None:
+        self.rds.create_db_parameter_group(DBParameterGroupName=name, DBParameterGroupFamily=family, Description=name)
+        self.rds.modify_db_parameter_group(DBParameterGroupName=name, Parameters=immediate(values, "pending-reboot"))
 
     def set_parameters(self, group: str, values: Mapping[str, str]) -> None:
         self.rds.modify_db_parameter_group(DBParameterGroupName=group, Parameters=immediate(values))
@@ -153,6 +160,14 @@ class OnAurora:
             DBClusterIdentifier=identifier, DBClusterParameterGroupName=group, ApplyImmediately=True
         )
 
+    def make_group(self, name: str, family: str, values: Mapping[str, str]) -> None:
+        self.rds.create_db_cluster_parameter_group(
+            DBClusterParameterGroupName=name, DBParameterGroupFamily=family, Description=name
+        )
+        self.rds.modify_db_cluster_parameter_group(
+            DBClusterParameterGroupName=name, Parameters=immediate(values, "pending-reboot")
+        )
+
     def set_parameters(self, group: str, values: Mapping[str, str]) -> None:
         self.rds.modify_db_cluster_parameter_group(DBClusterParameterGroupName=group, Parameters=immediate(values))
 
@@ -206,7 +221,5 @@ def hands(world: World) -> Hands:
     return OnAurora(rds) if world.source.get("members") else OnRds(rds)
 
 
-def immediate(values: Mapping[str, str]) -> list[dict[str, str]]:
-    return [
-        {"ParameterName": name, "ParameterValue": value, "ApplyMethod": "immediate"} for name, value in values.items()
-    ]
+def immediate(values: Mapping[str, str], method: str = "immediate") -> list[dict[str, str]]:
+    return [{"ParameterName": name, "ParameterValue": value, "ApplyMethod": method} for name, value in values.items()]

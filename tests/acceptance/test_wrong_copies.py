@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.engines import hands
-from tests.acceptance.world import World, fill, make_directory, make_world, stop_world
+from tests.acceptance.world import Ended, World, fill, make_directory, make_world, stop_world
 
 SLOTS = "SELECT slot_name, confirmed_flush_lsn::text, restart_lsn::text FROM pg_replication_slots ORDER BY 1"
 
@@ -43,11 +43,34 @@ def test_a_snapshot_that_is_not_of_this_migration_is_refused(
     made: tuple[World, dict[str, str]], which: str, tmp_path: Path
 ) -> None:
     world, names = made
+    ended = replicate_to(world, names[which], world.outputs()["targetParameterGroup"], tmp_path)
+    assert "not the copy of a snapshot of this migration" in ended.document["error"]["message"]
+
+
+def test_a_copy_that_was_started_without_commit_timestamps_is_refused(
+    made: tuple[World, dict[str, str]], tmp_path: Path
+) -> None:
+    """Its own snapshot, its own key, and a parameter group that lacks one parameter."""
+    world, _ = made
+    by_hand = hands(world)
+    family = by_hand.default_group(world.source["identifier"]).removeprefix("default.")
+    by_hand.make_group("forgetful", family, {"rds.logical_replication": "1", "track_commit_timestamp": "0"})
+    snapshot = by_hand.take(world.source["identifier"], "of-this-attempt")
+    ended = replicate_to(world, snapshot, "forgetful", tmp_path)
+    error = ended.document["error"]
+    assert "cannot be proved: the copy runs with track_commit_timestamp = off" in error["message"]
+    assert "forgetful" in error["detail"] and "The source goes on serving" in error["detail"]
+    assert "parameter-group-name forgetful --parameters ParameterName=track_commit_timestamp" in error["hint"]
+    assert f"pulumi config set attempt 3 --stack {world.stack}" in error["hint"]
+    with world.connect("orders") as db:
+        db.execute("CREATE TABLE still_served ()")
+
+
+def replicate_to(world: World, snapshot: str, group: str, tmp_path: Path) -> Ended:
+    """Restore the snapshot with this parameter group and run `replicate`: refused, and neither server is changed."""
     outputs = world.outputs()
     outputs["phase"] = "restore"
-    outputs["target"] = hands(world).restore(
-        names[which], f"{names[which]}-copy", outputs["kmsKeyArn"], outputs["targetParameterGroup"]
-    )
+    outputs["target"] = hands(world).restore(snapshot, f"{snapshot}-copy", outputs["kmsKeyArn"], group)
     path = tmp_path / "outputs.json"
     path.write_text(json.dumps(outputs))
     with world.connect("orders") as db:
@@ -55,8 +78,8 @@ def test_a_snapshot_that_is_not_of_this_migration_is_refused(
         ended = world.end(world.command("controller", "replicate", "--outputs", str(path), "--json"))
         assert db.execute(SLOTS).fetchall() == before
     assert ended.status == 4, ended.told
-    assert "not the copy of a snapshot of this migration" in ended.document["error"]["message"]
     copy = World(world.directory, world.env, {**world.source, **outputs["target"]}, world.stack)
     with copy.connect("orders") as db:
         assert db.execute("SELECT count(*) FROM pg_subscription").fetchone() == (0,)
         assert db.execute("SELECT datallowconn FROM pg_database WHERE datname = 'orders'").fetchone() == (True,)
+    return ended

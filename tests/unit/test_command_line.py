@@ -173,3 +173,9 @@ def test_a_machine_without_pulumi(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_a_pause_that_makes_no_sense(command: str, seconds: str) -> None:
     with pytest.raises(click.UsageError, match=r"from 0\.5 to 600"):
         parse([command, "--stack", "x", "--max-pause", seconds])
+
+
+@pytest.mark.parametrize("typed", ["zzz", "16", "", "0/3E9; x", "-1/5", "1/123456789"])
+def test_what_is_not_an_lsn_is_wrong_usage(typed: str) -> None:
+    with pytest.raises(click.UsageError, match="is not an LSN"):
+        parse(["replicate", "--stack", "x", f"--lsn={typed}"])
