@@ -32,18 +32,14 @@ def survey(aws: Aws, identifier: str, stack: str) -> Found:
         region=aws.region,
         source=source,
         holder=holder(look.group_tags(aws, source), source.tags),
-        aliases=look.at("the KMS keys of the region", "kms:ListAliases", lambda: _aliases(aws)),
-        records=look.each(
-            "Route 53: records that name it", "route53:ListHostedZones", lambda: references.records(aws, hosts)
-        ),
+        aliases=look.at("the KMS keys of the region", lambda: _aliases(aws)),
+        records=look.each("Route 53: records that name it", lambda: references.records(aws, hosts)),
         proxies=look.each(
             "RDS proxies in front of it",
-            "rds:DescribeDBProxies",
             lambda: references.proxies(aws, source.identifier, source.words is CLUSTER),
         ),
         secrets=look.each(
             "Secrets Manager: secrets that name it",
-            "secretsmanager:ListSecrets",
             lambda: references.secrets(aws, source.identifier, hosts),
         ),
         unread=tuple(look.unread),
@@ -56,16 +52,16 @@ class _Look:
     def __init__(self) -> None:
         self.unread: list[Unread] = []
 
-    def at(self, what: str, permission: str, read: Callable[[], T]) -> T | None:
+    def at(self, what: str, read: Callable[[], T]) -> T | None:
         try:
             return read()
         except Problem as problem:
-            self.unread.append(Unread.of(what, permission, problem))
+            self.unread.append(Unread.of(what, problem))
             return None
 
-    def each(self, what: str, permission: str, read: Callable[[], Iterable[T | Unread]]) -> tuple[T, ...]:
+    def each(self, what: str, read: Callable[[], Iterable[T | Unread]]) -> tuple[T, ...]:
         found: list[T] = []
-        for one in self.at(what, permission, read) or ():
+        for one in self.at(what, read) or ():
             if isinstance(one, Unread):
                 self.unread.append(one)
             else:
@@ -78,8 +74,7 @@ class _Look:
         if not name or name.startswith("default."):
             return {}
         about = f"the tags of the parameter group {name}"
-        needed = f"rds:Describe{words.key('ParameterGroups')}, rds:ListTagsForResource"
-        group = self.at(about, needed, lambda: reads.parameter_group(aws, words, name))
+        group = self.at(about, lambda: reads.parameter_group(aws, words, name))
         return group.tags if group else {}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from encryptdb.stacks.cloud.client import Aws, NotFound
+from encryptdb.stacks.cloud.client import Aws, Denied, NotFound
 from encryptdb.stacks.contract.errors import Problem
 
 
@@ -26,10 +26,10 @@ class Unread:
     why: str
 
     @classmethod
-    def of(cls, what: str, permission: str, problem: Problem) -> "Unread":
-        """From the Problem that the client raised; its hint tells whether it was for want of a permission."""
-        denied = "permission" in (problem.hint or "")
-        return cls(what, permission if denied else None, problem.detail or problem.message)
+    def of(cls, what: str, problem: Problem) -> "Unread":
+        """From the Problem that the client raised."""
+        permission = problem.permission if isinstance(problem, Denied) else None
+        return cls(what, permission, problem.detail or problem.message)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def records(aws: Aws, hosts: Collection[str]) -> tuple[Record | Unread, ...]:
             found += _records_of(aws, zone, hosts)
         except Problem as problem:
             what = f"the records of the hosted zone {_plain(zone['Name'])} ({_zone_id(zone)})"
-            found.append(Unread.of(what, "route53:ListResourceRecordSets", problem))
+            found.append(Unread.of(what, problem))
     return tuple(found)
 
 
@@ -117,7 +117,7 @@ def proxies(aws: Aws, identifier: str, cluster: bool) -> tuple[Proxy | Unread, .
             targets = list(aws.pages("rds", "describe_db_proxy_targets", "Targets", DBProxyName=name))
         except Problem as problem:
             what = f"the targets of the RDS Proxy {name}"
-            found.append(Unread.of(what, "rds:DescribeDBProxyTargets", problem))
+            found.append(Unread.of(what, problem))
             continue
         behind = {_target(target) for target in targets}
         if (identifier, cluster) in behind:
@@ -157,7 +157,7 @@ def _keys_of(aws: Aws, secret: Mapping[str, Any], hosts: Collection[str]) -> lis
         # It has no value yet, or is gone meanwhile.
         return []
     except Problem as problem:
-        return [Unread.of(what, "secretsmanager:GetSecretValue", problem)]
+        return [Unread.of(what, problem)]
     if text is None:
         return [Unread(what, None, "Its value is binary.")]
     rotated, owner = bool(secret.get("RotationEnabled")), secret.get("OwningService")

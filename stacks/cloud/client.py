@@ -52,6 +52,14 @@ class NotFound(Problem):
     """AWS says that the thing does not exist. Nothing else is ever taken for that."""
 
 
+class Denied(Failed):
+    """AWS refused the call for want of `permission` (IAM's name of it)."""
+
+    def __init__(self, message: str, permission: str, *, detail: str) -> None:
+        super().__init__(message, detail=detail, hint=f"The role this runs under needs the permission {permission}.")
+        self.permission = permission
+
+
 class Aws:
     """AWS in one region, with the credentials of one profile. Clients are made when first needed."""
 
@@ -121,12 +129,12 @@ def _refused(error: Any, service: str, operation: str) -> Problem:
     said = error.response.get("Error", {}).get("Message", str(error))
     if code in NOT_FOUND:
         return NotFound(f"AWS knows no such thing ({service} {operation}).", detail=f"{code}: {said}")
-    hint = None
+    message, detail = f"AWS refused {service} {operation}.", f"{code}: {said}"
     if "AccessDenied" in code or "UnauthorizedOperation" in code:
-        hint = f"The role this runs under needs the permission {permission(service, operation)}."
-    elif code in {"ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId"}:
-        hint = "The AWS credentials are not valid (any more): log in again."
-    return Failed(f"AWS refused {service} {operation}.", detail=f"{code}: {said}", hint=hint)
+        return Denied(message, permission(service, operation), detail=detail)
+    expired = code in {"ExpiredToken", "ExpiredTokenException", "UnrecognizedClientException", "InvalidClientTokenId"}
+    hint = "The AWS credentials are not valid (any more): log in again." if expired else None
+    return Failed(message, detail=detail, hint=hint)
 
 
 def permission(service: str, operation: str) -> str:

@@ -91,4 +91,4 @@ def test_an_instance_of_a_cluster_is_no_source(lab: Lab) -> None:
     ending = lab.up("member", source="orders-prod-2")
     assert (ending.status, ending.changes.created) == (2, [])
     assert ending.what.startswith("encryptdb:source: ")
-    assert "orders-prod " in ending.hint
+    assert "pulumi config set encryptdb:source orders-prod --stack member" in ending.hint
