@@ -29,14 +29,19 @@ NEVER_MIGRATED = ("template0", "template1", "rdsadmin", CONTROL_DATABASE)
 SETTINGS_SQL = """
 SELECT name, setting FROM pg_settings
  WHERE name IN ('server_version_num', 'wal_level', 'track_commit_timestamp', 'max_replication_slots',
-                'max_wal_senders', 'max_worker_processes', 'max_logical_replication_workers',
-                'max_slot_wal_keep_size', 'rds.logical_replication', 'wal_segment_size')
+                'max_active_replication_origins', 'max_wal_senders', 'max_worker_processes',
+                'max_logical_replication_workers', 'max_slot_wal_keep_size', 'rds.logical_replication',
+                'wal_segment_size', 'max_prepared_transactions', 'max_connections', 'superuser_reserved_connections',
+                'shared_preload_libraries', 'log_statement', 'log_min_duration_statement', 'ssl',
+                'pg_partman_bgw.dbname')
 """
 
 DATABASES_SQL = """
 SELECT oid::bigint AS oid, datname AS name, pg_get_userbyid(datdba) AS owner, datallowconn AS allow_connections,
-       pg_database_size(oid)::bigint AS bytes
-  FROM pg_database WHERE NOT datistemplate AND datname <> ALL (%s) ORDER BY oid
+       datistemplate AS template,
+       CASE WHEN has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
+            THEN pg_database_size(oid) ELSE 0 END::bigint AS bytes
+  FROM pg_database WHERE datname <> ALL (%s) ORDER BY oid
 """
 
 SUBSCRIPTIONS_SQL = """
@@ -49,10 +54,16 @@ SELECT s.subname AS name, d.datname AS database, s.subenabled AS enabled, s.subs
  WHERE EXISTS (SELECT 1 FROM pg_replication_origin o WHERE o.roname = 'pg_' || s.oid)
 """
 
-CLUSTER_SQL = """
-SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = %s) AS replication_role,
-       (SELECT array_agg(gid || ' in ' || database || ' by ' || owner) FROM pg_prepared_xacts) AS prepared_transactions
+SUBSCRIPTIONS_PLAIN_SQL = """
+-- What every role may read: not the origins, which take EXECUTE on pg_replication_origin_progress.
+SELECT s.subname AS name, d.datname AS database, s.subenabled AS enabled, s.subslotname AS slot, NULL AS origin,
+       NULL::pg_lsn AS origin_lsn, NULL::int AS worker_pid, NULL::pg_lsn AS received_lsn, NULL::pg_lsn AS latest_end_lsn
+  FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
 """
+
+REPLICATION_ROLE_SQL = "SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = %s)"
+
+PREPARED_SQL = "SELECT gid, database::text, owner::text FROM pg_prepared_xacts ORDER BY prepared"
 
 POSITION_SQL = """
 SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
@@ -68,13 +79,23 @@ SELECT (SELECT array_agg(pubname::text) FROM pg_publication) AS publications,
 
 @dataclass(frozen=True)
 class Database:
-    """One database as pg_database has it; size in bytes."""
+    """One database as pg_database has it; size in bytes, 0 where the role may not read it."""
 
     oid: int
     name: str
     owner: str
     allow_connections: bool
+    template: bool
     bytes: int
+
+
+@dataclass(frozen=True)
+class PreparedTransaction:
+    """A transaction between PREPARE TRANSACTION and its end."""
+
+    gid: str
+    database: str
+    owner: str
 
 
 @dataclass(frozen=True)
@@ -85,7 +106,7 @@ class Subscription:
     database: str
     enabled: bool
     slot: str | None
-    origin: str
+    origin: str | None
     origin_lsn: LSN | None
     worker_pid: int | None
     received_lsn: LSN | None
@@ -104,7 +125,8 @@ class DatabaseObjects:
 @dataclass(frozen=True)
 class ObservedServer:
     """One server, observed. `records` is None where there is no control database; `current_lsn` where the server does
-    not tell (Aurora, while wal_level is below logical)."""
+    not tell (Aurora, while wal_level is below logical). `foreign_control`: the database of the
+    control database's name is not ours."""
 
     settings: dict[str, str]
     databases: tuple[Database, ...]
@@ -113,8 +135,9 @@ class ObservedServer:
     records: Records | None
     current_lsn: LSN | None
     replication_role: bool
-    prepared_transactions: tuple[str, ...]
+    prepared_transactions: tuple[PreparedTransaction, ...]
     objects: dict[str, DatabaseObjects] = field(default_factory=dict)
+    foreign_control: bool = False
 
     @property
     def version(self) -> int:
@@ -128,6 +151,14 @@ class ObservedServer:
 
     def database(self, name: str) -> Database | None:
         return next((d for d in self.databases if d.name == name), None)
+
+    def slot_lost(self, name: str) -> bool:
+        """Whether a slot is missing or invalidated: the changes it kept are gone."""
+        return name not in self.slots or self.slots[name].wal_status == "lost"
+
+    def unlisted(self, oids: Collection[int]) -> tuple[Database, ...]:
+        """Databases that would move and are not among `oids`: they were made, opened or first used since."""
+        return tuple(d for d in to_migrate(self) if d.oid not in oids)
 
 
 @dataclass(frozen=True)
@@ -194,16 +225,19 @@ def _epoch(records: Records | None) -> int:
 
 
 def to_migrate(server: ObservedServer) -> tuple[Database, ...]:
-    """Every database that accepts connections; `postgres` only if something of the owner's is in it."""
+    """Every database that accepts connections and is no template; `postgres` only if it has relations of its own."""
     return tuple(
         d
         for d in server.databases
-        if d.allow_connections and (d.name != "postgres" or server.objects["postgres"].has_relations)
+        if d.allow_connections
+        and not d.template
+        and (d.name != "postgres" or ("postgres" in server.objects and server.objects["postgres"].has_relations))
     )
 
 
-def observe(m: Migration, *, need: Collection[SideName] = ()) -> Observed:
-    """Read both servers and what AWS keeps. A side that does not answer is None, and its problem is kept.
+def observe(m: Migration, *, need: Collection[SideName] = (), partial: bool = False) -> Observed:
+    """Read both servers and what AWS keeps. A side that does not answer is None, and its problem is kept. With
+    `partial`, a privilege that the role lacks leaves out what takes it, not the side: preflight names the privilege.
 
     Raises the problem of a side that is in `need`.
     """
@@ -211,7 +245,7 @@ def observe(m: Migration, *, need: Collection[SideName] = ()) -> Observed:
     problems: dict[SideName, Problem] = {}
     for server in m.sides():
         try:
-            sides[server.side] = observe_server(server)
+            sides[server.side] = observe_server(server, partial=partial)
         except Refused:
             raise
         except Problem as problem:
@@ -255,36 +289,60 @@ def _in_aws(
         return None, None, problem
 
 
-def observe_server(server: Server) -> ObservedServer:
-    """Read one server. Raises Failed where it does not answer."""
+def observe_server(server: Server, *, partial: bool = False) -> ObservedServer:
+    """Read one server. Raises Failed where it does not answer or, unless `partial`, the role lacks a privilege."""
     with server.translated("postgres"):
         main = server.db("postgres")
         settings: dict[str, str] = dict(main.execute(SETTINGS_SQL).fetchall())
         databases = tuple(rows_of(main, Database, DATABASES_SQL, [list(NEVER_MIGRATED)]))
-        subscriptions = {s.name: s for s in rows_of(main, Subscription, SUBSCRIPTIONS_SQL)}
-        cluster = main.execute(CLUSTER_SQL, [REPLICATION_ROLE]).fetchone()
-        assert cluster is not None
+        try:
+            subscriptions = rows_of(main, Subscription, SUBSCRIPTIONS_SQL)
+        except errors.InsufficientPrivilege:
+            if not partial:
+                raise
+            subscriptions = rows_of(main, Subscription, SUBSCRIPTIONS_PLAIN_SQL)
+        prepared = tuple(rows_of(main, PreparedTransaction, PREPARED_SQL))
+        role = main.execute(REPLICATION_ROLE_SQL, [REPLICATION_ROLE]).fetchone()
+        assert role is not None
         try:
             position = main.execute(POSITION_SQL).fetchone()
         except (errors.FeatureNotSupported, errors.ObjectNotInPrerequisiteState):
             position = None
-    objects = {d.name: found for d in databases if (found := _objects(server, d)) is not None}
+    objects: dict[str, DatabaseObjects] = {}
+    for database in databases:
+        try:
+            found = _objects(server, database)
+        except Problem:
+            if not partial:
+                raise
+            continue
+        if found is not None:
+            objects[database.name] = found
+    records = control.records(server)
     return ObservedServer(
         settings=settings,
         databases=databases,
         slots=slots.read(server),
-        subscriptions=subscriptions,
-        records=control.records(server),
-        replication_role=cluster[0],
-        prepared_transactions=tuple(cluster[1] or ()),
+        subscriptions={s.name: s for s in subscriptions},
+        records=records,
+        replication_role=role[0],
+        prepared_transactions=prepared,
         current_lsn=position[0] if position else None,
         objects=objects,
+        foreign_control=records == Records() and _has_relations(server),
     )
 
 
+def _has_relations(server: Server) -> bool:
+    """Whether the database of the control database's name has relations that are not ours."""
+    row = server.row(DATABASE_OBJECTS_SQL)
+    return row is not None and bool(row[2])
+
+
 def _objects(server: Server, database: Database) -> DatabaseObjects | None:
-    """None where the database takes no connections: it is fenced."""
-    if not database.allow_connections:
+    """None where the database takes no connections (it is fenced), or is a template, which cannot be copied while
+    someone is connected."""
+    if not database.allow_connections or database.template:
         return None
     with server.translated(database.name):
         try:

@@ -108,15 +108,15 @@ def preflight(status: str, path: str) -> Answer:
     if "findings" not in found:
         return ended("preflight", status, path)
     lines = ["### Preflight", ""]
-    for severity, told in (("blocks", "Blocks"), ("warns", "Warns")):
+    for severity, told in (("unavailable", "Unavailable"), ("blocks", "Blocks"), ("warns", "Warns")):
         for finding in (f for f in found["findings"] if f["severity"] == severity):
             database = finding["database"] and f"database {finding['database']}"
             place = ", ".join(plain(p) for p in (finding["side"], database) if p)
-            lines.append(f"- **{told}**: {plain(finding['name'])}{f' ({place})' if place else ''}.")
+            lines.append(f"- **{told}**: {plain(finding['check'])}{f' ({place})' if place else ''}.")
             lines.append(f"  {plain(finding['found'])} Needed: {plain(finding['needed'])}")
             lines += _block(finding["remedy"])
-    if found["unestablished"]:
-        lines.append(f"- Not established, because something did not answer: {plain(', '.join(found['unestablished']))}")
+    if found["unavailable"]:
+        lines.append(f"- Not checked, because something is unavailable: {plain(', '.join(found['unavailable']))}")
     lines += ["", f"{found['blocks']} block, {found['warns']} warn, {len(found['passed'])} checks passed.", ""]
     return "\n".join(lines), 0
 

@@ -1,21 +1,24 @@
-"""What preflight knows when it decides: frozen values, read at one moment. No effects, no decisions.
+"""What the checks decide on: the snapshot that `observe` took, and the readings that checks declare. Frozen values.
 
-None means "could not be read", never "is not there".
+A reading that failed is absent, with the problem kept beside; it never reads as empty.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any, Generic, Literal, TypeVar
 
+from encryptdb.controller.next_line import Next, line
+from encryptdb.controller.observe import Database, DatabaseObjects, ObservedServer
 from encryptdb.controller.postgres.object_names import Names
-from encryptdb.controller.postgres.server import SideName
-from encryptdb.controller.preflight.contents import Contents, Database, Refusal
-from encryptdb.controller.records import Records
-from encryptdb.stacks.cloud.database import Database as CloudDatabase
+from encryptdb.controller.postgres.server import Db, SideName, rows_of
+from encryptdb.controller.state import State
 from encryptdb.stacks.cloud.words import WORDS, Words
 from encryptdb.stacks.contract.errors import Problem
-from encryptdb.stacks.contract.outputs import Engine, Outputs, Side
+from encryptdb.stacks.contract.outputs import Outputs, Side
+
+T = TypeVar("T")
 
 
 class Stage(IntEnum):
@@ -27,157 +30,115 @@ class Stage(IntEnum):
     OPEN = 3
 
 
-@dataclass(frozen=True)
-class Role:
-    """The controller's role on one server; memberships count as PostgreSQL counts them for the privilege at hand."""
+@dataclass(frozen=True, eq=False)
+class Reading(Generic[T]):
+    """What is read for checks beyond the snapshot. It is read once, however many checks use it: `per` server or moving
+    database on a connection to it, or per migration, with the Migration at hand and beside the servers.
+
+    `origin` is what does not answer where a reading per migration fails.
+    """
 
     name: str
-    superuser: bool
-    inherit: bool
-    create_database: bool
-    may_replicate: bool
-    may_signal: bool
-    may_see: bool
-    may_read_settings: bool
-    tls: bool
-    rds: bool
+    per: Literal["server", "database", "migration"]
+    read: Callable[[Any], T]
+    origin: Literal["source", "aws"] = "source"
+
+
+def rows(kind: type[T], query: str) -> Callable[[Db], tuple[T, ...]]:
+    """Read all rows of a query, each as `kind`."""
+    return lambda connection: tuple(rows_of(connection, kind, query.encode()))
+
+
+def row(kind: type[T], query: str) -> Callable[[Db], T]:
+    """Read the one row of a query as `kind`."""
+    return lambda connection: rows(kind, query)(connection)[0]
+
+
+class HiddenSetting(LookupError):
+    """A setting that only members of pg_read_all_settings see."""
 
 
 @dataclass(frozen=True)
-class Slot:
-    name: str
-    database: str | None
-    plugin: str | None
-    wal_status: str | None
-    safe_wal_bytes: int | None
+class Readings:
+    """The readings of one server, database or migration, by their definition. `problem` is the first that failed."""
+
+    readings: Mapping[Reading[Any], Any] = field(default_factory=dict, kw_only=True)
+    problem: Problem | None = field(default=None, kw_only=True)
+
+    def __getitem__(self, reading: Reading[T]) -> T:
+        found: T = self.readings[reading]
+        return found
+
+    def has(self, reads: Iterable[Reading[Any]], per: str) -> bool:
+        return all(r in self.readings for r in reads if r.per == per)
 
 
 @dataclass(frozen=True)
-class Subscription:
-    name: str
-    database: str
-    enabled: bool
+class DatabaseFacts(Readings):
+    """One database that moves. `objects` is None where it takes no connections or could not be read."""
 
-
-@dataclass(frozen=True)
-class Prepared:
-    gid: str
-    owner: str
-    database: str
-
-
-@dataclass(frozen=True)
-class Session:
-    """A session that matters to us: one that writes in a long transaction, or one of our own role's."""
-
-    pid: int
-    role: str | None
-    database: str | None
-    application: str | None
-    transaction_seconds: float | None
-
-
-@dataclass(frozen=True)
-class Wal:
-    """How fast WAL is written, in bytes/s: measured while preflight ran, and on average since the statistics were
-    reset. None where the server has no such figure (the average below PostgreSQL 14; on Aurora, both at times)."""
-
-    measured: float | None
-    average: float | None
+    observed: Database
+    objects: DatabaseObjects | None
 
     @property
-    def rate(self) -> float | None:
-        """The greater of both: a quiet second in a busy day must not promise anything."""
-        return max((r for r in (self.measured, self.average) if r is not None), default=None)
+    def oid(self) -> int:
+        return self.observed.oid
+
+    @property
+    def name(self) -> str:
+        return self.observed.name
 
 
 @dataclass(frozen=True)
-class Counts:
-    """What is in use: sessions, WAL senders of others, background workers other than apply and parallel ones."""
-
-    connections: int
-    senders: int
-    workers: int
-
-
-@dataclass(frozen=True)
-class ServerFacts:
-    """One server."""
+class ServerFacts(Readings):
+    """One server. `user` is the controller's role on it, `moving` the databases that move."""
 
     side: SideName
-    settings: dict[str, str]
-    role: Role
-    in_recovery: bool
-    engine: Engine
-    databases: tuple[Database, ...]
-    slots: tuple[Slot, ...]
-    subscriptions: tuple[Subscription, ...]
-    prepared: tuple[Prepared, ...]
-    writers: tuple[Session, ...]
-    role_users: tuple[Session, ...]
-    counts: Counts
-    wal: Wal
-    probes: dict[str, Refusal | None]
-    records: Records | None
-    foreign_control: bool = False
+    user: str
+    observed: ObservedServer
+    moving: tuple[DatabaseFacts, ...]
 
     @property
     def major(self) -> int:
-        return int(self.settings["server_version_num"]) // 10000
+        return self.observed.version // 10000
 
-    @property
-    def moving(self) -> tuple[Database, ...]:
-        return tuple(d for d in self.databases if d.moves)
+    def setting(self, name: str) -> str:
+        """Raises HiddenSetting where the role may not see it."""
+        if name not in self.observed.settings:
+            raise HiddenSetting(name)
+        return self.observed.settings[name]
 
-    @property
-    def readable(self) -> tuple[tuple[Database, Contents], ...]:
-        return tuple((d, d.contents) for d in self.moving if d.contents is not None)
+    def number(self, name: str) -> int:
+        return int(self.setting(name))
 
-    def number(self, setting: str) -> int:
-        return int(self.settings[setting])
-
-
-@dataclass(frozen=True)
-class CloudFacts:
-    """What AWS says. A side is None where AWS says that there is none.
-
-    `groups` holds the user-set parameters of the stack's parameter groups (None: the group is not there);
-    `free_bytes` is the source's free storage, None where there is no figure: then `free_unknown` says why, or the
-    storage grows by itself and there is none to give.
-    """
-
-    source: CloudDatabase | None
-    target: CloudDatabase | None
-    groups: dict[str, Mapping[str, str] | None]
-    free_bytes: int | None
-    free_unknown: str | None = None
+    def complete(self, reads: Iterable[Reading[Any]]) -> bool:
+        """Whether everything a check reads of this server and its databases is there."""
+        reads = tuple(reads)
+        inside = any(r.per == "database" for r in reads)
+        return self.has(reads, "server") and (
+            not inside or all(d.objects is not None and d.has(reads, "database") for d in self.moving)
+        )
 
 
 @dataclass(frozen=True)
-class Silence:
-    """A server, or AWS, that did not answer, with the reason."""
-
-    side: str
-    problem: Problem
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Everything. `source`, `target` and `cloud` are None where there is none or where it is in `silent`."""
+class Facts(Readings):
+    """Everything. A server is None where the stack has none, or where `unavailable` says why it cannot be read."""
 
     outputs: Outputs
     names: Names
     stage: Stage
     source: ServerFacts | None
     target: ServerFacts | None
-    cloud: CloudFacts | None
-    silent: tuple[Silence, ...] = field(default=())
+    unavailable: Mapping[str, Problem] = field(default_factory=dict)
 
     @property
     def servers(self) -> tuple[ServerFacts, ...]:
-        """The servers to judge. After OPEN the source is history: nothing that is still to do needs it."""
+        """The servers to check. After OPEN nothing that is still to do needs the source."""
         sides = (None if self.stage == Stage.OPEN else self.source, self.target)
         return tuple(s for s in sides if s is not None)
+
+    def server(self, side: SideName) -> ServerFacts | None:
+        return self.source if side == "source" else self.target
 
     @property
     def words(self) -> Words:
@@ -188,6 +149,51 @@ class Facts:
         """One side as the stack knows it; the source where there is no target."""
         return self.outputs.target if side == "target" and self.outputs.target is not None else self.outputs.source
 
+    def group(self, side: str) -> str:
+        """The stack's parameter group of one side."""
+        outputs = self.outputs
+        return (outputs.target_parameter_group if side == "target" else outputs.source_parameter_group) or "GROUP"
+
     def ours(self, name: str) -> bool:
-        """Whether a slot or subscription has a name that this stack gives."""
+        """Whether a slot, subscription or walsender has a name that this stack gives."""
         return re.fullmatch(re.escape(self.names.publication) + r"_\d+(_back)?", name) is not None
+
+    def controller(self, command: str) -> str:
+        """A command line of the controller; `command` may hold options."""
+        return f"encryptdb {command} --stack {self.outputs.stack}"
+
+    @property
+    def up(self) -> str:
+        return f"pulumi up --stack {self.outputs.stack}"
+
+    def config(self, key: str, value: object) -> str:
+        return f"pulumi config set encryptdb:{key} {value} --stack {self.outputs.stack} && {self.up}"
+
+    @property
+    def new_attempt(self) -> str:
+        """The commands that give this attempt up and begin the next one."""
+        return " && ".join(line(n, self.outputs) for n in (Next.ABANDON, Next.NEXT_ATTEMPT, Next.PREPARE))
+
+
+STAGE_OF: Mapping[State, Stage] = {
+    State.NOT_PREPARED: Stage.UNPREPARED,
+    State.PREPARED: Stage.PREPARED,
+    State.RESTORED: Stage.RESTORED,
+    State.REPLICATING: Stage.RESTORED,
+    State.CAUGHT_UP: Stage.RESTORED,
+    State.MOVING: Stage.RESTORED,
+    State.OPEN: Stage.OPEN,
+    State.ROLLED_BACK: Stage.OPEN,
+    State.RETIRED: Stage.OPEN,
+    State.ABANDONED: Stage.UNPREPARED,
+    State.UNKNOWN: Stage.UNPREPARED,
+}
+
+
+def stage(outputs: Outputs, state: State) -> Stage:
+    """What is checked in a state. A target that is there is checked, whether or not the state is known. Pure."""
+    if outputs.phase == "retire":
+        return Stage.OPEN
+    if outputs.target is not None and state in (State.NOT_PREPARED, State.UNKNOWN):
+        return Stage.RESTORED
+    return STAGE_OF[state]

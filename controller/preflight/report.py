@@ -1,116 +1,88 @@
 """What preflight hands back: findings, what could not be looked at, and whether to go on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from encryptdb.controller.preflight.check import Check, Finding, Severity
+from encryptdb.controller.preflight.facts import Facts
 from encryptdb.controller.preflight.text import listed
-from encryptdb.stacks.contract.errors import Failed, Problem, Refused
-
-Severity = Literal["blocks", "warns", "ok"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that a check has to say.
-
-    `remedy` is to be pasted: SQL for `side` and `database` (None: any database), a shell command, or words where
-    there is neither. `silent` marks a server, or AWS, that could not be asked: a failure rather than a refusal.
-    """
-
-    severity: Severity
-    found: str
-    needed: str
-    remedy: str | None = None
-    side: str | None = None
-    database: str | None = None
-    silent: bool = False
-    name: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "severity": self.severity,
-            "side": self.side,
-            "database": self.database,
-            "found": self.found,
-            "needed": self.needed,
-            "remedy": self.remedy,
-        }
-
-    def __str__(self) -> str:
-        place = ", ".join(p for p in (self.side, f"database {self.database!r}" if self.database else None) if p)
-        text = f"{self.severity}: {self.name}{f' ({place})' if place else ''}: {self.found} Needed: {self.needed}"
-        if self.remedy:
-            text += "\n    remedy: " + self.remedy.replace("\n", "\n            ")
-        return text
+from encryptdb.stacks.contract.errors import Failed, Refused
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything preflight found. `passed` are checks with nothing to say, `unestablished` those that could not be
-    made because a server, a database or AWS did not answer. A check that does not belong to the stage is in neither."""
+    """Everything preflight found. `passed` are checks without a finding, `unavailable` those that could not be made, or
+    not everywhere, because something that they read is unavailable. A check of another stage is in neither."""
 
     findings: tuple[Finding, ...]
     passed: tuple[str, ...]
-    unestablished: tuple[str, ...]
+    unavailable: tuple[str, ...]
     databases: tuple[str, ...]
 
-    def of(self, severity: Severity) -> tuple[Finding, ...]:
-        return tuple(f for f in self.findings if f.severity == severity)
-
-    @property
-    def blocked(self) -> bool:
-        return bool(self.of("blocks"))
+    def of(self, *severities: Severity) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if f.severity in severities)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "findings": [f.to_json() for f in self.findings],
-            "blocks": len(self.of("blocks")),
+            "blocks": len(self.of("blocks", "unavailable")),
             "warns": len(self.of("warns")),
             "passed": list(self.passed),
-            "unestablished": list(self.unestablished),
+            "unavailable": list(self.unavailable),
             "databases": list(self.databases),
         }
 
     def raise_if_blocked(self) -> None:
-        """Raise PreflightFailed where something did not answer, PreflightRefused where something else blocks."""
-        if any(f.silent and f.severity == "blocks" for f in self.findings):
+        """Raise PreflightFailed where something could not be read, PreflightRefused where something else blocks."""
+        if self.of("unavailable"):
             raise PreflightFailed(self)
-        if self.blocked:
+        if self.of("blocks"):
             raise PreflightRefused(self)
 
-
-def _words(report: Report) -> tuple[str, str, str]:
-    blocking = report.of("blocks")
-    silent = [f for f in blocking if f.silent]
-    count = f"{len(blocking)} problem{'s' if len(blocking) > 1 else ''}"
-    first = f"{silent[0].found} Preflight" if silent else "Preflight"
-    detail = "\n".join(str(f) for f in blocking)
-    if report.unestablished:
-        detail += f"\nNot established, because something did not answer: {listed(report.unestablished)}."
-    hint = (silent[0].remedy if silent else None) or "Apply each remedy, then run preflight again."
-    return f"{first} found {count} that must be solved first.", detail, hint
+    def words(self) -> tuple[str, str, str]:
+        """Message, detail and hint for what blocks."""
+        blocking, missing = self.of("blocks", "unavailable"), self.of("unavailable")
+        count = f"{len(blocking)} problem{'s' if len(blocking) > 1 else ''}"
+        message = f"{missing[0].found + ' ' if missing else ''}Preflight found {count} that must be solved first."
+        detail = "\n".join(str(f) for f in blocking)
+        if self.unavailable:
+            detail += f"\nNot checked, because something is unavailable: {listed(self.unavailable)}."
+        return message, detail, (missing[0].remedy if missing else None) or "Apply each remedy, then run it again."
 
 
 class PreflightRefused(Refused):
     """Preflight found something that makes going on unsafe. `document` is the whole report for `--json`."""
 
     def __init__(self, report: Report) -> None:
-        message, detail, hint = _words(report)
+        message, detail, hint = report.words()
         super().__init__(message, detail=detail, hint=hint)
         self.document = report.to_json()
 
 
 class PreflightFailed(Failed):
-    """A server, or AWS, did not answer preflight. `document` is the whole report for `--json`."""
+    """A server, a database or AWS is unavailable. `document` is the whole report for `--json`."""
 
     def __init__(self, report: Report) -> None:
-        message, detail, hint = _words(report)
+        message, detail, hint = report.words()
         super().__init__(message, detail=detail, hint=hint)
         self.document = report.to_json()
 
 
-def problem_text(problem: Problem) -> str:
-    """A Problem as one sentence or two."""
-    detail = f" {problem.detail.rstrip('.')}." if problem.detail else ""
-    return problem.message + detail
+def evaluate(facts: Facts, checks: Iterable[Check]) -> Report:
+    """Make the checks on what was read. Pure."""
+    findings: list[Finding] = []
+    passed: list[str] = []
+    missing: list[str] = []
+    for check in checks:
+        if not check.applies(facts.stage):
+            continue
+        found, complete = check.findings(facts)
+        findings += found
+        if not complete:
+            missing.append(check.id)
+        elif not found:
+            passed.append(check.id)
+    server = facts.source or facts.target
+    databases = tuple(d.name for d in server.moving) if server else ()
+    return Report(tuple(findings), tuple(passed), tuple(missing), databases)

@@ -1,4 +1,4 @@
-"""How findings speak: quoted names, lists that stay short, sizes and durations."""
+"""Text of findings: quoted names, lists that stay short, sizes and durations."""
 
 from collections.abc import Iterable
 
@@ -9,12 +9,12 @@ SHOWN = 8
 
 
 def ident(*parts: str) -> str:
-    """A name as SQL wants it, quoted whatever it holds: `"Audit".log` becomes `"Audit"."log"`."""
+    """A quoted SQL identifier: `"Audit".log` becomes `"Audit"."log"`."""
     return sql.Identifier(*parts).as_string(None)
 
 
 def literal(value: str) -> str:
-    """A string as SQL wants it."""
+    """A quoted SQL string."""
     return sql.Literal(value).as_string(None).strip()
 
 
@@ -31,8 +31,13 @@ def lines(statements: Iterable[str]) -> str:
     return "\n".join(dict.fromkeys(statements))
 
 
+def commented(commands: str) -> str:
+    """Shell commands inside of SQL: for a person to read, and for psql to skip."""
+    return "\n".join(f"-- {line}" for line in commands.splitlines())
+
+
 def size(count: float) -> str:
-    """A number of bytes for people: `3.2 GiB`."""
+    """A number of bytes: `3.2 GiB`."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
@@ -41,7 +46,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time for people: `40 s`, `12 min`, `3.5 h`, `4.0 days`."""
+    """A length of time: `40 s`, `12 min`, `3.5 h`, `4.0 days`."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 2 * 3600:

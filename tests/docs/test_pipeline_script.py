@@ -235,7 +235,7 @@ def test_what_preflight_finds_is_told_with_its_remedy_and_cannot_break_out_of_th
     summary: Any, tmp_path: Path
 ) -> None:
     finding = {
-        "name": "roles",
+        "check": "roles",
         "severity": "blocks",
         "side": "source",
         "database": "a|b",
@@ -243,12 +243,12 @@ def test_what_preflight_finds_is_told_with_its_remedy_and_cannot_break_out_of_th
         "needed": "y",
         "remedy": "GRANT app TO master;\n```\n# no heading",
     }
-    document = {"findings": [finding], "blocks": 1, "warns": 0, "passed": [], "unestablished": ["wal"]}
+    document = {"findings": [finding], "blocks": 1, "warns": 0, "passed": [], "unavailable": ["wal"]}
     text, _ = summary.preflight("4", written(tmp_path, document))
     assert "- **Blocks**: roles (source, database a\\|b)." in text
     assert "\\<b\\>\\`x\\`\\</b\\>" in text
     assert "  ````\n  GRANT app TO master;\n  ```\n  # no heading\n  ````" in text
-    assert "Not established, because something did not answer: wal" in text
+    assert "Not checked, because something is unavailable: wal" in text
 
 
 @pytest.mark.parametrize("text", ["", "Traceback (most recent call last):", "[]"])

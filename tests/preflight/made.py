@@ -1,15 +1,25 @@
 """Facts made by hand: a world that nothing is wrong with, to be changed in one place."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from encryptdb.controller.observe import Database, DatabaseObjects, ObservedServer
+from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import Names
-from encryptdb.controller.preflight.checks import evaluate
-from encryptdb.controller.preflight.contents import Contents, Database
-from encryptdb.controller.preflight.facts import CloudFacts, Counts, Facts, Role, ServerFacts, Stage, Wal
-from encryptdb.controller.preflight.report import Finding
+from encryptdb.controller.postgres.slots import Slot
+from encryptdb.controller.preflight.check import Finding
+from encryptdb.controller.preflight.checks import CHECKS
+from encryptdb.controller.preflight.checks.activity import CRON_JOBS, SESSION_SETTINGS, SessionSettings
+from encryptdb.controller.preflight.checks.cloud import CLOUD, CloudFacts
+from encryptdb.controller.preflight.checks.databases import LARGE_OBJECTS, RIGHTS, LargeObjects, Rights
+from encryptdb.controller.preflight.checks.roles import ROLE, Role
+from encryptdb.controller.preflight.checks.servers import AURORA, SESSION, Session
+from encryptdb.controller.preflight.checks.storage import WAL, Wal
+from encryptdb.controller.preflight.facts import DatabaseFacts, Facts, Reading, ServerFacts, Stage
+from encryptdb.controller.preflight.report import Report, evaluate
 from encryptdb.controller.records import Open, Records
 from encryptdb.stacks.cloud.database import Instance
 from encryptdb.stacks.contract.outputs import Outputs, Side
@@ -84,92 +94,125 @@ SETTINGS = {
 }
 
 
-def contents(**changes: Any) -> Contents:
-    """A database with nothing in it, in which everything may be done."""
-    plain = Contents(
-        tables=(),
-        things=(),
-        large_objects=0,
-        large_objects_sum=0,
-        large_objects_written=0,
-        publications=(),
-        heartbeat=False,
-        foreign_schema=False,
-        cron_jobs=None,
-        partman=False,
-        audit=None,
-        statements=None,
-        statements_utility=None,
-        statements_loaded=False,
-        probes={},
-    )
+def clean(per: str) -> dict[Reading[Any], Any]:
+    """What the readings of a world say that nothing is wrong with: most of them list what is."""
+    reads = {r for check in CHECKS for r in check.reads if r.per == per}
+    return {r: None if r.name.startswith("probe") else () for r in reads}
+
+
+IN_DATABASE = clean("database") | {
+    LARGE_OBJECTS: LargeObjects(0, 0, 0),
+    CRON_JOBS: None,
+    SESSION_SETTINGS: SessionSettings(partman=False, audit="", track=None, track_utility=None),
+}
+
+
+def database(readings: Mapping[Reading[Any], Any] | None = None, **changes: Any) -> DatabaseFacts:
+    """A database with nothing in it, in which everything is allowed, with changes."""
+    observed = Database(oid=16384, name="shop", owner="owner", allow_connections=True, template=False, bytes=8 << 20)
+    plain = DatabaseFacts(observed, DatabaseObjects((), False, True), readings=IN_DATABASE | dict(readings or {}))
     return replace(plain, **changes)
 
 
-def database(**changes: Any) -> Database:
-    plain = Database(
-        oid=16384,
-        name="shop",
-        owner="owner",
-        owned=True,
-        connect=True,
-        allow_connections=True,
-        template=False,
-        bytes=8 << 20,
-        read_only=False,
-        moves=True,
-        contents=contents(),
-    )
-    return replace(plain, **changes)
+ROLE_ON_RDS = Role(
+    name=CONTROLLER,
+    inherit=True,
+    create_database=True,
+    may_replicate=True,
+    may_signal=True,
+    may_see=True,
+    may_read_settings=True,
+    rds=True,
+)
+
+OBSERVED = ObservedServer(
+    settings=SETTINGS,
+    databases=(database().observed,),
+    slots={},
+    subscriptions={},
+    records=None,
+    current_lsn=LSN(0),
+    replication_role=False,
+    prepared_transactions=(),
+)
 
 
-def server(settings: Mapping[str, str] | None = None, **changes: Any) -> ServerFacts:
-    """A server that nothing is wrong with, with changes."""
-    role = Role(
-        name=CONTROLLER,
-        superuser=False,
-        inherit=True,
-        create_database=True,
-        may_replicate=True,
-        may_signal=True,
-        may_see=True,
-        may_read_settings=True,
-        tls=True,
-        rds=True,
-    )
+def slot(name: str, **changes: Any) -> Slot:
+    return replace(Slot(name, "shop", "pgoutput", False, None, None, None, "reserved", None), **changes)
+
+
+def server(
+    settings: Mapping[str, str] | None = None, readings: Mapping[Reading[Any], Any] | None = None, **changes: Any
+) -> ServerFacts:
+    """A server that nothing is wrong with; `changes` are of what was observed, or of the server's facts."""
+    observed = {
+        k: changes.pop(k) for k in list(changes) if k in ObservedServer.__dataclass_fields__ and k != "observed"
+    }
     plain = ServerFacts(
         side="source",
-        settings=SETTINGS | dict(settings or {}),
-        role=role,
-        in_recovery=False,
-        engine="postgres",
-        databases=(database(),),
-        slots=(),
-        subscriptions=(),
-        prepared=(),
-        writers=(),
-        role_users=(),
-        counts=Counts(connections=5, senders=0, workers=1),
-        wal=Wal(1.0, None),
-        probes={},
-        records=None,
+        user=CONTROLLER,
+        observed=replace(OBSERVED, settings=SETTINGS | dict(settings or {}), **observed),
+        moving=(database(),),
+        readings=clean("server")
+        | {
+            SESSION: Session(in_recovery=False, tls=True, connections=5, senders=[], workers=1),
+            AURORA: False,
+            ROLE: ROLE_ON_RDS,
+            RIGHTS: (Rights(16384, True, True, False),),
+        }
+        | dict(readings or {}),
     )
     return replace(plain, **changes)
+
+
+def changed_on(source: ServerFacts, **changes: Any) -> ServerFacts:
+    """The same server, with something else observed."""
+    return replace(source, observed=replace(source.observed, **changes))
+
+
+def changed_inside(source: ServerFacts, readings: Mapping[Reading[Any], Any]) -> ServerFacts:
+    """The same server, with other readings of its first database."""
+    first = source.moving[0]
+    return replace(source, moving=(replace(first, readings={**first.readings, **readings}), *source.moving[1:]))
 
 
 TARGET = Side("shop-encrypted", "db-TARGET", "127.0.0.1", 5432)
 ENCRYPTED = instance(identifier="shop-encrypted", resource_id="db-TARGET", encrypted=True, kms_key_arn=KEY)
 
 
-def facts(**changes: Any) -> Facts:
+def facts(*, cloud: CloudFacts | None = cloud(), wal: Wal | None = Wal(1.0, None), **changes: Any) -> Facts:  # noqa: B008
     """Everything, and nothing wrong with it."""
-    plain = Facts(outputs(), NAMES, Stage.UNPREPARED, server(), None, cloud())
+    readings = {k: v for k, v in ((CLOUD, cloud), (WAL, wal)) if v is not None}
+    plain = Facts(outputs(), NAMES, Stage.UNPREPARED, server(), None, {}, readings=readings)
     return replace(plain, **changes)
+
+
+def judged(**changes: Any) -> Report:
+    """What all checks say of these facts."""
+    report = evaluate(facts(**changes), CHECKS)
+    well_formed(report)
+    return report
+
+
+COMMAND = re.compile(
+    r"(SELECT|ALTER|CREATE|DROP|GRANT|REFRESH|ROLLBACK|UPDATE|CALL|aws|pulumi|encryptdb|pip|unset|export)\b|-- "
+)
+
+
+def well_formed(report: Report) -> None:
+    """Every finding has an id of its own, and a remedy that can be pasted."""
+    ids = [f.id for f in report.findings]
+    assert len(set(ids)) == len(ids), ids
+    for finding in report.findings:
+        assert finding.found.endswith(".") and finding.needed.endswith("."), finding
+        if finding.severity in ("blocks", "warns") and finding.check not in ("reachable", "readable"):
+            assert finding.remedy is not None, finding
+            assert all(COMMAND.match(line) for line in finding.remedy.splitlines()), finding.remedy
 
 
 def findings(check: str, **changes: Any) -> tuple[Finding, ...]:
     """What one check says of these facts."""
-    return tuple(f for f in evaluate(facts(**changes)).findings if f.name == check)
+    return tuple(f for f in judged(**changes).findings if f.check == check)
 
 
 def finding(check: str, **changes: Any) -> Finding:

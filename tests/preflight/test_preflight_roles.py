@@ -47,7 +47,7 @@ LACKING = {
 
 def test_every_missing_right_is_found_at_once(owned: World) -> None:
     report = owned.report(PLAIN)
-    assert {f.name for f in report.of("blocks")} == LACKING
+    assert {f.check for f in report.of("blocks")} == LACKING
     assert all(f.remedy and "plain role" in f.remedy for f in report.of("blocks"))
 
 
@@ -90,10 +90,10 @@ def test_applications_that_use_the_controllers_role_warn(world: World) -> None:
 def test_a_role_that_may_not_connect_to_a_database_blocks_and_the_rest_is_still_reported(owned: World) -> None:
     owned.sql("REVOKE CONNECT ON DATABASE shop FROM PUBLIC")
     report = owned.report(PLAIN)
-    found = [f for f in report.of("blocks") if f.name == "readable"]
+    found = [f for f in report.of("blocks") if f.check == "readable"]
     assert ["shop" in f.found for f in found] == [True]
-    assert "monitoring" in {f.name for f in report.findings}
-    assert {"replica-identity", "table-rights"} <= set(report.unestablished)
+    assert "monitoring" in {f.check for f in report.findings}
+    assert {"replica-identity", "table-rights"} <= set(report.unavailable)
     owned.apply(found[0])
     assert owned.findings("readable", PLAIN) == ()
 
@@ -110,11 +110,13 @@ def test_what_is_made_already_needs_no_right_to_make_it(owned: World) -> None:
         "CREATE PUBLICATION encryptdb_shop_prod FOR ALL TABLES; CREATE SCHEMA encryptdb;"
         f'CREATE TABLE encryptdb.heartbeat (id int PRIMARY KEY); GRANT USAGE ON SCHEMA encryptdb TO "{PLAIN}"'
     )
-    names = {f.name for f in owned.report(PLAIN, stage=Stage.PREPARED).of("blocks")}
+    names = {f.check for f in owned.report(PLAIN, stage=Stage.PREPARED).of("blocks")}
     assert names.isdisjoint({"publish", "schema"})
 
 
 def test_the_target_is_asked_too(owned: World) -> None:
     target = owned.facts(PLAIN, side="target")
-    sides = {f.side for f in owned.report(target=target, stage=Stage.RESTORED).of("blocks") if f.name == "table-rights"}
+    sides = {
+        f.side for f in owned.report(target=target, stage=Stage.RESTORED).of("blocks") if f.check == "table-rights"
+    }
     assert sides == {"target"}

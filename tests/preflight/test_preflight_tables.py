@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 from psycopg import errors, sql
 
+from encryptdb.controller.preflight.checks.tables import TABLES
 from encryptdb.controller.preflight.facts import Stage
+from tests.preflight.made import TARGET, changed_inside, outputs
 from tests.preflight.world import World
 
 NO_IDENTITY = {
@@ -119,13 +121,12 @@ def test_full_identity_with_a_column_that_cannot_be_compared_blocks_unless_there
 def test_a_large_changing_table_with_full_identity_and_no_key_warns(world: World) -> None:
     world.sql("CREATE TABLE t (a int, b text); ALTER TABLE t REPLICA IDENTITY FULL")
     source = world.facts()
-    (database, contents) = source.readable[0]
-    big = replace(contents.tables[0], bytes=1 << 30, writes=1)
-    changed = replace(source, databases=(replace(database, contents=replace(contents, tables=(big,))),))
+    big = replace(source.moving[0][TABLES][0], bytes=1 << 30, writes=1)
+    changed = changed_inside(source, {TABLES: (big,)})
     finding = world.finding("full-identity", source=changed)
     assert finding.severity == "warns"
     world.apply(finding)
-    assert world.facts().readable[0][1].tables[0].keyed
+    assert world.facts().moving[0][TABLES][0].keyed
 
 
 @pytest.mark.parametrize(("state", "cure"), [("ALWAYS", "ENABLE TRIGGER"), ("REPLICA", "DISABLE TRIGGER")])
@@ -193,17 +194,23 @@ def test_large_objects_warn_and_block_once_the_copy_differs(world: World) -> Non
     world.sql("SELECT lo_create(0)")
     assert world.finding("large-objects").severity == "warns"
     copy = world.facts(side="target")
-    assert world.finding("large-objects", target=copy, stage=Stage.RESTORED).severity == "warns"
+    assert (
+        world.finding("large-objects", target=copy, outputs=outputs(target=TARGET), stage=Stage.RESTORED).severity
+        == "warns"
+    )
     world.sql("SELECT lo_create(0)")
-    assert world.finding("large-objects", target=copy, stage=Stage.RESTORED).severity == "blocks"
+    assert (
+        world.finding("large-objects", target=copy, outputs=outputs(target=TARGET), stage=Stage.RESTORED).severity
+        == "blocks"
+    )
 
 
 def test_a_table_made_or_changed_after_the_snapshot_blocks(world: World) -> None:
     world.sql("CREATE TABLE kept (a int PRIMARY KEY); CREATE TABLE altered (a int PRIMARY KEY)")
     copy = world.facts(side="target")
-    assert world.findings("same-tables", target=copy, stage=Stage.RESTORED) == ()
+    assert world.findings("same-tables", target=copy, outputs=outputs(target=TARGET), stage=Stage.RESTORED) == ()
     world.sql("CREATE TABLE late (a int PRIMARY KEY); ALTER TABLE altered ADD COLUMN b int")
-    found = world.findings("same-tables", target=copy, stage=Stage.RESTORED)
+    found = world.findings("same-tables", target=copy, outputs=outputs(target=TARGET), stage=Stage.RESTORED)
     assert [(f.severity, "late" in f.found, "altered" in f.found) for f in found] == [
         ("blocks", True, False),
         ("blocks", False, True),

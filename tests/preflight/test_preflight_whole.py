@@ -5,21 +5,20 @@ from dataclasses import replace
 
 import pytest
 
-from encryptdb.controller.engines.rds import Rds
 from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import Server, SideName
 from encryptdb.controller.preflight import preflight
-from encryptdb.controller.preflight.checks import evaluate
-from encryptdb.controller.preflight.cloud import read_cloud
-from encryptdb.controller.preflight.facts import Silence, Stage
+from encryptdb.controller.preflight.checks.cloud import CLOUD
+from encryptdb.controller.preflight.facts import Stage
 from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Failed, Refused, Status
 from encryptdb.stacks.contract.outputs import Outputs, Side
 from tests.postgres.servers import free_port
-from tests.preflight.made import ENCRYPTED, OPENED, TARGET, cloud, facts, outputs, server
+from tests.preflight.made import ENCRYPTED, OPENED, TARGET, cloud, judged, outputs, server
 from tests.preflight.world import World
 
 # What is asked here, every version answers alike.
@@ -65,13 +64,12 @@ def aws_environment(endpoint: str) -> dict[str, str]:
 def test_a_silent_target_and_a_silent_aws_hide_nothing_of_the_source(world: World) -> None:
     world.sql("CREATE TABLE t (a int)")
     m = migration(world, target=True)
-    report = preflight(m)
+    report = preflight(m, observe(m, partial=True))
     m.close()
-    silent = {f.side for f in report.findings if f.silent and f.severity == "blocks"}
-    assert silent == {"target", "aws"}
-    assert "replica-identity" in {f.name for f in report.findings}
-    assert {"target-encryption", "same-tables", "storage"} <= set(report.unestablished)
-    assert set(report.passed).isdisjoint(report.unestablished)
+    assert {f.side for f in report.of("unavailable")} == {"target", "aws"}
+    assert "replica-identity" in {f.check for f in report.findings}
+    assert {"target-encryption", "same-tables", "storage"} <= set(report.unavailable)
+    assert set(report.passed).isdisjoint(report.unavailable)
     with pytest.raises(Failed) as failed:
         report.raise_if_blocked()
     assert failed.value.status == Status.FAILED
@@ -83,9 +81,9 @@ def test_a_silent_target_and_a_silent_aws_hide_nothing_of_the_source(world: Worl
 @pytest.mark.parametrize("bad", ["port", "password"])
 def test_a_silent_source_or_a_wrong_password_is_a_failure_in_words(world: World, bad: str) -> None:
     m = migration(world, port=free_port()) if bad == "port" else migration(world, role="locked")
-    report = preflight(m)
+    report = preflight(m, observe(m, partial=True))
     finding = next(f for f in report.findings if f.side == "source")
-    assert (finding.name, finding.silent) == ("reachable", True)
+    assert (finding.check, finding.severity) == ("reachable", "unavailable")
     assert ("does not answer" if bad == "port" else "refuses the login") in finding.found
     assert "the wrong one" not in str(report)
     with pytest.raises(Failed):
@@ -103,19 +101,16 @@ def test_what_merely_blocks_is_a_refusal(world: World) -> None:
 
 
 def test_a_silent_source_after_open_is_no_failure() -> None:
-    gone = Silence("source", Failed("The source does not answer."))
-    target = server(side="target", records=OPENED)
-    seen = facts(
+    report = judged(
         outputs=outputs(target=TARGET),
         stage=Stage.OPEN,
         source=None,
-        target=target,
+        target=server(side="target", records=OPENED),
         cloud=cloud(target=ENCRYPTED),
-        silent=(gone,),
+        unavailable={"source": Failed("The source does not answer.")},
     )
-    report = evaluate(seen)
-    assert [(f.name, f.severity) for f in report.findings] == [("reachable", "warns")]
-    assert report.unestablished == ()
+    assert [(f.check, f.severity) for f in report.findings] == [("reachable", "warns")]
+    assert report.unavailable == ()
 
 
 @on_one_version
@@ -162,7 +157,15 @@ def test_aws_is_read_as_it_answers(moto_endpoint: str, monkeypatch: pytest.Monke
         Description="for the test",
     )  # fmt: skip
     given = outputs(source=Side("shop", made["DbiResourceId"], "127.0.0.1", 5432), target=TARGET)
-    found = read_cloud(Rds(aws), replace(given, target_parameter_group="nowhere"))
+    m = Migration(
+        replace(given, target_parameter_group="nowhere"),
+        Names.of(given.stack),
+        aws,
+        Server("source", "127.0.0.1", 5432, Login("controller", Secret("unused"), "the test")),
+        None,
+        Reporter(quiet=True),
+    )
+    found = CLOUD.read(m)
     assert found.source is not None
     assert (found.source.resource_id, found.source.encrypted) == (made["DbiResourceId"], False)
     assert found.source.allocated_bytes == 100 << 30
@@ -181,4 +184,4 @@ def test_aws_is_read_as_it_answers(moto_endpoint: str, monkeypatch: pytest.Monke
             }
         ],
     )
-    assert read_cloud(Rds(aws), given).free_bytes == 7 << 30
+    assert CLOUD.read(m).free_bytes == 7 << 30

@@ -1,19 +1,21 @@
 """A small vocabulary for the tests of preflight: make the world bad, look, apply the remedy, look again."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg import sql
 
+from encryptdb.controller.observe import Observed, observe_server
 from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.server import Server, SideName
-from encryptdb.controller.preflight.checks import evaluate
-from encryptdb.controller.preflight.facts import Facts, ServerFacts, Stage
+from encryptdb.controller.preflight.check import Finding
+from encryptdb.controller.preflight.checks import CHECKS
+from encryptdb.controller.preflight.facts import ServerFacts
 from encryptdb.controller.preflight.read import read_server
-from encryptdb.controller.preflight.report import Finding, Report
-from encryptdb.controller.waiting import SystemClock
+from encryptdb.controller.preflight.report import Report
 from tests.postgres import servers
-from tests.preflight.made import CONTROLLER, NAMES, cloud, outputs
+from tests.preflight.made import CONTROLLER, judged
 
 
 @dataclass
@@ -46,22 +48,24 @@ class World:
         return Server(side, "127.0.0.1", self.server.port, Login(role, Secret("not needed"), "the test"))
 
     def facts(self, role: str = CONTROLLER, side: SideName = "source") -> ServerFacts:
-        """What preflight reads of this server. The WAL rate is none of these tests' business."""
+        """What preflight reads of this server."""
         login = self.login(role, side)
         try:
-            found = read_server(login, r"encryptdb\_shop\_prod\_%", NoWaiting())
+            observed = observe_server(login, partial=True)
+            given = Observed(datetime.now(UTC), observed, None)
+            reads = {r: None for check in CHECKS for r in check.reads}
+            moving = [d for d in observed.databases if d in given.migrated]
+            return read_server(login, observed, moving, reads)
         finally:
             login.close()
-        return replace(found, wal=replace(found.wal, measured=1.0, average=None))
 
-    def report(self, role: str = CONTROLLER, *, stage: Stage = Stage.UNPREPARED, **changes: Any) -> Report:
-        given = {"source": None, "outputs": outputs(), "target": None, "cloud": cloud()} | changes
-        source = given.pop("source") or self.facts(role)
-        return evaluate(Facts(names=NAMES, stage=stage, source=source, **given))
+    def report(self, role: str = CONTROLLER, *, source: ServerFacts | None = None, **changes: Any) -> Report:
+        """What all checks say. The rate of WAL is none of these tests' business."""
+        return judged(source=source or self.facts(role), **changes)
 
     def findings(self, check: str, role: str = CONTROLLER, **given: Any) -> tuple[Finding, ...]:
         """What one check says."""
-        return tuple(f for f in self.report(role, **given).findings if f.name == check)
+        return tuple(f for f in self.report(role, **given).findings if f.check == check)
 
     def finding(self, check: str, role: str = CONTROLLER, **given: Any) -> Finding:
         """The one thing that a check says."""
@@ -102,13 +106,6 @@ class World:
         for role in self.roles:
             self.server.sql(f"DROP OWNED BY {_quoted(role)}; DROP ROLE {_quoted(role)}")
         self.server.sql(f"ALTER ROLE {CONTROLLER} RESET ALL")
-
-
-class NoWaiting(SystemClock):
-    """Nothing here measures a rate."""
-
-    def sleep(self, seconds: float) -> None:
-        pass
 
 
 def _quoted(name: str) -> str:
