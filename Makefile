@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engine demo test test-engine test-lsn test-cutover check bench clean
+.PHONY: help setup engine demo test test-engine test-lsn test-cutover check docs bench clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ test-lsn: setup ## 312 random cuts of WAL on PostgreSQL 13 to 18, about ten minu
 test-cutover: setup ## every fault at every verb of the move, and 500,000 transactions back again, about ten minutes
 	@$(PY) -m pytest tests/cutover/aborts_everywhere.py
 	@$(PY) -m pytest -o timeout=3600 tests/cutover/long_rollback.py
+
+docs: setup ## the parts of docs/ that are printed from the code
+	@$(PY) -m tests.docs.sections
 
 bench: setup ## the figures that are measured, not tested; takes its time
 	@$(PY) -m benchmarks.help

@@ -11,6 +11,8 @@ from typing import Any
 import click
 import pytest
 
+from tests.docs import sections
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = ["README.md", "examples/README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
 
@@ -245,3 +247,9 @@ def test_every_make_target_that_is_named_exists() -> None:
 def test_ci_runs_what_the_readme_calls_the_test_command() -> None:
     assert "make test" in text(".ci/run")
     assert "make test" in "\n".join(blocks("README.md", "sh"))
+
+
+@pytest.mark.parametrize(("file", "name"), sections.SECTIONS)
+def test_what_is_printed_from_the_code_is_up_to_date(file: str, name: str) -> None:
+    same = (sections.DOCS / file).read_text() == sections.printed(file, name)
+    assert same, f"docs/{file} is not what the code says: run `make docs`"
