@@ -6,7 +6,8 @@ from typing import Any
 from encryptdb.controller import permissions
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.next_line import line
-from encryptdb.controller.observe import Observed, ObservedServer
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.observed_server import ObservedServer
 from encryptdb.controller.record_values import as_json
 from encryptdb.controller.state import Standing, decide
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from encryptdb.controller.observe import Observed, ObservedServer
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.observed_server import ObservedServer
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import SideName
 from encryptdb.controller.records import Records
@@ -229,7 +230,7 @@ def _health(names: Names, observed: Observed, serves: SideName) -> frozenset[Con
             continue
         if subscription.worker_pid is None:
             found.add(Condition.APPLY_STOPPED)
-        if (slot := serving.slots.get(name)) is None or slot.wal_status == "lost":
+        if serving.slot_lost(name):
             found.add(Condition.SLOT_LOST)
     return frozenset(found)
 

@@ -6,7 +6,8 @@ from typing import Any
 from encryptdb.controller.commands.arguments import stack_command
 from encryptdb.controller.document import document
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.observe import Database, Observed, ObservedServer
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.observed_server import Database, ObservedServer
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.record_values import as_json

@@ -10,21 +10,13 @@ from typing import Literal
 
 from encryptdb.controller.cutover import definitions, large_objects, markers
 from encryptdb.controller.cutover.direction import Direction
-from encryptdb.controller.observe import ObservedServer, to_migrate
-from encryptdb.controller.postgres import connect_privileges, fence
+from encryptdb.controller.observed_server import ObservedServer
+from encryptdb.controller.postgres import connect_privileges
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import Server
+from encryptdb.controller.preflight.checks.roles import missing_for_fence
 from encryptdb.controller.waiting import Clock, Reporter
 from encryptdb.stacks.contract.errors import Failed, NotYet, Refused
-
-RIGHTS_SQL = """
--- What ending other sessions and reading who they are needs.
-SELECT r.rolname::text FROM pg_roles r WHERE r.rolname IN ('pg_signal_backend', 'pg_read_all_stats')
-   AND NOT pg_has_role(r.oid, 'USAGE')
-UNION ALL
-SELECT format('the owner of database %%s, %%s', d.datname, pg_get_userbyid(d.datdba))
-  FROM pg_database d WHERE d.oid = ANY (%s) AND NOT pg_has_role(d.datdba, 'USAGE')
-"""
 
 LONG_SQL = """
 -- Transactions that have been running for more than a second: the fence ends them.
@@ -58,9 +50,9 @@ def check(
     the left side just before they were compared."""
     found = [
         *_states(direction, leaving, arriving),
-        *_prepared(direction),
-        *_rights(direction, direction.from_),
-        *_rights(direction, direction.to),
+        *_prepared(direction, leaving),
+        *_rights(direction, direction.from_, leaving),
+        *_rights(direction, direction.to, arriving),
         *(_leaks(direction) if rollback_path else ()),
     ]
     counts: large_objects.Counts = {}
@@ -82,12 +74,12 @@ def check(
 def _states(direction: Direction, leaving: ObservedServer, arriving: ObservedServer) -> Iterator[Finding]:
     """From what was observed. Pure."""
     yield from _replication(direction, leaving, arriving)
-    new = {d.oid: d.name for d in to_migrate(leaving)}.items() - {d.oid: d.name for d in direction.databases}.items()
+    new = leaving.unlisted({d.oid: d.name for d in direction.databases})
     if new:
         yield Finding(
             "refused",
             f"There are databases on the {direction.from_.side} that do not move along.",
-            f"Made (or renamed) since the snapshot: {', '.join(sorted(name for _, name in new))}.",
+            f"Made (or renamed) since the snapshot: {', '.join(sorted(d.name for d in new))}.",
             "They would stay behind on the unencrypted side. Drop them, or abandon and begin again with a new attempt.",
         )
     closed = arriving.records.closed if arriving.records else set()
@@ -123,7 +115,7 @@ def _replication(direction: Direction, leaving: ObservedServer, arriving: Observ
                     else "Run cutover again first."
                 ),
             )
-        elif slot is None or slot.wal_status == "lost":
+        elif leaving.slot_lost(name):
             yield Finding(
                 "refused",
                 f"The slot of database {database.name!r} is gone.",
@@ -133,9 +125,9 @@ def _replication(direction: Direction, leaving: ObservedServer, arriving: Observ
             )
 
 
-def _prepared(direction: Direction) -> Iterator[Finding]:
-    with direction.from_.translated(CONTROL_DATABASE):
-        found = fence.prepared(direction.from_.db(), direction.databases)
+def _prepared(direction: Direction, leaving: ObservedServer) -> Iterator[Finding]:
+    names = {d.name for d in direction.databases}
+    found = [str(t) for t in leaving.prepared_transactions if t.database in names]
     if found:
         yield Finding(
             "refused",
@@ -145,14 +137,16 @@ def _prepared(direction: Direction) -> Iterator[Finding]:
         )
 
 
-def _rights(direction: Direction, server: Server) -> Iterator[Finding]:
-    rows = server.rows(None, RIGHTS_SQL, [[d.oid for d in direction.databases]])
-    if rows:
+def _rights(direction: Direction, server: Server, observed: ObservedServer) -> Iterator[Finding]:
+    oids = {d.oid for d in direction.databases}
+    with server.translated(CONTROL_DATABASE):
+        missing = missing_for_fence(server.db(), [d for d in observed.databases if d.oid in oids])
+    if missing:
         user = server.login.user
         yield Finding(
             "refused",
             f"The role {user!r} may not fence the {server.side}.",
-            f"It is not a member of: {', '.join(name for (name,) in rows)}.",
+            f"It is not a member of: {', '.join(missing)}.",
             f"On the {server.side}, for each: GRANT role TO {user}.",
         )
 

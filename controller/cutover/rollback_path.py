@@ -9,7 +9,7 @@ from typing import Any
 from encryptdb.controller.cutover import definitions, large_objects
 from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.observe import Observed, to_migrate
+from encryptdb.controller.observe import Observed
 from encryptdb.stacks.contract.errors import Problem
 
 
@@ -44,10 +44,8 @@ def lossy(m: Migration, observed: Observed) -> list[str]:
     """What rollback would lose. A side that cannot be read counts as lossy: nothing is known of it."""
     assert observed.target is not None
     direction = Direction.rollback(m, observed.migrated)
-    moving = {d.oid for d in direction.databases}
-    found = [
-        f"{d.name}: a database made since the snapshot" for d in to_migrate(observed.target) if d.oid not in moving
-    ]
+    moving = {d.oid: d.name for d in direction.databases}
+    found = [f"{d.name}: a database made since the snapshot" for d in observed.target.unlisted(moving)]
     try:
         found += definitions.differences(direction)
         recorded = observed.target.records.large_objects if observed.target.records else None

@@ -12,7 +12,7 @@ from psycopg import errors
 
 from encryptdb.controller.exact_lsn.slot_stream import Begin, Commit, Keepalive, Other, stream
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.observe import Database
+from encryptdb.controller.observed_server import Database
 from encryptdb.controller.postgres import heartbeat
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import Server

@@ -93,15 +93,10 @@ def evict(connection: Db, databases: Sequence[Named], *, spared: Sequence[int], 
     return rows_of(connection, Inside, EVICT_SQL, [[d.oid for d in databases], list(spared), list(slots)])
 
 
-def prepared(connection: Db, databases: Sequence[Named]) -> list[str]:
-    """The prepared transactions there are, in words."""
-    rows = connection.execute(PREPARED_SQL, [[d.name for d in databases]]).fetchall()
-    return [f"{gid!r} of {owner} in {database}" for gid, database, owner in rows]
-
-
 def refuse_prepared(connection: Db, databases: Sequence[Named], side: str) -> None:
     """Raise Refused, which names them, where there are prepared transactions."""
-    found = prepared(connection, databases)
+    rows = connection.execute(PREPARED_SQL, [[d.name for d in databases]]).fetchall()
+    found = [f"{gid!r} of {owner} in {database}" for gid, database, owner in rows]
     if found:
         raise Refused(
             f"There are prepared transactions on the {side}.",

@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Any, Generic, Literal, TypeVar
 
 from encryptdb.controller.next_line import Next, line
-from encryptdb.controller.observe import Database, DatabaseObjects, ObservedServer
+from encryptdb.controller.observed_server import Database, DatabaseObjects, ObservedServer
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import Db, SideName, rows_of
 from encryptdb.controller.state import State

@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.observe import Database, Observed, ObservedServer
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.observed_server import Database, ObservedServer
 from encryptdb.controller.postgres.server import Db, Server
 from encryptdb.controller.preflight.facts import DatabaseFacts, Facts, Reading, ServerFacts, Stage
 from encryptdb.stacks.contract.errors import Problem

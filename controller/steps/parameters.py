@@ -1,7 +1,8 @@
 """Logical decoding and commit timestamps on the source: another parameter group and one reboot."""
 
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.observe import Observed, observe_server
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.observed_server import observe_server
 from encryptdb.controller.postgres import control
 from encryptdb.controller.records import Parameters, Records
 from encryptdb.controller.steps.step import observed_source

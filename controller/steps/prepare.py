@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from psycopg import sql
 
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.observe import Observed, to_migrate
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.observed_server import to_migrate
 from encryptdb.controller.postgres import control, heartbeat, replication_role
 from encryptdb.controller.record_values import DatabaseName, Heartbeat, PreparedSlot, as_json
 from encryptdb.controller.records import Databases, Heartbeats, Identity, Prepared, Records

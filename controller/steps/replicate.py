@@ -5,7 +5,8 @@ from dataclasses import replace
 from encryptdb.controller.exact_lsn import find_exact_lsn
 from encryptdb.controller.exact_lsn.decision import UNCHANGED, bracket
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.observe import Observed, Subscription
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.observed_server import Subscription
 from encryptdb.controller.postgres import control, heartbeat, replication_role, slots, subscriptions
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.records import CaughtUp, ExactLSN, Records

@@ -7,7 +7,8 @@ from psycopg import sql
 
 from encryptdb.controller import report
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.observe import Database, Observed, ObservedServer
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.observed_server import Database, ObservedServer
 from encryptdb.controller.postgres import control, heartbeat, replication_role, slots, subscriptions
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.records import Retired

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.observe import Observed, ObservedServer
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.observed_server import ObservedServer
 
 Command = Literal["prepare", "replicate", "cutover", "retire"]
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from encryptdb.controller.observe import observe_server
+from encryptdb.controller.observed_server import observe_server
 from encryptdb.controller.postgres import connect_privileges, control, fence
 from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.server import Server as Side

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from encryptdb.controller.observe import Database, DatabaseObjects, ObservedServer
+from encryptdb.controller.observed_server import Database, DatabaseObjects, ObservedServer
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.slots import Slot

@@ -6,7 +6,8 @@ from typing import Any
 
 from psycopg import sql
 
-from encryptdb.controller.observe import Observed, observe_server
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.observed_server import observe_server
 from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.server import Server, SideName
 from encryptdb.controller.preflight.check import Finding

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from encryptdb.controller import permissions
-from encryptdb.controller.observe import Database, Observed, ObservedServer, Slot, Subscription
+from encryptdb.controller.observe import Observed
+from encryptdb.controller.observed_server import Database, ObservedServer, Subscription
 from encryptdb.controller.permissions import COMMANDS, TABLE, Verdict
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import Names
+from encryptdb.controller.postgres.slots import Slot
 from encryptdb.controller.record_values import DatabaseName
 from encryptdb.controller.records import (
     Abandoned,

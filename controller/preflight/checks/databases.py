@@ -83,7 +83,7 @@ def databases(facts: Facts) -> Findings:
     would be lost; one that moves and is closed is fenced."""
     source = facts.source
     assert source is not None
-    moving = {d.oid for d in source.moving}
+    moving = {d.oid: d.name for d in source.moving}
     if not moving:
         yield blocks(
             "No database of the source moves.",

@@ -5,12 +5,12 @@ transaction that is rolled back, or is a call that can only fail, and the server
 probe: no lock on a table, no visible row, no name of the owner's is used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import psycopg
 
-from encryptdb.controller.observe import Database
+from encryptdb.controller.observed_server import Database
 from encryptdb.controller.postgres.object_names import REPLICATION_ROLE
 from encryptdb.controller.postgres.server import Db
 from encryptdb.controller.preflight.check import Findings, blocks, check, database, server, warns
@@ -185,10 +185,10 @@ def memberships(role: Role) -> list[str]:
     return [name for name, has in needed.items() if not has]
 
 
-def missing_for_fence(connection: Db, databases: Mapping[int, Database]) -> list[str]:
-    """What the role lacks to fence these databases (oid → database), in words; read now."""
+def missing_for_fence(connection: Db, databases: Iterable[Database]) -> list[str]:
+    """The roles that ours is not a member of and must be to fence these databases; read now."""
     owned = {r.oid for r in RIGHTS.read(connection) if r.owned}
-    owners = [f"the owner of database {d.name}, {d.owner}" for oid, d in databases.items() if oid not in owned]
+    owners = [f"the owner of database {d.name}, {d.owner}" for d in databases if d.oid not in owned]
     return memberships(ROLE.read(connection)) + owners
 
 
