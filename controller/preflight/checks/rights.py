@@ -3,6 +3,7 @@ the restore on, the copy's own are looked at too."""
 
 from dataclasses import dataclass
 
+from encryptdb.controller.postgres import catalog
 from encryptdb.controller.preflight.check import Findings, blocks, check, database, server, warns
 from encryptdb.controller.preflight.checks.databases import RIGHTS
 from encryptdb.controller.preflight.checks.roles import ROLE, grant
@@ -17,13 +18,11 @@ class Sequence:
     name: str
 
 
-SEQUENCES_SQL = """
--- Sequences that the role may not read or set. Those of extensions as well: the cutover sets them all.
+SEQUENCES_SQL = f"""
+-- Sequences that move, and that the role may not read or set.
 SELECT n.nspname::text AS schema, c.relname::text AS name
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> 'encryptdb'
-   AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(c.oid, 'SELECT')
-            AND has_sequence_privilege(c.oid, 'UPDATE'))
+ WHERE {catalog.SEQUENCE} AND NOT {catalog.PERMITTED}
  ORDER BY 1, 2
 """
 SEQUENCES = Reading("sequences that the role may not set", "database", rows(Sequence, SEQUENCES_SQL))

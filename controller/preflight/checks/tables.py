@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from encryptdb.controller.postgres import catalog
 from encryptdb.controller.preflight.check import Findings, blocks, check, database, migration, warns
 from encryptdb.controller.preflight.facts import DatabaseFacts, Facts, Reading, ServerFacts, rows
 from encryptdb.controller.preflight.text import commented, ident, lines, listed, size
@@ -53,15 +54,14 @@ class Table:
         return not self.unlogged and not self.partitioned
 
 
-TABLES_SQL = r"""
+TABLES_SQL = f"""
 -- Every table that FOR ALL TABLES publishes, with unlogged ones and partitioned roots, and whether its changes can
 -- be published and applied. A deferrable primary key is not immediate, and so no identity. Nothing here locks a table,
 -- so sizes are those of the last VACUUM or ANALYZE.
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid::bigint AS oid,
        o.rolname::text AS owner, o.rolsuper AS owner_superuser,
        c.relkind = 'p' AS partitioned, c.relispartition AS partition, c.relpersistence = 'u' AS unlogged,
-       EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-         AS extension,
+       {catalog.EXTENSION} AS extension,
        c.relreplident::text AS identity,
        c.relreplident = 'f' OR key.indexrelid IS NOT NULL AS usable,
        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
@@ -70,7 +70,7 @@ SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid::bigint AS oid,
                   AND a.attnum = ANY ((key.indkey::int2[])[0 : key.indnkeyatts - 1])) AS generated_in_key,
        columns.generated, candidate.name AS candidate, columns.unequal,
        row_security_active(c.oid) AS row_security, c.relforcerowsecurity AS forced,
-       ARRAY(SELECT p FROM unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) p
+       ARRAY(SELECT p FROM unnest('{{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}}'::text[]) p
               WHERE NOT has_table_privilege(c.oid, p)) AS missing,
        has_schema_privilege(n.oid, 'USAGE') AS schema_usage,
        c.relpages::bigint * current_setting('block_size')::bigint AS bytes,
@@ -95,7 +95,7 @@ SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid::bigint AS oid,
        SELECT COALESCE(bool_or(a.attgenerated <> ''), false) AS generated,
               COALESCE(array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE base.oid IN
                 ('json'::regtype, 'xml'::regtype, 'jsonpath'::regtype, 'point'::regtype, 'lseg'::regtype,
-                 'path'::regtype, 'box'::regtype, 'polygon'::regtype, 'line'::regtype, 'circle'::regtype)), '{}')
+                 'path'::regtype, 'box'::regtype, 'polygon'::regtype, 'line'::regtype, 'circle'::regtype)), '{{}}')
                 AS unequal,
               md5(COALESCE(string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ','
                            ORDER BY a.attname), '')) AS signature
@@ -104,8 +104,7 @@ SELECT n.nspname::text AS schema, c.relname::text AS name, c.oid::bigint AS oid,
          LEFT JOIN pg_type base ON base.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype
                                                    WHEN t.typcategory = 'A' THEN t.typelem ELSE t.oid END
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) columns
- WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND c.oid >= 16384
-   AND n.nspname NOT IN ('information_schema', 'encryptdb') AND n.nspname NOT LIKE 'pg\_toast%'
+ WHERE {catalog.TABLE}
  ORDER BY 1, 2
 """
 TABLES = Reading("tables", "database", rows(Table, TABLES_SQL))
