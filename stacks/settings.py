@@ -18,9 +18,6 @@ from encryptdb.stacks.contract.outputs import PHASES, Phase, window_length
 
 Holder = Literal["manage", "existing"]
 
-SWITCH_KINDS = ("pgbouncer", "secretsmanager", "route53", "rds-proxy", "command")
-"""What can send applications to the other server; the controller's documentation tells what each needs."""
-
 _LOGIN_IN_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 
@@ -146,11 +143,11 @@ class _Reader:
         value = self._object("switches", "a list of objects", lambda v: isinstance(v, list)) or []
         for number, switch in enumerate(value):
             kind = switch.get("kind") if isinstance(switch, dict) else None
-            if kind not in SWITCH_KINDS:
+            if kind not in names.SWITCH_KINDS:
                 raise ConfigError(
                     "switches",
                     f"switches[{number}].kind is {kind!r}.",
-                    f"Each switch is an object whose kind is one of {', '.join(SWITCH_KINDS)}.",
+                    f"Each switch is an object whose kind is one of {', '.join(names.SWITCH_KINDS)}.",
                 )
             if _LOGIN_IN_URL.search(json.dumps(switch)) or any(k.lower() == "password" for k in switch):
                 # Outputs are no place for a secret, and neither is the message.

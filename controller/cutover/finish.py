@@ -14,7 +14,7 @@ from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres import connect_privileges, control, fence
 from encryptdb.controller.record_values import as_json
 from encryptdb.controller.records import CLEARED, Cutover, Open, Records, Rollback, SideClosed, Switched
-from encryptdb.controller.switches import Settles, Switch
+from encryptdb.controller.switches import Switch
 from encryptdb.controller.waiting import Clock, Reporter
 from encryptdb.stacks.contract.errors import Failed, Problem
 
@@ -89,14 +89,13 @@ def complete(m: Migration, direction: Direction, switches: Sequence[Switch], *, 
 
 
 def settle(switches: Sequence[Switch], reporter: Reporter, clock: Clock) -> list[Problem]:
-    """Wait for what spreads by itself. Clients have been let go: this is no part of the pause."""
+    """Wait until each switch's change has spread. Clients were resumed before: this is not part of the pause."""
     problems = []
     for switch in switches:
-        if isinstance(switch, Settles):
-            try:
-                switch.settle(reporter, clock)
-            except Problem as problem:
-                problems.append(problem)
+        try:
+            switch.settle(reporter, clock)
+        except Problem as problem:
+            problems.append(problem)
     return problems
 
 
@@ -126,7 +125,7 @@ def _result(direction: Direction, opened: Open, moved: Moved | None) -> Cutover 
         opened_at=opened.at,
         end_lsns=opened.end_lsns,
         steps_ms=moved.steps_ms if moved else opened.steps_ms,
-        # Where the command was cut off after OPEN, nobody measured when its clients were let go.
+        # Where the command was cut off after OPEN, nobody measured when its clients were resumed.
         pause_ms=moved.pause_ms if moved else None,
         interrupted=moved is None,
         rollback_path=opened.rollback_path,

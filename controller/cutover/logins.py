@@ -7,14 +7,13 @@ right password gets from a closed database, and it proves the password as well a
 from collections.abc import Iterable
 
 from encryptdb.controller.cutover.direction import Direction
-from encryptdb.controller.switches import Switch
-from encryptdb.controller.switches.logins import ApplicationLogin, KnowsLogins
+from encryptdb.controller.switches import ApplicationLogin, Switch
 from encryptdb.stacks.contract.errors import Refused
 
 
 def known(switches: Iterable[Switch]) -> list[ApplicationLogin]:
     """Every login that the switches know. Raises a Problem where a secret cannot be read."""
-    return [login for s in switches if isinstance(s, KnowsLogins) for login in s.logins()]
+    return [login for switch in switches for login in switch.logins()]
 
 
 def probe(direction: Direction, logins: Iterable[ApplicationLogin]) -> int:

@@ -29,7 +29,7 @@ PAUSE_SHARE = 0.3
 """The share of the longest pause that poolers have to hold their clients, and the fence to become empty."""
 
 SWITCH_ATTEMPTS = 3
-"""How often a switch is tried before its clients are let go all the same."""
+"""How often a switch is tried before its clients are resumed all the same."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Moved:
-    """The record of OPEN, times in ms, and the switches that failed (each was let go of its clients all the same)."""
+    """The record of OPEN, times in ms, and the switches that failed (the clients of each were resumed)."""
 
     opened: Open
     pause_ms: float
@@ -97,7 +97,7 @@ def move(
 
         with watch.verb("pause"):
             for switch in prepared.switches:
-                undo.first(f"let go of the clients of {switch.name}", switch.resume)
+                undo.first(f"resume the clients of {switch.name}", switch.resume)
                 switch.pause(PAUSE_SHARE * max_pause)
 
         with watch.verb("fence"), direction.from_.translated(CONTROL_DATABASE):
@@ -180,7 +180,7 @@ def read_the_rest(direction: Direction, prepared: Prepared) -> sequences.Values:
 
 
 def turn(switch: Switch, clock: Clock) -> Problem | None:
-    """Apply, check, and let the clients go, whatever happened. Returns what went wrong, after a few attempts."""
+    """Apply, check, and resume the clients, whatever happened. Returns what went wrong, after a few attempts."""
     problem: Problem | None = None
     for attempt in range(SWITCH_ATTEMPTS):
         if attempt:

@@ -35,7 +35,7 @@ def predict(
 ) -> dict[str, Any]:
     """The document of a dry run. `rehearsed` are the milliseconds of a marker's commit and of its arrival."""
     steps = dict(rehearsed)
-    if any(switch.release() is not None for switch in switches):
+    if any(switch.holds_clients for switch in switches):
         steps["pause"] = _under_way(direction, clock)
     # A session opens each sequence at its first reading; the move does that before its pause.
     sequences.read(direction, planned)

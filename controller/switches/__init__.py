@@ -1,22 +1,25 @@
 """Switches: how applications are told where the database is. Several at once, chosen in the stack's config.
 
-Before OPEN a switch may hold clients back (`pause`) but changes nothing; after OPEN it is applied, checked, and clients
-are let go (`resume`). One that fails after OPEN is repeated and reported, never answered by opening the other side.
+Before OPEN a switch may hold clients (`pause`) but changes nothing. After OPEN it is applied and read back, and its
+clients are resumed; one that fails is retried and reported, and never answered by opening the other side.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from importlib import import_module
+from typing import Any, ClassVar
 
+from encryptdb.controller.postgres.login import Login
 from encryptdb.controller.waiting import Clock, Reporter
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Usage
+from encryptdb.stacks.contract.names import SWITCH_KINDS
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a server is reached, and what AWS knows it by; the API lists such identifiers under `listed_as`."""
+    """Where a server is reached, and its identifier in AWS; `listed_as` is the API's key for a list of identifiers."""
 
     host: str
     port: int
@@ -28,8 +31,8 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class Target:
-    """What every switch is told: from where to where, and how to reach AWS and the environment."""
+class Context:
+    """What every switch is given: from where to where, and how to reach AWS and the environment."""
 
     from_: Endpoint
     to: Endpoint
@@ -38,87 +41,109 @@ class Target:
     databases: tuple[str, ...] = ()
 
 
-class Switch(Protocol):
-    """One switch. Made by its kind's factory, which raises Usage (naming the key) for a wrong config."""
+@dataclass(frozen=True)
+class ApplicationLogin:
+    """A login that applications use, and the database it is for (None: any)."""
 
-    kind: str
+    login: Login
+    database: str | None
+
+
+@dataclass
+class Switch:
+    """One switch. A kind overrides what it does; the rest does nothing. Every method may be called more than once."""
+
+    context: Context
+
+    kind: ClassVar[str]
+    holds_clients: ClassVar[bool] = False
+    """Whether `pause` holds clients. If so, `held` and `resume_held` are needed as well."""
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any], context: Context) -> "Switch":
+        """Make one from the stack's config. Raises Usage, whose message begins with the key."""
+        raise NotImplementedError
 
     @property
     def name(self) -> str:
-        """What the operator knows it by."""
-        ...
+        """What messages call it."""
+        raise NotImplementedError
+
+    @property
+    def from_(self) -> Endpoint:
+        return self.context.from_
+
+    @property
+    def to(self) -> Endpoint:
+        return self.context.to
+
+    @property
+    def aws(self) -> Aws:
+        return self.context.aws
 
     def probe(self) -> str | None:
-        """Look whether everything below would work, changing nothing. Returns what the operator should know
-        beforehand, if there is anything. Raises a Problem."""
+        """Check that the methods below would work, without a change. Returns advice for the operator, if there is any.
+        Raises a Problem."""
+        return None
+
+    def logins(self) -> Iterable[ApplicationLogin]:
+        """Logins that applications use, as far as the switch knows them: they are tried on the arriving side before the
+        pause, because a password changed since the snapshot is not replicated. Raises a Problem."""
+        return ()
 
     def pause(self, seconds: float) -> None:
-        """Hold clients back, in at most `seconds`. Raises Failed where they cannot be held in that time."""
+        """Hold clients, within `seconds`. Raises Failed if that takes longer."""
 
     def apply(self) -> None:
-        """Point clients to the new side. Safe to repeat."""
+        """Point clients to the arriving side."""
 
     def check(self) -> None:
         """Read back that `apply` took effect. Raises Failed."""
 
-    def undo(self) -> None:
-        """Point clients to where they were before `apply`."""
-
     def resume(self) -> None:
-        """Let clients go. Safe to repeat, and where nobody was held."""
-
-    def release(self) -> dict[str, Any] | None:
-        """What a guard needs to let clients go if this process dies (see `guard`); None where nobody is held."""
-        ...
-
-
-@runtime_checkable
-class Settles(Protocol):
-    """A switch whose change takes its time to spread after `check`. Waited for when clients have been let go."""
+        """Resume clients, if any are held."""
 
     def settle(self, reporter: Reporter, clock: Clock) -> None:
-        """Wait until it has spread. Raises Failed after a while of its own."""
+        """Wait until the change has spread, once clients were resumed. Raises Failed on its own timeout."""
+
+    def held(self) -> dict[str, Any]:
+        """What `resume_held` needs in another process, as JSON values. May hold a password: it goes through a pipe."""
+        return {}
+
+    @staticmethod
+    def resume_held(held: Mapping[str, Any]) -> None:
+        """Resume the clients of a controller that was killed while it held them. Called in another process."""
 
 
-Factory = Callable[[Mapping[str, Any], Target], Switch]
-
-
-def _kinds() -> dict[str, Factory]:
-    from encryptdb.controller.switches import command, pgbouncer, rds_proxy, route53, secretsmanager
-
-    return {
-        "pgbouncer": pgbouncer.PgBouncer.read,
-        "secretsmanager": secretsmanager.SecretsManager.read,
-        "route53": route53.Route53.read,
-        "rds-proxy": rds_proxy.RdsProxy.read,
-        "command": command.Command.read,
-    }
+def switch_class(kind: str) -> type[Switch]:
+    """The class of a kind: `SWITCH` of the module that has the kind's name."""
+    found: type[Switch] = import_module(f"{__name__}.{kind.replace('-', '_')}").SWITCH
+    return found
 
 
 def build(
     documents: tuple[Mapping[str, Any], ...], from_: Endpoint, to: Endpoint, aws: Aws, databases: tuple[str, ...] = ()
 ) -> list[Switch]:
-    """The switches of a stack, those that hold clients back first. Raises Usage, which names the key."""
-    kinds = _kinds()
-    target = Target(from_, to, aws, os.environ, databases)
+    """The switches of a stack, those that hold clients first. Raises Usage, which names the key."""
+    context = Context(from_, to, aws, os.environ, databases)
     made: list[Switch] = []
     for number, document in enumerate(documents):
         kind = document.get("kind")
-        if kind not in kinds:
+        if kind not in SWITCH_KINDS:
             raise Usage(
-                f"switches[{number}].kind: {kind!r} is not known.",
-                hint=f"Known kinds: {', '.join(kinds)}. Correct `switches` in the stack's config, then pulumi up.",
+                f"switches[{number}].kind: unknown kind {kind!r}.",
+                hint=f"Use one of {', '.join(SWITCH_KINDS)} in `switches` of the stack's config, then pulumi up.",
             )
         try:
-            made.append(kinds[str(kind)](document, target))
+            made.append(switch_class(str(kind)).read(document, context))
         except Usage as problem:
             raise Usage(f"switches[{number}].{problem.message}", detail=problem.detail, hint=problem.hint) from None
-    return sorted(made, key=lambda s: s.release() is None)
+    return sorted(made, key=lambda switch: not switch.holds_clients)
 
 
-def text(document: Mapping[str, Any], key: str) -> str:
-    """A required string of a switch's config. Raises Usage."""
-    value = document.get(key)
+def text(document: Mapping[str, Any], key: str, default: str | None = None) -> str:
+    """A string of a switch's config. Raises Usage if it is missing and has no default, or is no string."""
+    value = document.get(key, default)
     if not isinstance(value, str) or not value:
         raise Usage(f"{key}: expected a string, found {value!r}.")
     return value

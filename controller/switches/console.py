@@ -1,4 +1,4 @@
-"""PgBouncer's admin console: the simple query protocol, and commands that may take long without blocking us."""
+"""PgBouncer's admin console: the simple query protocol, and commands that are sent without waiting for their end."""
 
 import select
 import time
@@ -24,7 +24,7 @@ class Console:
     def __init__(self, admin: str, password: Secret | None) -> None:
         given = self._parse(admin)
         given.setdefault("connect_timeout", "5")
-        # The server's PGSSLMODE and root certificate are not the pooler's.
+        # PGSSLMODE and PGSSLROOTCERT are set for the server, not for the pooler.
         given.setdefault("sslmode", "prefer")
         if password is not None:
             given["password"] = password.reveal()
@@ -88,8 +88,10 @@ class Console:
         try:
             return dict(conninfo_to_dict(admin))
         except Exception:
-            # The parser would quote the text.
-            raise Usage("admin: not a connection string such as postgresql://user@host:port/pgbouncer.") from None
+            # The parser's error message quotes the text, which may hold a password.
+            raise Usage(
+                "admin: not a connection string.", hint="Write it as postgresql://user@host:port/pgbouncer."
+            ) from None
 
     @classmethod
     def has_password(cls, admin: str) -> bool:
@@ -108,4 +110,4 @@ def _text(value: bytes | None) -> str | None:
 
 def _first_line(message: bytes) -> str:
     lines = message.decode(errors="replace").strip().splitlines()
-    return lines[0] if lines else "no words"
+    return lines[0] if lines else "no error message"

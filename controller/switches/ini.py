@@ -1,4 +1,4 @@
-"""The `[databases]` section of a PgBouncer configuration file: read, and re-pointed with all else left as it is.
+"""The `[databases]` section of a PgBouncer configuration file: its entries, and a change of their host and port alone.
 
 An entry is `name = host=… port=… dbname=…`; names may be double-quoted, values single-quoted with '' for a quote
 (PgBouncer's doc/config.md, section databases). Pure.
@@ -17,7 +17,7 @@ _PAIR = re.compile(r"(\w+)(\s*=\s*)('(?:[^']|'')*'|[^\s']+)")
 
 @dataclass(frozen=True)
 class Entry:
-    """One pool. `host` is None where the entry has none (a Unix socket); `database` is its dbname."""
+    """One pool. `host` is None for a Unix socket; `database` is its dbname."""
 
     name: str
     host: str | None

@@ -1,4 +1,4 @@
-"""PgBouncer: hold clients at the pooler, change the host in its configuration file, let them go. No client sees an
+"""PgBouncer: hold clients at the pooler, change the host in its configuration file, resume them. No client sees an
 error; each waits for as long as the pause lasts.
 
     {"kind": "pgbouncer",
@@ -18,48 +18,44 @@ from pathlib import Path
 from typing import Any
 
 from encryptdb.controller.postgres.login import Secret
-from encryptdb.controller.switches import Endpoint, Target, ini, text
+from encryptdb.controller.switches import Context, Endpoint, Switch, ini, text
 from encryptdb.controller.switches.console import Console, ConsoleError, Row
 from encryptdb.stacks.contract.errors import Failed, Refused, Usage
 
 
 @dataclass
-class PgBouncer:
-    """One pooler: its admin console, its configuration file, and the pools of it that move."""
+class PgBouncer(Switch):
+    """One pooler: its admin console, its configuration file, and those of its pools that move."""
 
     admin: str
     password: Secret | None
     config_file: Path
-    databases: frozenset[str] | None
-    from_: Endpoint
-    to: Endpoint
-    kind: str = "pgbouncer"
+    chosen: frozenset[str] | None
+    kind = "pgbouncer"
+    holds_clients = True
     _pools: list[str] = field(default_factory=list)
-    _before: str | None = None
     _console: Console | None = None
 
     @classmethod
-    def read(cls, document: Mapping[str, Any], target: Target) -> "PgBouncer":
-        """From the stack's config. Raises Usage."""
+    def read(cls, document: Mapping[str, Any], context: Context) -> "PgBouncer":
         admin = text(document, "admin")
         if Console.has_password(admin):
             raise Usage(
-                "admin: holds a password, and stack outputs are no place for one.",
-                hint="Leave it out there and name the environment variable that holds it in passwordEnv.",
+                "admin: contains a password, which would be visible in the stack's outputs.",
+                hint="Remove it, and set passwordEnv to the name of an environment variable that holds it.",
             )
         variable = document.get("passwordEnv")
-        if variable is not None and variable not in target.environ:
-            raise Usage(f"passwordEnv: the environment has no variable {variable!r}.")
+        if variable is not None and variable not in context.environ:
+            raise Usage(f"passwordEnv: the environment variable {variable!r} is not set.")
         chosen = document.get("databases")
         if chosen is not None and not isinstance(chosen, list | tuple | Mapping):
             raise Usage(f"databases: expected an object or a list, found {chosen!r}.")
         return cls(
+            context,
             admin=admin,
-            password=Secret(target.environ[variable]) if variable else None,
+            password=Secret(context.environ[variable]) if variable else None,
             config_file=Path(text(document, "configFile")),
-            databases=frozenset(map(str, chosen)) if chosen else None,
-            from_=target.from_,
-            to=target.to,
+            chosen=frozenset(map(str, chosen)) if chosen else None,
         )
 
     @property
@@ -67,13 +63,13 @@ class PgBouncer:
         return f"PgBouncer at {Console.where(self.admin)}"
 
     def probe(self) -> None:
-        """Reachable, ours to pause, its file ours to write, its pools pointing to the side that is left."""
+        """The console answers and may pause, the file can be written, and the pools point to the leaving side."""
         selected = self._selected(self._text())
         if not os.access(self.config_file, os.W_OK) or not os.access(self.config_file.parent, os.W_OK):
             raise Failed(
-                f"{self.name}: {self.config_file} cannot be written.",
-                detail="Its new version is written beside it and renamed, so the directory must be writable as well.",
-                hint="Run the controller where the pooler's file is, as a user who may write it.",
+                f"{self.name}: no permission to write {self.config_file}.",
+                detail="The new version is written beside it and renamed, so the directory must be writable too.",
+                hint="Run the controller on the pooler's host, as a user with write permission.",
             )
         pools = self._show_databases()
         self._pools = [
@@ -82,16 +78,16 @@ class PgBouncer:
         missing = [s for s in selected if s != "*" and s not in {p["name"] for p in pools}]
         if missing or not self._pools:
             raise Refused(
-                f"{self.name} does not run what {self.config_file} says.",
+                f"{self.name} does not run with the settings in {self.config_file}.",
                 detail=f"It has no pool that points to {self.from_} named: {', '.join(missing or sorted(selected))}.",
-                hint="RELOAD it, or name the file that it really reads.",
+                hint="In its admin console: RELOAD; or set configFile to the file that it reads.",
             )
         session = [p["name"] for p in pools if p["name"] in self._pools and self._mode(p) == "session"]
         if session:
             raise Refused(
-                f"{self.name} pools {', '.join(session)} by session.",
+                f"{self.name} uses pool_mode = session for {', '.join(session)}.",
                 detail="PAUSE would wait until every client has disconnected.",
-                hint="Set pool_mode = transaction for them, or take this switch out and let the clients reconnect.",
+                hint="Set pool_mode = transaction for them, or remove this switch and have the clients reconnect.",
             )
         for pool in pools:
             if pool["name"] in self._pools:
@@ -111,13 +107,11 @@ class PgBouncer:
             raise Failed(
                 f"{self.name} could not hold its clients within {seconds:g} s.",
                 detail=str(error),
-                hint="A transaction in one of its pools does not end. See SHOW SERVERS there.",
+                hint="Look for a long transaction in its pools. In its admin console: SHOW SERVERS;",
             ) from None
 
     def apply(self) -> None:
         before = self._text()
-        if self._before is None:
-            self._before = before
         changed = ini.repoint(before, self._points_to(self.from_), self.to.host, self.to.port)
         if changed != before:
             self._write(changed)
@@ -128,20 +122,15 @@ class PgBouncer:
         wrong = [p["name"] for p in self._show_databases() if p["name"] in selected and not self._is(p, self.to)]
         if wrong:
             raise Failed(
-                f"{self.name} does not point to {self.to} yet: {', '.join(wrong)}.",
-                hint=f"See whether it really reads {self.config_file}.",
+                f"{self.name} does not point to {self.to} after RELOAD: {', '.join(wrong)}.",
+                hint=f"Check that it reads {self.config_file}.",
             )
-
-    def undo(self) -> None:
-        if self._before is not None:
-            self._write(self._before)
-            self._do("RELOAD")
 
     def resume(self) -> None:
         try:
             self._resume()
         except ConsoleError:
-            # Whatever happened to the connection that was kept: clients are held, so once more over a new one.
+            # The kept connection may be broken: clients are held, so try once more over a new one.
             self._console = None
             try:
                 self._resume()
@@ -160,40 +149,45 @@ class PgBouncer:
                 if "not paused" not in str(error):
                     raise
 
-    def release(self) -> dict[str, Any] | None:
-        return {
-            "admin": self.admin,
-            "password": self.password.reveal() if self.password else None,
-            "pools": list(self._pools),
-        }
+    def held(self) -> dict[str, Any]:
+        password = self.password.reveal() if self.password else None
+        return {"admin": self.admin, "password": password, "pools": list(self._pools)}
+
+    @staticmethod
+    def resume_held(held: Mapping[str, Any]) -> None:
+        password = Secret(held["password"]) if held["password"] else None
+        with Console(held["admin"], password) as console:
+            for pool in console.query("SHOW DATABASES"):
+                if pool["name"] in held["pools"] and pool.get("paused") == "1":
+                    console.query(f"RESUME {_quoted(str(pool['name']))}")
 
     def _text(self) -> str:
         try:
             return self.config_file.read_bytes().decode()
         except OSError as error:
             raise Failed(
-                f"{self.name}: {self.config_file} cannot be read.",
+                f"{self.name}: could not read {self.config_file}.",
                 detail=str(error.strerror),
-                hint="Run the controller where the pooler's file is, or correct configFile.",
+                hint="Run the controller on the pooler's host, or correct configFile.",
             ) from None
 
     def _selected(self, content: str, either: bool = False) -> set[str]:
         points = {e.name for e in ini.entries(content) if self._points_to(self.from_)(e)}
         if either:
             points |= {e.name for e in ini.entries(content) if self._points_to(self.to)(e)}
-        if not points or (self.databases and not self.databases <= points):
-            absent = sorted(self.databases - points) if self.databases else []
+        if not points or (self.chosen and not self.chosen <= points):
+            absent = sorted(self.chosen - points) if self.chosen else []
             raise Refused(
                 f"{self.name}: {self.config_file} has no entry that points to {self.from_}"
                 + (f" for {', '.join(absent)}." if absent else "."),
                 detail=f"It has: {', '.join(f'{e.name} → {e.host}:{e.port}' for e in ini.entries(content)) or 'none'}.",
-                hint="The switch changes entries of [databases] in this very file whose host is the database's.",
+                hint="The switch changes entries of [databases] in this file whose host is the database's.",
             )
         return points
 
     def _points_to(self, endpoint: Endpoint) -> Any:
         def matches(entry: ini.Entry) -> bool:
-            chosen = self.databases is None or entry.name in self.databases
+            chosen = self.chosen is None or entry.name in self.chosen
             return chosen and entry.port == endpoint.port and _same_host(entry.host, endpoint.host)
 
         return matches
@@ -207,15 +201,15 @@ class PgBouncer:
         return next((str(r["value"]) for r in self._query("SHOW CONFIG") if r["key"] == "pool_mode"), "session")
 
     def _may_pause(self, pool: Row) -> None:
-        # RESUME of a pool that is not paused changes nothing, and is refused in other words to one who may not.
+        # RESUME of a pool that is not paused changes nothing; a user who may not pause gets another error for it.
         try:
             self._do(f"RESUME {_quoted(pool['name'])}")
         except Failed as problem:
             if "not paused" not in (problem.detail or ""):
                 raise Failed(
-                    f"{self.name} does not let us PAUSE.",
+                    f"{self.name}: no permission to PAUSE.",
                     detail=problem.detail,
-                    hint="The user in `admin` must be one of its admin_users.",
+                    hint="Add the user named in `admin` to the pooler's admin_users.",
                 ) from None
 
     def _show_databases(self) -> list[Row]:
@@ -225,7 +219,7 @@ class PgBouncer:
             raise Failed(
                 f"{self.name} does not answer.",
                 detail=str(error),
-                hint="Check `admin`, that its user is one of admin_users, and passwordEnv.",
+                hint="Check `admin` and passwordEnv, and that the user is one of admin_users.",
             ) from None
 
     def _do(self, command: str) -> None:
@@ -235,7 +229,7 @@ class PgBouncer:
             raise Failed(f"{self.name} refused {command}.", detail=str(error)) from None
 
     def _query(self, command: str) -> list[Row]:
-        """On a connection that is kept: inside the pause, opening one costs more than the command."""
+        """Over a connection that is kept open: in the pause, connecting costs more than the command."""
         if self._console is None or not self._console.alive:
             self._console = self._connect()
         return self._console.query(command)
@@ -244,7 +238,7 @@ class PgBouncer:
         return Console(self.admin, self.password)
 
     def _write(self, content: str) -> None:
-        """Replace the file at once, keeping its mode and owner: PgBouncer must never read half of it."""
+        """Replace the file atomically, keeping its mode and owner: PgBouncer must never read half of it."""
         target = self.config_file.resolve()
         beside = target.with_name(f".{target.name}.encryptdb")
         try:
@@ -255,12 +249,12 @@ class PgBouncer:
             beside.replace(target)
         except OSError as error:
             beside.unlink(missing_ok=True)
-            raise Failed(f"{self.name}: {target} cannot be replaced.", detail=str(error.strerror)) from None
+            raise Failed(f"{self.name}: could not replace {target}.", detail=str(error.strerror)) from None
 
 
 def _quoted(pool: str) -> str:
     if '"' in pool:
-        raise Usage(f"databases: PgBouncer's console cannot name the pool {pool!r}.")
+        raise Usage(f"databases: the pool name {pool!r} cannot be quoted in PgBouncer's console.")
     return f'"{pool}"'
 
 
@@ -275,3 +269,6 @@ def _addresses(host: str) -> set[str]:
         return {str(info[4][0]) for info in socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)}
     except OSError:
         return set()
+
+
+SWITCH = PgBouncer

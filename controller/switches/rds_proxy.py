@@ -1,45 +1,37 @@
-"""RDS Proxy: the instance or cluster behind it is exchanged. Applications keep its endpoint and their connections.
+"""RDS Proxy: its target is exchanged. Applications keep the proxy's endpoint and their connections to it.
 
     {"kind": "rds-proxy", "proxy": "orders", "targetGroup": "default"}        targetGroup is optional
 
-A target group holds one of them, so the old one is deregistered before the new one is registered; the proxy lets
-clients through when the new one's health is AVAILABLE. It logs in to the database with the secrets in its own
-configuration, which are those that are probed on the arriving side.
+A target group has one instance or cluster, so the old one is deregistered before the new one is registered; clients are
+served once the health of the new one is AVAILABLE. The proxy logs in to the database with the secrets of its own
+configuration: these are the logins that are tried on the arriving side.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from encryptdb.controller.switches import Endpoint, Target, text
-from encryptdb.controller.switches.logins import ApplicationLogin, login_in
-from encryptdb.controller.waiting import Clock, Reporter, SystemClock, wait_until
-from encryptdb.stacks.cloud.client import Aws, NotFound
-from encryptdb.stacks.contract.errors import Failed, Refused, Usage
+from encryptdb.controller.switches import ApplicationLogin, Context, Endpoint, Switch, text
+from encryptdb.controller.switches.secretsmanager import login_in
+from encryptdb.controller.waiting import Reporter, SystemClock, wait_until
+from encryptdb.stacks.cloud.client import NotFound
+from encryptdb.stacks.contract.errors import Failed, Refused
 
 AVAILABLE_SECONDS = 60.0
-"""How long a target may be REGISTERING each time that we look. The proxy's clients wait for it."""
+"""How long each `check` waits for a target that is REGISTERING. The proxy's clients wait meanwhile."""
 
 
 @dataclass
-class RdsProxy:
-    """One proxy, and the group of it whose target is exchanged."""
+class RdsProxy(Switch):
+    """One proxy, and the target group whose target is exchanged."""
 
     proxy: str
     group: str
-    from_: Endpoint
-    to: Endpoint
-    aws: Aws
-    clock: Clock
-    kind: str = "rds-proxy"
+    kind = "rds-proxy"
 
     @classmethod
-    def read(cls, document: Mapping[str, Any], target: Target) -> "RdsProxy":
-        """From the stack's config. Raises Usage."""
-        group = document.get("targetGroup", "default")
-        if not isinstance(group, str) or not group:
-            raise Usage(f"targetGroup: expected a string, found {group!r}.")
-        return cls(text(document, "proxy"), group, target.from_, target.to, target.aws, SystemClock())
+    def read(cls, document: Mapping[str, Any], context: Context) -> "RdsProxy":
+        return cls(context, text(document, "proxy"), text(document, "targetGroup", "default"))
 
     @property
     def name(self) -> str:
@@ -49,58 +41,45 @@ class RdsProxy:
         about = self._about()
         if about["Status"] != "available":
             raise Refused(
-                f"{self.name} is {about['Status']}.", hint="Wait until it is available, or see why it is not."
+                f"{self.name} is {about['Status']}.",
+                hint=f"Wait until it is available: aws rds describe-db-proxies --db-proxy-name {self.proxy}",
             )
         targets = self._targets()
         if list(targets) != [self.from_.identifier]:
             raise Refused(
-                f"{self.name} does not stand in front of {self.from_.identifier}.",
-                detail=f"Its target group {self.group!r} has: {', '.join(targets) or 'nothing'}.",
-                hint="It is changed only where it names the side that is left, and that alone.",
+                f"{self.name} does not have {self.from_.identifier} as its only target.",
+                detail=f"The targets of its target group {self.group!r} are: {', '.join(targets) or 'none'}.",
+                hint="Name a proxy that has the database as its only target, or remove this switch.",
             )
         return None
 
     def logins(self) -> Iterator[ApplicationLogin]:
-        """What the proxy logs in with."""
+        """The proxy's own logins."""
         for auth in self._about().get("Auth", ()):
             if auth.get("SecretArn"):
                 found = login_in(self.aws, auth["SecretArn"])
                 if found is not None:
                     yield found
 
-    def pause(self, seconds: float) -> None:
-        """The proxy holds nobody back by order of ours: its clients meet the fence."""
-
     def apply(self) -> None:
-        self._exchange(self.from_, self.to)
+        registered = self._targets()
+        if self.from_.identifier in registered:
+            self.aws.call("rds", "deregister_db_proxy_targets", **self._names(self.from_))
+        if self.to.identifier not in registered:
+            self.aws.call("rds", "register_db_proxy_targets", **self._names(self.to))
 
     def check(self) -> None:
         wait_until(
-            lambda: self._healthy(self.to),
-            what=f"{self.name} to find {self.to.identifier} AVAILABLE",
+            self._healthy,
+            what=f"{self.name} to report {self.to.identifier} as AVAILABLE",
             seconds=AVAILABLE_SECONDS,
             every=0.2,
             reporter=Reporter(quiet=True),
-            clock=self.clock,
+            clock=SystemClock(),
             progress=lambda: f"Its state is {self._targets().get(self.to.identifier or '') or 'not registered'}.",
-            hint="See its Reason in `aws rds describe-db-proxy-targets`: often a security group, or a secret.",
+            hint="Often a security group or a secret is the reason: "
+            f"aws rds describe-db-proxy-targets --db-proxy-name {self.proxy} --target-group-name {self.group}",
         )
-
-    def undo(self) -> None:
-        self._exchange(self.to, self.from_)
-
-    def resume(self) -> None:
-        """Nobody was held back."""
-
-    def release(self) -> dict[str, Any] | None:
-        return None
-
-    def _exchange(self, old: Endpoint, new: Endpoint) -> None:
-        registered = self._targets()
-        if old.identifier in registered:
-            self.aws.call("rds", "deregister_db_proxy_targets", **self._names(old))
-        if new.identifier not in registered:
-            self.aws.call("rds", "register_db_proxy_targets", **self._names(new))
 
     def _names(self, endpoint: Endpoint) -> dict[str, Any]:
         return {
@@ -118,7 +97,7 @@ class RdsProxy:
         return found
 
     def _targets(self) -> dict[str, str]:
-        """What is registered → the state of its health, with the reason if it has one; a cluster has its writer's."""
+        """Identifier → state of its health, with the reason if there is one; a cluster has its writer's."""
         answer = self.aws.call("rds", "describe_db_proxy_targets", DBProxyName=self.proxy, TargetGroupName=self.group)
         found: dict[str, str] = {}
         for target in answer["Targets"]:
@@ -133,9 +112,11 @@ class RdsProxy:
                 found.setdefault(cluster, "")
         return found
 
-    def _healthy(self, endpoint: Endpoint) -> bool | None:
+    def _healthy(self) -> bool | None:
         registered = self._targets()
-        if endpoint.identifier not in registered:
-            raise Failed(f"{self.name} does not have {endpoint.identifier} among its targets after it was registered.")
-        # A state that is not told (INVALID_REPLICATION_STATE and its like come with UNAVAILABLE) is no health.
-        return True if registered[endpoint.identifier].startswith("AVAILABLE") else None
+        if self.to.identifier not in registered:
+            raise Failed(f"{self.name} does not list {self.to.identifier} as a target after it was registered.")
+        return True if registered[self.to.identifier].startswith("AVAILABLE") else None
+
+
+SWITCH = RdsProxy

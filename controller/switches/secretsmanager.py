@@ -1,53 +1,44 @@
-"""Secrets Manager: a JSON secret of the application's own that holds the connection, in which host and port change.
+"""Secrets Manager: the JSON secret from which an application reads its connection; its host and port are changed.
 
     {"kind": "secretsmanager", "secretId": "orders/db", "keys": {"host": "host", "port": "port"}}
 
-Where it holds a login as well (keys username, password, dbname; `keys` may name others), that login is probed on the
-arriving side before the pause. Applications see the change when they read the secret the next time; until then the
-fence turns them away. Secrets that RDS manages, or that are rotated, are not written: their owner would overwrite ours,
-and rotation knows the old server only.
+If it holds a login as well (keys username, password, dbname; `keys` may name others), that login is tried on the
+arriving side before the pause. Applications see the change when they next read the secret; until then the fence refuses
+them. A secret that RDS manages or that is rotated is not written: its owner would overwrite the change, and rotation
+knows the old server only.
 """
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from encryptdb.controller.switches import Endpoint, Target, text
-from encryptdb.controller.switches.logins import KEYS, ApplicationLogin, login_in
+from encryptdb.controller.postgres.login import Login, Secret
+from encryptdb.controller.switches import ApplicationLogin, Context, Endpoint, Switch, text
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Failed, Refused, Usage
 
+LOGIN_KEYS = {"username": "username", "password": "password", "database": "dbname"}
+"""Where a secret holds a login, unless the switch's `keys` say otherwise: as in the secrets that RDS creates."""
+
 
 @dataclass
-class SecretsManager:
-    """One secret, and the names of the keys in it that hold host and port."""
+class SecretsManager(Switch):
+    """One secret, and the names of its keys that hold host, port and login."""
 
     secret_id: str
     host_key: str
     port_key: str | None
-    from_: Endpoint
-    to: Endpoint
-    aws: Aws
-    login_keys: Mapping[str, str] = field(default_factory=lambda: KEYS)
-    kind: str = "secretsmanager"
-    _before: Endpoint | None = None
+    login_keys: Mapping[str, str]
+    kind = "secretsmanager"
 
     @classmethod
-    def read(cls, document: Mapping[str, Any], target: Target) -> "SecretsManager":
-        """From the stack's config. Raises Usage."""
+    def read(cls, document: Mapping[str, Any], context: Context) -> "SecretsManager":
         keys = document.get("keys", {"host": "host", "port": "port"})
         if not isinstance(keys, Mapping) or not isinstance(keys.get("host"), str):
             raise Usage(f'keys: expected {{"host": …, "port": …}}, found {keys!r}.')
-        return cls(
-            text(document, "secretId"),
-            keys["host"],
-            keys.get("port"),
-            target.from_,
-            target.to,
-            target.aws,
-            {what: str(keys.get(what, usual)) for what, usual in KEYS.items()},
-        )
+        login_keys = {what: str(keys.get(what, usual)) for what, usual in LOGIN_KEYS.items()}
+        return cls(context, text(document, "secretId"), keys["host"], keys.get("port"), login_keys)
 
     @property
     def name(self) -> str:
@@ -55,65 +46,46 @@ class SecretsManager:
 
     def probe(self) -> None:
         about = self.aws.call("secretsmanager", "describe_secret", SecretId=self.secret_id)
-        if about.get("OwningService") or str(about.get("Name", "")).startswith("rds!"):
+        if owner := managed_by(str(about.get("Name", "")), about.get("OwningService")):
             raise Refused(
-                f"{self.name} belongs to {about.get('OwningService') or 'rds'} and is not ours to write.",
-                hint="Name the secret that the application reads; or take this switch out.",
+                f"{self.name} is managed by the service {owner}, which would overwrite a change.",
+                hint="Name the secret that the application reads, or remove this switch.",
             )
         if about.get("RotationEnabled"):
             raise Refused(
-                f"{self.name} is rotated.",
-                detail="The rotation would go on working on the old server, and may write over our change.",
-                hint="Switch its rotation off until retire.",
+                f"{self.name} has rotation enabled.",
+                detail="Rotation would keep working on the old server, and may overwrite the change.",
+                hint=f"Disable it until retire: aws secretsmanager cancel-rotate-secret --secret-id {self.secret_id}",
             )
         found = self._endpoint(self._value())
         if not self._matches(found, self.from_):
             raise Refused(
                 f"{self.name} does not point to {self.from_}.",
-                detail=f"It says {found}.",
-                hint=f"It is changed only where it names the side that is left. Its keys: {self._keys()}.",
+                detail=f"It points to {found}, in its keys {self._keys()}.",
+                hint="Name a secret that points to the database, or remove this switch.",
             )
 
     def logins(self) -> Iterator[ApplicationLogin]:
-        """The application's, if the secret holds it."""
+        """The application's login, if the secret holds one."""
         found = login_in(self.aws, self.secret_id, self.login_keys)
         if found is not None:
             yield found
 
-    def pause(self, seconds: float) -> None:
-        """Nobody can be held back by a secret."""
-
     def apply(self) -> None:
         value = self._value()
-        if self._before is None:
-            self._before = self._endpoint(value)
-        self._write(value, self.to)
-
-    def check(self) -> None:
-        if not self._matches(self._endpoint(self._value()), self.to):
-            raise Failed(f"{self.name} does not say {self.to} after it was written.")
-
-    def undo(self) -> None:
-        if self._before is not None:
-            self._write(self._value(), self._before)
-
-    def resume(self) -> None:
-        """Nobody was held back."""
-
-    def release(self) -> dict[str, Any] | None:
-        return None
-
-    def _write(self, value: dict[str, Any], endpoint: Endpoint) -> None:
-        changed = dict(value)
-        changed[self.host_key] = endpoint.host
+        changed = value | {self.host_key: self.to.host}
         if self.port_key is not None:
-            # Some keep the port as a string: the reader's parser expects what it had.
+            # Some applications keep the port as a string: it keeps its type.
             as_text = isinstance(value.get(self.port_key), str)
-            changed[self.port_key] = str(endpoint.port) if as_text else endpoint.port
+            changed[self.port_key] = str(self.to.port) if as_text else self.to.port
         if changed != value:
             self.aws.call(
                 "secretsmanager", "put_secret_value", SecretId=self.secret_id, SecretString=json.dumps(changed)
             )
+
+    def check(self) -> None:
+        if not self._matches(self._endpoint(self._value()), self.to):
+            raise Failed(f"{self.name} does not point to {self.to} after it was written.")
 
     def _value(self) -> dict[str, Any]:
         answer = self.aws.call("secretsmanager", "get_secret_value", SecretId=self.secret_id)
@@ -122,10 +94,10 @@ class SecretsManager:
         except (KeyError, ValueError):
             value = None
         if not isinstance(value, dict) or self.host_key not in value:
-            # Never the value itself.
+            # The message must not quote the value.
             raise Refused(
                 f"{self.name} is not a JSON object with the key {self.host_key!r}.",
-                hint=f"Its keys are expected to be {self._keys()}; set `keys` of this switch otherwise.",
+                hint="Set `keys` of this switch to the names of the secret's keys that hold host and port.",
             )
         return value
 
@@ -138,3 +110,29 @@ class SecretsManager:
 
     def _keys(self) -> str:
         return ", ".join(k for k in (self.host_key, self.port_key) if k)
+
+
+def managed_by(name: str, owner: str | None) -> str | None:
+    """The AWS service that manages a secret, or None. RDS's own are named `rds!…`."""
+    return owner or ("rds" if name.startswith("rds!") else None)
+
+
+def login_in(aws: Aws, secret_id: str, keys: Mapping[str, str] = LOGIN_KEYS) -> ApplicationLogin | None:
+    """The login that a secret holds, or None. Raises Failed or NotFound if it cannot be read."""
+    answer = aws.call("secretsmanager", "get_secret_value", SecretId=secret_id)
+    try:
+        value: Any = json.loads(answer["SecretString"])
+    except (KeyError, ValueError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    user, password = value.get(keys["username"]), value.get(keys["password"])
+    if not isinstance(user, str) or not isinstance(password, str) or not user or not password:
+        return None
+    database = value.get(keys["database"])
+    return ApplicationLogin(
+        Login(user, Secret(password), f"the secret {secret_id}"), str(database) if database else None
+    )
+
+
+SWITCH = SecretsManager

@@ -39,6 +39,9 @@ class Ending(StrEnum):
     ABANDONED = "abandoned"
 
 
+SWITCH_KINDS = ("pgbouncer", "secretsmanager", "route53", "rds-proxy", "command")
+"""The kinds of switches. Each is a module of controller/switches that has the kind's name (- is _)."""
+
 IDENTIFIER_LENGTH = 63
 """The longest DBInstanceIdentifier or DBClusterIdentifier, in characters (RDS API reference, CreateDBInstance)."""
 MEMBER_ROOM = len("-16")

@@ -56,7 +56,6 @@ def test_every_event_comes_with_the_whole_document_and_nothing_secret(
     made.pause(1)
     made.apply()
     made.check()
-    made.undo()
     made.resume()
     assert [t["document"] for t in told(heard)] == [
         {
@@ -65,13 +64,13 @@ def test_every_event_comes_with_the_whole_document_and_nothing_secret(
             "to": {"host": "10.0.0.2", "port": 5433, "identifier": "orders-encrypted-1"},
             "databases": ["app", "orders"],
         }
-        for event in ("probe", "pause", "apply", "check", "undo", "resume")
+        for event in ("probe", "pause", "apply", "check", "resume")
     ]
     assert all(t["argv"] == ["an argument"] and t["environ"]["OF_THE_USER"] == "kept" for t in told(heard))
     assert "hunter2" not in heard.read_text()
 
 
-@pytest.mark.parametrize("event", ["probe", "apply", "check", "undo", "resume"])
+@pytest.mark.parametrize("event", ["probe", "apply", "check", "resume"])
 def test_a_status_that_is_not_0_is_a_failure_in_the_programs_last_words(event: str) -> None:
     made = python("import sys; sys.stderr.write('working\\nno such pool: orders\\n'); sys.exit(7)")
     with pytest.raises(Failed, match=f"failed for '{event}' with status 7") as failure:
@@ -82,7 +81,7 @@ def test_a_status_that_is_not_0_is_a_failure_in_the_programs_last_words(event: s
 def test_one_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     child = tmp_path / "child"
     made = switch("/bin/sh", "-c", f"sleep 600 & echo $! > {child}; wait", seconds=0.5)
-    with pytest.raises(Failed, match=r"took longer than 0\.5 s for 'apply' and was ended"):
+    with pytest.raises(Failed, match=r"was killed after 0\.5 s during 'apply'"):
         made.apply()
     pid = int(child.read_text())
     deadline = time.monotonic() + 10
@@ -92,12 +91,12 @@ def test_one_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> N
 
 
 def test_in_the_pause_it_gets_no_longer_than_the_pause_allows() -> None:
-    with pytest.raises(Failed, match=r"took longer than 0\.2 s for 'pause'"):
+    with pytest.raises(Failed, match=r"was killed after 0\.2 s during 'pause'"):
         switch("/bin/sh", "-c", "sleep 60", seconds=30).pause(0.2)
 
 
 def test_what_is_no_program_is_found_before_the_pause() -> None:
-    with pytest.raises(Failed, match="is not a program that can be run here") as problem:
+    with pytest.raises(Failed, match="is not an executable on this machine") as problem:
         switch("/nowhere/repoint").probe()
     assert isinstance(problem.value, Problem) and problem.value.hint
 
@@ -117,7 +116,7 @@ def test_the_guard_tells_it_to_resume_when_the_controller_is_killed(heard: Path)
     assert [t["document"]["event"] for t in told(heard)] == ["resume"]
 
 
-def test_a_cutover_whose_clients_cannot_be_held_breaks_off_and_lets_them_go(world: World, heard: Path) -> None:
+def test_a_cutover_whose_clients_cannot_be_held_is_aborted_and_resumes_them(world: World, heard: Path) -> None:
     code = PROGRAM.format(log=str(heard)) + "sys.exit(document['event'] == 'pause' and 'they cannot be held')"
     world.switches = ({"kind": "command", "argv": [sys.executable, "-c", code]},)
     try:

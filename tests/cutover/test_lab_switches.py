@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from encryptdb.controller.switches import Endpoint, Settles, build
-from encryptdb.controller.switches.logins import KnowsLogins
+from encryptdb.controller.switches import Endpoint, build
 from encryptdb.controller.waiting import Reporter, SystemClock
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Failed, Refused, Usage
@@ -92,7 +91,8 @@ def test_records_of_the_old_host_get_the_new_one_and_keep_their_ttl(lab: Lab) ->
     moved = {"db.records.test.": (300, [NEW.host]), "other.records.test.": (60, ["127.9.9.9"])}
     assert zone.values() == moved
     made.apply()
-    made.undo()
+    assert len(made._changed) == 1
+    zone.switch("db.records.test", old=NEW, new=OLD).apply()
     assert zone.values() == moved | {"db.records.test.": (300, [OLD.host])}
 
 
@@ -103,7 +103,6 @@ def test_a_change_is_waited_for_until_it_has_spread(lab: Lab) -> None:
     made.apply()
     made.check()
     (change,) = made._changed
-    assert isinstance(made, Settles)
     made.settle(Reporter(Lines([])), SystemClock())  # type: ignore[arg-type]
     assert zone.client.get_change(Id=change)["ChangeInfo"]["Status"] == "INSYNC"
     assert made._changed == []
@@ -160,10 +159,9 @@ class Proxy:
     def targets(self) -> list[str]:
         return [t["RdsResourceId"] for t in self.client.describe_db_proxy_targets(DBProxyName=self.name)["Targets"]]
 
-    def switch(self, new: str = NEW_INSTANCE) -> Any:
-        old = Endpoint("127.1.2.3", 5432, self.lab.source["identifier"])
-        document = {"kind": "rds-proxy", "proxy": self.name}
-        (made,) = build((document,), old, Endpoint("127.1.2.4", 5432, new), Aws("eu-central-1"))
+    def switch(self, new: str = NEW_INSTANCE, old: str | None = None) -> Any:
+        sides = Endpoint("127.1.2.3", 5432, old or self.lab.source["identifier"]), Endpoint("127.1.2.4", 5432, new)
+        (made,) = build(({"kind": "rds-proxy", "proxy": self.name},), *sides, Aws("eu-central-1"))
         return made
 
 
@@ -179,7 +177,7 @@ def test_the_instance_behind_a_proxy_is_exchanged(lab: Lab, other: str) -> None:
     assert proxy.targets() == [other]
     made.apply()
     made.check()
-    made.undo()
+    proxy.switch(lab.source["identifier"], old=other).apply()
     assert proxy.targets() == [lab.source["identifier"]]
 
 
@@ -193,7 +191,7 @@ def test_one_that_was_cut_off_between_the_two_calls_is_completed(lab: Lab, other
 
 
 def test_a_proxy_before_another_instance_is_refused(lab: Lab, other: str) -> None:
-    with pytest.raises(Refused, match="does not stand in front of orders-prod") as told:
+    with pytest.raises(Refused, match="does not have orders-prod as its only target") as told:
         Proxy(lab, "elsewhere", other).switch().probe()
     assert other in (told.value.detail or "")
 
@@ -212,13 +210,12 @@ def test_an_instance_that_cannot_be_registered_is_told_in_awss_words(lab: Lab) -
 
 
 def test_the_check_does_not_pass_before_the_instance_is_registered(lab: Lab) -> None:
-    with pytest.raises(Failed, match="does not have orders-encrypted-1 among its targets"):
+    with pytest.raises(Failed, match="does not list orders-encrypted-1 as a target"):
         Proxy(lab, "unregistered").switch().check()
 
 
 def test_a_proxy_knows_the_logins_that_it_uses(lab: Lab) -> None:
     made = Proxy(lab, "logins").switch()
-    assert isinstance(made, KnowsLogins)
     (found,) = made.logins()
     assert (found.login.user, found.login.password.reveal()) == ("master", lab.source["password"])
     assert lab.source["password"] not in repr(found)

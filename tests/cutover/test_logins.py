@@ -11,7 +11,7 @@ from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres.login import Login, Secret, SecretLogin
 from encryptdb.controller.postgres.server import Server
-from encryptdb.controller.switches.logins import ApplicationLogin
+from encryptdb.controller.switches import ApplicationLogin
 from encryptdb.stacks.contract.errors import Failed, Refused
 from tests.cutover.rig import DATABASES, PASSWORD, World
 

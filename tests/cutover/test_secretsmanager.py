@@ -26,8 +26,8 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield boto3.client("secretsmanager", region_name=REGION)
 
 
-def switch(**more: Any) -> Any:
-    (made,) = build(({"kind": "secretsmanager", "secretId": "orders/db"} | more,), OLD, NEW, Aws(REGION))
+def switch(old: Endpoint = OLD, new: Endpoint = NEW, **more: Any) -> Any:
+    (made,) = build(({"kind": "secretsmanager", "secretId": "orders/db"} | more,), old, new, Aws(REGION))
     return made
 
 
@@ -53,7 +53,7 @@ def test_host_and_port_change_and_all_else_stays(client: Any) -> None:
     versions = client.list_secret_version_ids(SecretId="orders/db", IncludeDeprecated=True)["Versions"]
     made.apply()
     assert client.list_secret_version_ids(SecretId="orders/db", IncludeDeprecated=True)["Versions"] == versions
-    made.undo()
+    switch(NEW, OLD).apply()
     assert stored(client) == before
 
 
@@ -75,13 +75,13 @@ def test_one_that_points_elsewhere_is_refused(client: Any) -> None:
 def test_one_that_is_rotated_is_refused(client: Any) -> None:
     keep(client, {"host": OLD.host, "port": 5432})
     client.rotate_secret(SecretId="orders/db", RotationRules={"AutomaticallyAfterDays": 30})
-    with pytest.raises(Refused, match="is rotated"):
+    with pytest.raises(Refused, match="has rotation enabled"):
         switch().probe()
 
 
 def test_one_that_rds_manages_is_refused(client: Any) -> None:
     client.create_secret(Name="rds!db-1234", SecretString=json.dumps({"host": OLD.host, "port": 5432}))
-    with pytest.raises(Refused, match="belongs to rds"):
+    with pytest.raises(Refused, match="is managed by the service rds"):
         switch(secretId="rds!db-1234").probe()
 
 

@@ -10,14 +10,13 @@ from pulumi.runtime.config import set_all_config
 from pulumi.runtime.mocks import MockSettings
 from pulumi.runtime.settings import configure
 
-from encryptdb.controller.switches import _kinds
 from encryptdb.stacks.cloud.database import Cluster, Database
 from encryptdb.stacks.cloud.prepared_parameter import PreparedParameter
 from encryptdb.stacks.contract.errors import ConfigError, NotYet, Problem, Refused
 from encryptdb.stacks.observe import Key, find_source
 from encryptdb.stacks.plan import decide
 from encryptdb.stacks.program import plainly
-from encryptdb.stacks.settings import SWITCH_KINDS, Overrides, Settings, read_settings
+from encryptdb.stacks.settings import Overrides, Settings, read_settings
 from tests.infra.worlds import (
     AURORA,
     KEY,
@@ -322,10 +321,6 @@ def test_a_switch_with_a_password_is_refused_without_repeating_it(switch: str) -
 def test_a_switch_that_names_where_its_password_is_passes() -> None:
     switch = {"kind": "pgbouncer", "admin": "postgresql://admin@pooler:6432/pgbouncer", "passwordEnv": "PW"}
     assert configured(source="orders-prod", switches=json.dumps([switch])).switches == (switch,)
-
-
-def test_the_program_knows_the_switches_that_the_controller_has() -> None:
-    assert set(SWITCH_KINDS) == set(_kinds())
 
 
 @pytest.mark.parametrize("window", ["7d", "36h", "90m", "2w", "none"])
