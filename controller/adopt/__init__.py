@@ -1,10 +1,10 @@
-"""What the owner's own infrastructure code needs so that the encrypted database becomes theirs, and this stack can go.
+"""What the owner's own infrastructure code needs to manage the encrypted database, so that this stack can be removed.
 
-Reads AWS and both servers, changes nothing: `read` → `found.Found` → text.
+Reads AWS and both servers and changes nothing: `read` → `found.Found` → text.
 """
 
 from encryptdb.controller.adopt.read import read
-from encryptdb.controller.adopt.text import TOOLS, compose, program
+from encryptdb.controller.adopt.text import TOOLS, compose, import_file
 from encryptdb.controller.adopt.turn import not_yet
 
-__all__ = ["TOOLS", "compose", "not_yet", "program", "read"]
+__all__ = ["TOOLS", "compose", "import_file", "not_yet", "read"]

@@ -1,4 +1,4 @@
-"""What is different about the target, compared with the source. Pure: only what differs, both values, what sets it."""
+"""In what the target differs from the source: both values, and what sets them. Pure."""
 
 import json
 import shlex
@@ -19,19 +19,19 @@ NEEDED = frozenset(
         "max_worker_processes",
     }
 )
-"""What the replication needed, and the source's own group may never have had: told by itself, not compared."""
+"""Parameters that replication needed and the source's own group may not have: listed separately, not compared."""
 
 
 RENAMING = (
-    "only if you want the old name, and once the source has given it up; it restarts the server, and its host, its log "
-    "groups and all that section 3 says have the new name then. Rename before the import"
+    "only if you want the source's name, and once the source no longer has it. Renaming restarts the server, and "
+    "changes its host, its log groups and what section 3 suggests. Rename before the import"
 )
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One setting, on which server, both values in words, and the command that gives the target the source's. The
-    `argument` is None where no code of Pulumi or Terraform says it, the `command` where none does."""
+    """One setting of one server: both values as text, and the command that gives the target the source's value.
+    `argument` is None if neither Pulumi nor Terraform has one, `command` if there is none."""
 
     server: str
     title: str
@@ -43,7 +43,7 @@ class Difference:
 
 
 def differences(found: Found) -> tuple[Difference, ...]:
-    """Nothing where one of the two is not there to be compared."""
+    """Every difference; none for a side that could not be read."""
     pairs = list(_pairs(found.source, found.target))
     listed = [d for source, target in pairs for d in _of(source, target)]
     if found.source and found.target:
@@ -55,14 +55,14 @@ def differences(found: Found) -> tuple[Difference, ...]:
 
 
 def still_raised(found: Found) -> tuple[str, ...]:
-    """Parameters of the adopted groups that only replication needed."""
+    """Parameters of the adopted groups that were set for replication."""
     return tuple(p.name for g in found.groups for p in g.parameters if p.name in NEEDED)
 
 
 def _pairs(
     source: tuple[ServerSettings, ...], target: tuple[ServerSettings, ...]
 ) -> Iterator[tuple[ServerSettings, ServerSettings]]:
-    """The server with the server, the writer with the writer, each reader with the one at its place."""
+    """The server with the server, the writer with the writer, each reader with the reader in the same position."""
     return zip(source, target, strict=False)
 
 
@@ -85,7 +85,7 @@ def _of(source: ServerSettings, target: ServerSettings) -> Iterator[Difference]:
 
 
 def option_for(wanted: Setting, now: Setting) -> tuple[str, ...] | None:
-    """The option that gives the target the wanted value; None where there is none."""
+    """The option that gives the target the wanted value; None if there is none."""
     name, value = wanted.option, wanted.value
     if name == "--cloudwatch-logs-export-configuration":
         before, after = _texts(wanted.value), _texts(now.value)
@@ -109,7 +109,7 @@ def _texts(value: Value | Block) -> set[str]:
 
 
 def words(value: Value | Block) -> str:
-    """A value as a person reads it."""
+    """A value as text."""
     if value is None or value == ():
         return "none"
     if isinstance(value, bool):
@@ -120,7 +120,7 @@ def words(value: Value | Block) -> str:
 
 
 def _tags(source: ServerSettings, target: ServerSettings) -> Iterator[Difference]:
-    """Every tag of the source, and what the target has besides; what this stack marks its own with is not compared."""
+    """Tags that only one side has or that differ, without this stack's own."""
     mine = names.owners(source.tags)
     theirs = names.owners(target.tags)
     for key in sorted(mine.keys() | theirs.keys()):

@@ -1,4 +1,4 @@
-"""What was read, as frozen values. What could not be read is in `unseen`, never absent without a word."""
+"""What was read, as frozen values. What could not be read is listed in `unseen`, never reported as absent."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from encryptdb.stacks.contract.outputs import Outputs
 
 @dataclass(frozen=True)
 class Unseen:
-    """Something that could not be read: what, why, and what would make it readable."""
+    """Something that could not be read: what, why, and how to make it readable."""
 
     what: str
     why: str
@@ -18,7 +18,7 @@ class Unseen:
 
 @dataclass(frozen=True)
 class Reference:
-    """Something in AWS that names the old server. `names` is what of it, `instead` what to do."""
+    """Something in AWS that refers to the source: how it names it, and what to put instead."""
 
     kind: str
     name: str
@@ -28,12 +28,12 @@ class Reference:
 
 @dataclass(frozen=True)
 class Found:
-    """Everything. A side is empty where AWS says that there is none (or, of the target, before it is made); the servers
-    of a cluster are the cluster and its instances, the writer first.
+    """Everything that was read. A side is empty if AWS has no such server, or for the target before it is made. The
+    servers of a cluster are the cluster and its instances, the writer first.
 
-    `state` is None where it could not be read; `marked` is whether the prepared parameter stands, None where unknown.
-    `groups` are the parameter groups that this stack made and the target uses; `earlier` are targets of this stack's
-    other attempts.
+    `state` is None if it could not be read; `prepared_parameter` is whether the prepared parameter exists, None if
+    unknown. `groups` are the parameter groups that this stack made and the target uses; `earlier` are the targets of
+    this stack's other attempts.
     """
 
     outputs: Outputs
@@ -51,11 +51,11 @@ class Found:
 
     @property
     def source_gone(self) -> bool:
-        """Whether AWS says that the source is no more."""
+        """Whether AWS reports that the source does not exist."""
         return self.source_seen and not self.source
 
     def as_json(self) -> dict[str, Any]:
-        """What `--json` shows of it besides the text."""
+        """Its part of the `--json` document."""
         return {
             "target": [s.identifier for s in self.target],
             "source_gone": self.source_gone if self.source_seen else None,

@@ -1,4 +1,4 @@
-"""Reads everything that `adopt` tells of: both servers, their parameter groups, who refers to the old one."""
+"""Reads what `adopt` prints: both servers, their parameter groups, and what in AWS refers to the source."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,12 +19,12 @@ T = TypeVar("T")
 
 
 def read(m: Migration) -> tuple[Found, dict[str, Any]]:
-    """What is there, and what every command's document holds. Raises Failed where AWS does not tell of the target."""
+    """What was found, and the common part of the JSON document. Raises Failed if the target cannot be read."""
     outputs, unseen = m.outputs, list[Unseen]()
-    base = _attempt(lambda: document(m, observe(m)), "how far the migration is, on the servers", unseen)
+    base = _attempt(lambda: document(m, observe(m)), "the state of the migration", unseen)
     written = _attempt(
         lambda: prepared_parameter.read(m.aws, outputs.stack, lenient=True) is not None,
-        "the prepared parameter that prepare wrote",
+        "the prepared parameter",
         unseen,
     )
     target = _target(m)
@@ -69,23 +69,23 @@ def _target(m: Migration) -> tuple[ServerSettings, ...]:
     found = m.engine.servers(m.outputs.target.resource_id)
     if not found:
         raise Failed(
-            f"The target {m.outputs.target.identifier} is not there.",
-            detail=f"AWS knows no {m.engine.words.noun} with the resource id {m.outputs.target.resource_id} "
+            f"The target {m.outputs.target.identifier} does not exist.",
+            detail=f"There is no {m.engine.words.noun} with the resource id {m.outputs.target.resource_id} "
             f"in {m.outputs.region}.",
-            hint="Check the stack's outputs, the region and the account.",
+            hint=f"Check the region and the account: pulumi stack output --json --stack {m.outputs.stack}",
         )
     return found
 
 
 def _source(m: Migration) -> tuple[ServerSettings, ...]:
     if not m.outputs.source.resource_id:
-        raise Failed("The stack's outputs do not tell which one it was.", detail="they hold no resource id of it")
+        raise Failed("The stack's outputs have no resource id of the source.")
     return m.engine.servers(m.outputs.source.resource_id)
 
 
 def _groups(m: Migration, found: Found, unseen: list[Unseen]) -> Found:
-    """The groups in use on both sides. The one that this stack made is known by its tag; the owner's own is theirs
-    already."""
+    """The parameter groups in use on both sides. The target's is to be imported only if this stack made it, which its
+    tag shows."""
     if not found.target:
         return found
     in_use = found.target[0].group
@@ -109,7 +109,7 @@ def _log_groups(m: Migration, identifier: str) -> str:
 
 
 def old_of(found: Found, log_groups: str, target_log_groups: str) -> Old:
-    """What the old server was known by. Pure."""
+    """The names of the source, and what replaces each. Pure."""
     outputs, target = found.outputs, found.target
     known = tuple(s.identifier for s in found.source) or (outputs.source.identifier, *(outputs.source.members or ()))
     hosts = tuple(h for s in found.source for h in s.hosts) or _hosts(outputs)
@@ -131,7 +131,8 @@ def old_of(found: Found, log_groups: str, target_log_groups: str) -> Old:
 
 
 def _hosts(outputs: Outputs) -> tuple[str, ...]:
-    """The old hosts. In `retire` the outputs name none; AWS's names differ from the target's in the first part only."""
+    """The source's hosts. In phase `retire` the outputs have none; AWS's names differ from the target's in the first
+    label only."""
     told = tuple(h for h in (outputs.source.host, outputs.source.reader_host) if h)
     if told or outputs.target is None:
         return told

@@ -1,6 +1,6 @@
-"""What in AWS refers to the old server: alarms, policies, subscriptions, records, proxies, secrets, and so on.
+"""What in AWS refers to the source: alarms, policies, event subscriptions, records, proxies, secrets, and so on.
 
-Each reader lists what it finds; one that AWS refuses becomes `Unseen`, and the others go on.
+Each reader yields what it finds; one that AWS refuses becomes `Unseen`, and the others continue.
 """
 
 import json
@@ -17,8 +17,8 @@ from encryptdb.stacks.contract.errors import Problem
 
 @dataclass(frozen=True)
 class Old:
-    """What the old server is known by, and what takes its place. `identifiers` are the server's and its members',
-    `target` their successors' in the same order; `hosts` may be empty, where nobody knows them any more."""
+    """The names of the source, and what replaces each. `identifiers` are the server's and its members'; `target_hosts`
+    are in the order of `hosts`, which is empty if they are no longer known."""
 
     identifier: str
     identifiers: tuple[str, ...]
@@ -27,7 +27,7 @@ class Old:
     hosts: tuple[str, ...]
     cluster: bool
     log_groups: str
-    """What the names of its log groups begin with."""
+    """Prefix of the names of its log groups."""
     target: str
     target_resource_id: str
     target_arn: str
@@ -35,7 +35,7 @@ class Old:
     target_log_groups: str
 
     def successor(self, host: str) -> str:
-        """The new host in the place of an old one."""
+        """The target's host that replaces this one."""
         place = self.hosts.index(host) if host in self.hosts else 0
         return self.target_hosts[min(place, len(self.target_hosts) - 1)] if self.target_hosts else "the target's host"
 
@@ -44,7 +44,7 @@ Seen = Iterator[Reference | Unseen]
 
 
 def find(aws: Aws, old: Old) -> tuple[tuple[Reference, ...], tuple[Unseen, ...]]:
-    """Every reference, and every place that could not be looked into. Never raises for AWS's refusals."""
+    """Every reference, and everything that could not be read. Does not raise if AWS refuses a call."""
     references: list[Reference] = []
     unseen: list[Unseen] = []
     for what, read in READERS:
@@ -57,7 +57,7 @@ def find(aws: Aws, old: Old) -> tuple[tuple[Reference, ...], tuple[Unseen, ...]]
 
 
 def alarms(aws: Aws, old: Old) -> Seen:
-    """CloudWatch alarms on a metric of the old server, also where it is part of an expression."""
+    """CloudWatch alarms on a metric of the source, also as part of an expression."""
     for alarm in aws.pages("cloudwatch", "describe_alarms", "MetricAlarms", AlarmTypes=["MetricAlarm"]):
         parts = [m.get("MetricStat", {}).get("Metric", {}) for m in alarm.get("Metrics") or ()]
         dimensions = [d for part in (alarm, *parts) for d in part.get("Dimensions") or ()]
@@ -71,14 +71,14 @@ def _dimension(dimension: dict[str, str], old: Old) -> bool:
 
 
 def log_groups(aws: Aws, old: Old) -> Seen:
-    """Its log groups stay behind; what is set on them is not on the new ones."""
+    """Log groups of the source: they remain, and their settings are not on the target's."""
     for group in aws.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=old.log_groups):
         name = group["logGroupName"]
         new = old.target_log_groups + name.removeprefix(old.log_groups)
         kept = group.get("retentionInDays")
         retention = f"aws logs put-retention-policy --log-group-name {new} --retention-in-days {kept}; " if kept else ""
         instead = f"{retention}subscription and metric filters on {new}"
-        yield Reference("log group", name, f"its name; kept {f'{kept} days' if kept else 'for ever'}", instead)
+        yield Reference("log group", name, f"its name; kept {f'{kept} days' if kept else 'forever'}", instead)
 
 
 POLICIES = (
@@ -89,7 +89,7 @@ POLICIES = (
 
 
 def policies(aws: Aws, old: Old) -> Seen:
-    """IAM policies of this account, managed and inline, that name the old resource id or ARN."""
+    """IAM policies of this account, managed and inline, that name the source's resource id or ARN."""
     for kind, key, named, inline in POLICIES:
         for who in aws.pages("iam", "get_account_authorization_details", key, Filter=[kind]):
             for policy in who.get(inline) or ():
@@ -112,7 +112,7 @@ def _policy(name: str, document: Any, old: Old) -> Seen:
 
 
 def subscriptions(aws: Aws, old: Old) -> Seen:
-    """RDS event subscriptions with the old server among their sources."""
+    """RDS event subscriptions that have the source among their source ids."""
     command = "aws rds {}-source-identifier-to-subscription --subscription-name {} --source-identifier {}"
     for one in aws.pages("rds", "describe_event_subscriptions", "EventSubscriptionsList"):
         for name in sorted(set(one.get("SourceIdsList") or ()) & set(old.identifiers)):
@@ -126,7 +126,7 @@ def subscriptions(aws: Aws, old: Old) -> Seen:
 
 
 def records(aws: Aws, old: Old) -> Seen:
-    """Route 53 records whose value is an old host."""
+    """Route 53 records whose value is one of the source's hosts."""
     _known(old)
     for one in survey.records(aws, old.hosts):
         if isinstance(one, Unread):
@@ -137,7 +137,7 @@ def records(aws: Aws, old: Old) -> Seen:
 
 
 def proxies(aws: Aws, old: Old) -> Seen:
-    """RDS proxies in front of the old server."""
+    """RDS proxies that have the source as a target."""
     option = "--db-cluster-identifiers" if old.cluster else "--db-instance-identifiers"
     for one in survey.proxies(aws, old.identifier, old.cluster):
         if isinstance(one, Unread):
@@ -149,7 +149,7 @@ def proxies(aws: Aws, old: Old) -> Seen:
 
 
 def secrets(aws: Aws, old: Old) -> Seen:
-    """Secrets that have the old identifier about them and an old host in their value."""
+    """Secrets that have the source's identifier in their metadata and one of its hosts in their value."""
     _known(old)
     for one in survey.secrets(aws, old.identifier, old.hosts):
         if isinstance(one, Unread):
@@ -160,20 +160,20 @@ def secrets(aws: Aws, old: Old) -> Seen:
 
 
 def backups(aws: Aws, old: Old) -> Seen:
-    """AWS Backup: what it has protected; a selection by ARN has to be given the new one."""
+    """AWS Backup: the protected resource; a selection by ARN needs the target's."""
     for one in aws.pages("backup", "list_protected_resources", "Results"):
         if one.get("ResourceArn") in (old.arn, _by_id(old)):
-            instead = f"in every selection that lists ARNs: {old.target_arn}. A selection by tag finds it by its tags"
-            yield Reference("AWS Backup", one["ResourceArn"], "the resource it has backed up", instead)
+            instead = f"in every selection that lists ARNs: {old.target_arn}. One by tag needs the tag on the target"
+            yield Reference("AWS Backup", one["ResourceArn"], "a protected resource", instead)
 
 
 def _by_id(old: Old) -> str:
-    """AWS Backup knows an Aurora cluster by its resource id."""
+    """The ARN that AWS Backup uses for an Aurora cluster: it ends with the resource id."""
     return old.arn.rpartition(":")[0] + f":{old.resource_id}"
 
 
 def dms(aws: Aws, old: Old) -> Seen:
-    """DMS endpoints that connect to an old host."""
+    """DMS endpoints that connect to one of the source's hosts."""
     _known(old)
     for one in aws.pages("dms", "describe_endpoints", "Endpoints"):
         if one.get("ServerName") in old.hosts:
@@ -184,14 +184,14 @@ def dms(aws: Aws, old: Old) -> Seen:
 def _known(old: Old) -> None:
     if not old.hosts:
         raise Problem(
-            "The old host is not known any more.",
-            detail="the source is gone, and nothing tells what its host was",
-            hint=f"Search for {old.identifier} in them by hand.",
+            "The source's host is not known.",
+            detail="The source has been deleted, and its host is not recorded.",
+            hint=f"Search them for {old.identifier}.",
         )
 
 
 def _unseen(unread: Unread) -> Unseen:
-    lacking = f"The role this runs under needs the permission {unread.permission}." if unread.permission else None
+    lacking = f"Grant the permission {unread.permission} to the controller's role." if unread.permission else None
     return Unseen(unread.what, unread.why, lacking)
 
 
@@ -206,4 +206,4 @@ READERS: Iterable[tuple[str, Callable[[Aws, Old], Seen]]] = (
     ("AWS Backup", backups),
     ("DMS endpoints", dms),
 )
-"""What is looked for, and who looks."""
+"""What is searched, and by which reader."""

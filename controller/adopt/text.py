@@ -1,55 +1,92 @@
 """The page that adopt prints: Markdown, to be read in a terminal and pasted from. Pure."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from dataclasses import dataclass
 
-from encryptdb.controller.adopt import pulumi_code, stack_removal, terraform_code
+from encryptdb.controller.adopt import import_file as files
+from encryptdb.controller.adopt import stack_removal
 from encryptdb.controller.adopt.differences import Difference, differences, still_raised
 from encryptdb.controller.adopt.found import Found
-from encryptdb.controller.adopt.resources import Resource, resources
 from encryptdb.stacks.contract import names
 from encryptdb.stacks.contract.errors import Problem, Refused
 
-Tool = Literal["pulumi", "terraform"]
-TOOLS: dict[str, tuple[str, Callable[[tuple[Resource, ...]], str]]] = {
-    "pulumi": ("python", pulumi_code.write),
-    "terraform": ("hcl", terraform_code.write),
+
+@dataclass(frozen=True)
+class Tool:
+    """How a tool imports: the file that it takes, the command, what to look for, and what its code lacks."""
+
+    language: str
+    write: Callable[[tuple[files.Resource, ...]], str]
+    save: str
+    command: str
+    after: str
+
+
+TOOLS = {
+    "pulumi": Tool(
+        "json",
+        files.pulumi,
+        "Save as `import.json` in the directory of your own project, and select its stack:",
+        "pulumi import --file import.json --out adopted",
+        "`adopted` then holds the declarations, in your project's language and with `protect`: move them into your "
+        "program. `pulumi preview` must show no change.",
+    ),
+    "terraform": Tool(
+        "hcl",
+        files.terraform,
+        "Save as `imports.tf` in the directory of your own configuration:",
+        "terraform plan -generate-config-out=generated.tf",
+        "Terraform calls `generated.tf` a template: remove the arguments that it reports as conflicting, and add "
+        "`lifecycle {{ prevent_destroy = true }}` to each resource. `terraform plan` must show {count} to import, 0 to "
+        "add, 0 to change, 0 to destroy. After `terraform apply` the `import` blocks can be removed.",
+    ),
 }
 
+NO_PASSWORD = (
+    "Neither tool reads the password: leave it out of the code, and the database keeps the one from the snapshot. An "
+    "import takes `skip_final_snapshot` to be true: afterwards set it to false and name a final snapshot."
+)
+MANAGED = (
+    "Secrets Manager holds the password, and an import does not read that: add `manage_master_user_password = true` "
+    "afterwards. That update keeps the password and its secret."
+)
+RENAME = (
+    "Neither tool can change a cluster's identifier without replacing the cluster. To give it another one, run section "
+    "2's command before the import, and then `adopt` again."
+)
+OUR_TAGS = "The tags `encryptdb:…` are on the resources and so in the code: remove them once the stack is removed."
 
-def program(found: Found, tool: str) -> str:
-    """The code alone; empty where there is no target yet."""
-    return TOOLS[tool][1](resources(found)) if found.target else ""
+
+def import_file(found: Found, tool: str) -> str:
+    """The file that the tool imports from; empty before there is a target."""
+    return TOOLS[tool].write(files.resources(found)) if found.target else ""
 
 
 def compose(found: Found, tool: str, problem: Problem | None) -> str:
-    """The whole page. `problem` is what comes before adopting, if anything does."""
-    sections = [f"# The encrypted database of the stack {found.outputs.stack}, adopted", _stand(found, problem)]
+    """The whole page. `problem` is what has to be done before adopting, if anything."""
+    sections = [f"# Adopting the encrypted database of the stack {found.outputs.stack}", _state(found, problem)]
     if isinstance(problem, Refused):
         return "\n\n".join(sections) + "\n"
     sections += [
-        f"## 1. Import\n\n{_import(found, tool)}",
+        f"## 1. Import\n\n{_import(found, TOOLS[tool])}",
         f"## 2. Settings that differ from the source's\n\n{_differences(found)}",
-        f"## 3. What refers to the old one\n\n{_references(found)}",
-        f"## 4. Letting the stack go\n\n{_letting_go(found, problem)}",
+        f"## 3. What refers to the source\n\n{_references(found)}",
+        f"## 4. Removing the stack\n\n{_removal(found, problem)}",
     ]
     if found.unseen:
-        sections.append(f"## Could not be seen\n\n{_unseen(found)}")
+        sections.append(f"## Could not be read\n\n{_unseen(found)}")
     return "\n\n".join(sections) + "\n"
 
 
-def _stand(found: Found, problem: Problem | None) -> str:
+def _state(found: Found, problem: Problem | None) -> str:
     if problem is None:
         where = "The migration is retired."
         if found.state is None:
             where = (
-                "The stack is in phase retire, but the servers did not tell whether the migration is retired: it may "
-                "have been abandoned, and then the copy is not to be adopted."
+                "The stack is in phase retire, but the servers did not show whether the migration is retired. It may "
+                "have been abandoned, and then its copy must not be adopted."
             )
-        return (
-            f"{where} Nothing below has been done; do it in this order. Until section 4, the stack "
-            "goes on protecting the target."
-        )
+        return f"{where} Nothing below has been done. Follow this order; until section 4 the stack protects the target."
     refused = isinstance(problem, Refused)
     lines = [f"**{'No' if refused else 'Not yet'}: {problem.message}** {problem.detail or ''}".rstrip()]
     if problem.hint:
@@ -57,62 +94,47 @@ def _stand(found: Found, problem: Problem | None) -> str:
     return "\n\n".join(lines)
 
 
-def _import(found: Found, tool: str) -> str:
+def _import(found: Found, tool: Tool) -> str:
     if not found.target:
         return "There is no target yet: nothing to import."
-    language, _ = TOOLS[tool]
-    ids = "\n".join(f"- {r.kind.replace('-', ' ')} `{r.identity}`" for r in resources(found))
-    code = f"```{language}\n{program(found, tool)}```"
-    return f"{ids}\n\n{code}\n\n{_afterwards(found, tool)}{_marks(found)}"
-
-
-def _afterwards(found: Found, tool: str) -> str:
-    rename = ""
-    if found.target[0].kind == "cluster":
-        rename = (
-            "A cluster's identifier cannot be changed by either tool without replacing the cluster. To give it "
-            "another one, do it with section 2's command before the import, and print this again.\n\n"
-        )
-    if tool == "terraform":
-        return (
-            f"{rename}`terraform plan` must say that it imports, and nothing of adding, changing or destroying. "
-            "After `terraform apply` the `import` blocks can go."
-        )
-    return (
-        f"{rename}`pulumi preview` must say that it imports, and nothing of creating, updating or replacing. After "
-        "the first `pulumi up` take the `import_=` lines out; the next one then changes nothing."
+    listed = files.resources(found)
+    managed = any(s.argument == "manage_master_user_password" and s.value for s in found.target[0].settings)
+    tags = [key for s in found.target for key in s.tags] + [key for g in found.groups for key in g.tags]
+    return "\n\n".join(
+        [
+            *([RENAME] if found.target[0].kind == "cluster" else []),
+            f"{tool.save}\n\n```{tool.language}\n{tool.write(listed)}```",
+            f"Then:\n\n```sh\n{tool.command}\n```",
+            tool.after.format(count=len(listed)),
+            NO_PASSWORD,
+            *([MANAGED] if managed else []),
+            *([OUR_TAGS] if any(key.startswith(names.PREFIX) for key in tags) else []),
+        ]
     )
-
-
-def _marks(found: Found) -> str:
-    tags = [key for one in found.target for key in one.tags] + [key for one in found.groups for key in one.tags]
-    if not any(key.startswith(names.PREFIX) for key in tags):
-        return ""
-    return " The tags `encryptdb:…` are there because they are on the resources; take them away once the stack is gone."
 
 
 def _differences(found: Found) -> str:
     lines = []
     if found.source_gone:
-        lines.append("The source is gone: there is nothing to compare the target with.")
+        lines.append("The source has been deleted: there is nothing to compare the target with.")
         if found.source_group:
-            lines.append(f"Its last parameter group, {found.source_group.name}, is still there, and compared.")
+            lines.append(f"Its last parameter group, {found.source_group.name}, still exists and is compared.")
     elif not found.source_seen:
-        lines.append("The source could not be seen: nothing of it is compared.")
+        lines.append("The source could not be read: none of its settings are compared.")
     listed = differences(found)
     lines += ["\n".join(_difference(d)) for d in listed]
     if found.source and not listed:
         lines.append("None.")
     if listed:
         lines.append(
-            "Each command acts at once, and some restart the server; without `--apply-immediately` it waits for the "
-            "maintenance window. After the import the argument in the code does the same."
+            "Each command takes effect immediately, and some restart the server; without `--apply-immediately` the "
+            "change waits for the maintenance window. Once imported, the argument in your code does the same."
         )
     raised = still_raised(found)
     if raised:
         lines.append(
-            f"{', '.join(raised)} are as the replication needed them, whatever the source's own group had. "
-            "What nothing else needs can go; it takes a reboot."
+            f"{', '.join(raised)} have the values that replication needed, whatever the source's own group had. "
+            "Those that nothing else needs can be reset; that takes a reboot."
         )
     return "\n\n".join(lines) or "There is no target yet."
 
@@ -121,7 +143,7 @@ def _difference(difference: Difference) -> Iterator[str]:
     yield f"- **{difference.title}** of {difference.server}: source {difference.source}, target {difference.target}"
     if difference.argument:
         yield f"  - argument: `{difference.argument}`"
-    yield f"  - command: `{difference.command}`" if difference.command else "  - there is no command that sets it"
+    yield f"  - command: `{difference.command}`" if difference.command else "  - no command sets it"
     if difference.note:
         yield f"  - {difference.note}"
 
@@ -138,38 +160,42 @@ def _references(found: Found) -> str:
     if not lines:
         lines.append("Nothing was found." if found.target else "There is no target yet.")
     return "\n".join(lines) + (
-        "\n\nNot looked for: dashboards, applications' own configuration, other accounts and regions. Search them for "
+        "\n\nNot searched: dashboards, applications' own configuration, other accounts and regions. Search them for "
         f"`{found.outputs.source.identifier}` and `{found.outputs.source.resource_id}`."
     )
 
 
-def _letting_go(found: Found, problem: Problem | None) -> str:
+def _removal(found: Found, problem: Problem | None) -> str:
     stack = found.outputs.stack
     if problem is not None:
-        return "Not now: its commands are printed when it is their turn."
-    parts = [
-        "Only when your own code has imported the target, and its next run changed nothing. In the directory of the "
-        "stack's project.",
-        "1. The stack forgets what you have adopted. It is a change of its state alone, which leaves AWS as it is; the "
-        f"target stays protected against deletion.\n\n```sh\n{stack_removal.forget(found)}\n```",
-    ]
+        return "Not yet: run this command again after the step above."
+    earlier = ""
     if found.earlier:
-        parts.append(
-            f"   That forgets {', '.join(found.earlier)} of earlier attempts, too: they stay in AWS, and cost, until "
-            "you delete them."
+        earlier = (
+            f" It also removes {', '.join(found.earlier)} of earlier attempts from the state: they remain in AWS, and "
+            "incur cost, until you delete them."
         )
-    number = 2
-    free = stack_removal.free_source_group(found)
-    if free:
-        parts.append(f"{number}. {free[0]}.\n\n```sh\n{free[1]}\n```")
-        number += 1
-    parts.append(
-        f"{number}. What is left of the stack goes, and the stack. `destroy` refuses, before it touches anything, if "
-        f"something protected is still in it: then step 1 is not done. Do not skip its preview.\n\n"
-        f"```sh\n{stack_removal.remove(found)}\n```"
+    steps = [
+        (
+            "Remove the resources that you have imported from the stack's state. AWS is not changed, and the target "
+            f"stays protected against deletion.{earlier}",
+            stack_removal.forget(found),
+        ),
+        *([free] if (free := stack_removal.free_source_group(found)) else []),
+        (
+            "Delete what is left of the stack, then the stack. `destroy` refuses in its preview if anything protected "
+            "is still in the state: then step 1 has not been done. Do not skip the preview.",
+            stack_removal.remove(found),
+        ),
+    ]
+    return "\n\n".join(
+        [
+            "Only after your own code has imported the target and its next run changed nothing. Run these commands in "
+            "the directory of this stack's project.",
+            *(f"{number}. {what}\n\n```sh\n{script}\n```" for number, (what, script) in enumerate(steps, 1)),
+            f"Keep the report that `python -m controller retire --stack {stack}` wrote: it records the migration.",
+        ]
     )
-    parts.append(f"The report of `python -m controller retire --stack {stack}` is the record of the move: keep it.")
-    return "\n\n".join(parts)
 
 
 def _unseen(found: Found) -> str:

@@ -1,4 +1,4 @@
-"""adopt: what the owner's own infrastructure code needs, so that the target becomes theirs. Changes nothing."""
+"""adopt: what the owner's own infrastructure code needs to manage the target. Changes nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,17 @@ from encryptdb.stacks.contract.errors import Refused, Usage
 
 
 def run(m: Migration) -> dict[str, Any]:
-    """The document; its `text` is the page, its `program` the code alone. Raises NotYet, or Refused, with the document
-    before it is adopt's turn."""
+    """The document; its `text` is the page, its `import_file` what the tool imports from. Raises NotYet or Refused,
+    with the document, if the target cannot be adopted yet or at all."""
     found, base = adopt.read(m)
     problem = adopt.not_yet(found)
     tool = m.options.tool
     text = adopt.compose(found, tool, problem)
-    program = "" if isinstance(problem, Refused) else adopt.program(found, tool)
-    document = base | found.as_json() | {"tool": tool, "program": program, "text": text}
+    file = "" if isinstance(problem, Refused) else adopt.import_file(found, tool)
+    document = base | found.as_json() | {"tool": tool, "import_file": file, "text": text}
     if m.options.output is not None:
         _write(Path(m.options.output), text)
-        m.say(f"it is in {m.options.output}")
+        m.say(f"wrote {m.options.output}")
         document |= {"output": m.options.output}
     if problem is not None:
         problem.document = document
@@ -34,17 +34,17 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise Usage(f"{path} cannot be written.", detail=str(error)) from None
+        raise Usage(f"Could not write {path}.", detail=str(error), hint="Name another file with --output.") from None
 
 
 command = stack_command(
     run,
     click.Option(
         ["--tool"],
-        type=click.Choice(["pulumi", "terraform"]),
+        type=click.Choice(list(adopt.TOOLS)),
         default="pulumi",
         show_default=True,
-        help="What the code is for.",
+        help="The tool that will manage the target.",
     ),
     click.Option(["--output"], metavar="FILE", help="Write it there instead of on stdout."),
 )

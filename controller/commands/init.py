@@ -44,34 +44,34 @@ def run(wanted: Wanted, reporter: Reporter) -> dict[str, Any]:
     region = wanted.region or default_region()
     if not region:
         raise Usage(
-            "No region is known.",
+            "No region is set.",
             detail="Neither --region, AWS_REGION nor the profile names one.",
-            hint="Give the source's: --region eu-central-1.",
+            hint="Give the source's region, such as --region eu-central-1.",
         )
-    reporter.say(f"asking AWS in {region} about {identifier}")
+    reporter.say(f"reading {identifier} in {region}")
     found = survey(Aws(region), identifier, stack)
     proposal = propose(found)
     text = yaml_file.text(found, proposal)
     _tell(found, proposal, reporter)
     if file is not None:
         _write(file, text, wanted.force)
-        reporter.say(f"written: {file}. Read it, then `pulumi stack init {stack}` and `pulumi up`")
+        reporter.say(f"wrote {file}. Review it, then: pulumi stack init {stack} && pulumi up --stack {stack}")
     return _document(found, proposal, file) | ({"text": text} if file is None else {})
 
 
 def _refuse_file(file: Path, force: bool) -> None:
     if not file.parent.is_dir():
         raise Usage(
-            f"There is no directory {file.parent}.",
-            hint="Run this in the directory with Pulumi.yaml, or say where the file goes with --output.",
+            f"The directory {file.parent} does not exist.",
+            hint="Run this in the directory with Pulumi.yaml, or name the file with --output.",
         )
     if file.is_dir():
         raise Usage(f"{file} is a directory.", hint="Name a file with --output.")
     if os.path.lexists(file) and not force:
         raise Usage(
-            f"{file} is there already.",
-            detail="It was left as it is, and AWS was not asked.",
-            hint="Give another --stack or --output; --force overwrites it; --output - only shows what would be in it.",
+            f"{file} already exists.",
+            detail="It was not changed, and AWS was not called.",
+            hint="Give another --stack or --output, or overwrite it with --force; --output - writes to stdout instead.",
         )
 
 
@@ -85,9 +85,9 @@ def _write(file: Path, text: str, force: bool) -> None:
         else:
             os.link(beside, file)
     except FileExistsError:
-        raise Usage(f"{file} has come meanwhile.", detail="It was left as it is.", hint="See what is in it.") from None
+        raise Usage(f"{file} already exists.", detail="It was created meanwhile, and not changed.") from None
     except OSError as error:
-        raise Failed(f"{file} cannot be written: {error.strerror}.", hint="Name another with --output.") from None
+        raise Failed(f"Could not write {file}: {error.strerror}.", hint="Name another file with --output.") from None
     finally:
         beside.unlink(missing_ok=True)
 
@@ -103,8 +103,8 @@ def _tell(found: Found, proposal: Proposal, reporter: Reporter) -> None:
     for note in proposal.notes:
         reporter.say(note)
     for unread in found.unread:
-        why = f"it takes the permission {unread.permission}" if unread.permission else unread.why
-        reporter.say(f"could not see {unread.what}: {why}")
+        why = f"missing permission {unread.permission}" if unread.permission else unread.why
+        reporter.say(f"could not read {unread.what}: {why}")
 
 
 def _document(found: Found, proposal: Proposal, file: Path | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a new stack's file is to say, decided from what was found. Pure: `Found` in, `Proposal` out."""
+"""The contents of a new stack's file, decided from what was found. Pure: `Found` in, `Proposal` out."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,28 +6,27 @@ from typing import Any
 
 from encryptdb.controller.survey.found import Found
 from encryptdb.controller.survey.references import Record, SecretKey, Unread
+from encryptdb.controller.switches.route53 import LOW_TTL
+from encryptdb.controller.switches.secretsmanager import managed_by
 from encryptdb.stacks.cloud.database import Database
 
-LOW_TTL = 60
-"""Seconds: what is above this is advised against."""
-
 MOST_ALIASES = 8
-"""So many keys are offered; the file is to stay a small one."""
+"""The most keys that the file lists, which keeps it short."""
 
 UNSEEN = (
-    ("PgBouncer and other poolers", "AWS knows nothing of them; each is a switch `pgbouncer` or `command`."),
+    ("PgBouncer and other poolers", "They are not in AWS's API; each is a switch `pgbouncer` or `command`."),
     (
         "programs, jobs and people that have the host in settings of their own",
-        "Environment variables, SSM parameters, files: they are turned away until they are told the new one.",
+        "Environment variables, SSM parameters, files: the fence refuses them until they have the new host.",
     ),
     ("DNS outside of this account's Route 53", "A record there is a switch `command`, or changed by hand."),
 )
-"""What nobody can find out from AWS: (what, why)."""
+"""What AWS's API cannot show: (what, why)."""
 
 
 @dataclass(frozen=True)
 class Switch:
-    """One switch as the configuration has it, and what is to be said about it."""
+    """One switch: its configuration, why it is proposed, and warnings about it."""
 
     document: Mapping[str, Any]
     why: str
@@ -36,7 +35,7 @@ class Switch:
 
 @dataclass(frozen=True)
 class Key:
-    """The encryption key: what the file says (None: the owner must name one), why, and what else there is."""
+    """The encryption key: the file's value (None: the owner must name one), why, and the alternatives."""
 
     value: str | None
     why: tuple[str, ...]
@@ -45,22 +44,22 @@ class Key:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Everything that is not plain from the source itself."""
+    """Everything that does not follow from the source itself."""
 
     key: Key
     switches: tuple[Switch, ...]
     by_hand: tuple[str, ...]
-    """What names the source, and no switch can move."""
+    """What points to the source and no switch can change."""
     login: str
     groups: str
     auth: str
     unseen: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-    """What the owner should know before going on."""
+    """What the owner should know before continuing."""
 
 
 def propose(found: Found) -> Proposal:
-    """What the file of this stack is to say."""
+    """The contents of this stack's file."""
     key = _key(found)
     switches = (*_secrets(found), *_records(found), *_proxies(found))
     by_hand = tuple(_by_hand(found))
@@ -82,19 +81,19 @@ def _key(found: Found) -> Key:
     why = []
     if source.encrypted:
         called = [a.name for a in aliases or () if a.key_id == present]
-        under = f"{source.kms_key_arn}{f' ({called[0]})' if called else ''}" if present else "a key that AWS keeps"
-        why.append(f"{source.identifier} is encrypted already, under {under}. Name the key that it is to be under.")
+        under = f"{source.kms_key_arn}{f' ({called[0]})' if called else ''}" if present else "a key that AWS owns"
+        why.append(f"{source.identifier} is encrypted already, under {under}. Name the new key.")
         if "alias/aws/rds" in called:
-            why.append("Without this line it would be alias/aws/rds again, which is refused.")
+            why.append("The default is alias/aws/rds again, which is refused.")
         else:
-            why.append("Without this line it would be alias/aws/rds.")
+            why.append("The default is alias/aws/rds.")
     else:
         why.append(
             "The key of the encrypted copy. alias/aws/rds is AWS's own; a snapshot under it cannot be shared with "
             "another account."
         )
     if aliases is None:
-        why.append("Which keys there are could not be seen (below); an alias, a key id or an ARN can stand here.")
+        why.append("The keys of the region could not be listed (below). Give an alias, a key id or an ARN.")
     elif not own:
         why.append("There is no alias of another customer managed key in this region.")
     else:
@@ -110,16 +109,13 @@ def _secrets(found: Found) -> Iterator[Switch]:
             keys = {"host": secret.key} | ({"port": secret.port_key} if secret.port_key else {})
             document = {"kind": "secretsmanager", "secretId": secret.secret, "keys": keys}
             why = f"The secret {secret.secret} has the host in its key {secret.key}."
-            rotated = f"{secret.secret} is rotated: the cutover is refused unless its rotation is off, until retire."
+            rotated = f"{secret.secret} has rotation enabled: disable it until retire, or the cutover is refused."
             yield Switch(document, why, (rotated,) if secret.rotated else ())
 
 
 def _movable(secret: SecretKey, source: Database) -> bool:
-    return secret.whole and secret.key is not None and secret.host == source.host and not _owned(secret)
-
-
-def _owned(secret: SecretKey) -> bool:
-    return bool(secret.owner) or secret.secret.startswith("rds!")
+    managed = managed_by(secret.secret, secret.owner)
+    return secret.whole and secret.key is not None and secret.host == source.host and not managed
 
 
 def _records(found: Found) -> Iterator[Switch]:
@@ -140,7 +136,7 @@ def _records(found: Found) -> Iterator[Switch]:
 def _proxies(found: Found) -> Iterator[Switch]:
     for proxy in found.proxies:
         if proxy.alone:
-            why = f"The RDS Proxy {proxy.name} stands in front of {found.source.identifier}."
+            why = f"The RDS Proxy {proxy.name} has {found.source.identifier} as its target."
             status = f"{proxy.name} is {proxy.status}: the cutover is refused until it is available."
             well = proxy.status == "available"
             yield Switch({"kind": "rds-proxy", "proxy": proxy.name}, why, () if well else (status,))
@@ -151,32 +147,32 @@ def _by_hand(found: Found) -> Iterator[str]:
     for record in found.records:
         where = f"The record {record.name} (hosted zone {record.zone}) names {record.host}"
         if record.host != host:
-            yield f"{where}, which is a reader's or an instance's endpoint: yours to move."
+            yield f"{where}, which is a reader's or an instance's endpoint: change it yourself."
         elif not record.plain:
-            yield f"{where} among other values, or by a routing policy: yours to move."
+            yield f"{where} among other values, or by a routing policy: change it yourself."
     for proxy in found.proxies:
         if not proxy.alone:
-            yield f"The RDS Proxy {proxy.name} has other targets besides: yours to move."
+            yield f"The RDS Proxy {proxy.name} has other targets as well: change it yourself."
     for secret in (s for s in found.secrets if not _movable(s, found.source)):
         where = f"The secret {secret.secret} has {secret.host} in " + (f"its key {secret.key}" if secret.key else "it")
-        if _owned(secret):
-            yield f"{where}, and is managed by {secret.owner or 'rds'}: not ours to write."
+        if owner := managed_by(secret.secret, secret.owner):
+            yield f"{where}, and is managed by {owner}, which would overwrite a change."
         elif secret.host != host:
-            yield f"{where}, which is a reader's or an instance's endpoint: yours to move."
+            yield f"{where}, which is a reader's or an instance's endpoint: change it yourself."
         else:
-            yield f"{where} as a part of a longer text: a switch `command` can write it, or you."
+            yield f"{where} as part of a longer text: change it with a switch `command`, or yourself."
 
 
 def _login(source: Database) -> str:
     if source.master_secret:
         return (
             "RDS manages the master's password in this secret and rotates it (every 7 days, if nothing else is set). "
-            "The copy keeps the password of the snapshot and does not hear of a new one: no rotation may fall between "
-            "snapshot and retire, or give the controller a role and a secret of its own."
+            "The restored copy keeps the password from the snapshot: no rotation may happen between snapshot and "
+            "retire, or give the controller a role and a secret of its own."
         )
     return (
-        "Where the controller finds its login: the ARN of a secret with username and password, never a password. RDS "
-        "manages none for the master."
+        "The controller's login: the ARN of a secret with username and password, never a password. RDS manages no "
+        "secret for the master."
     )
 
 
@@ -187,28 +183,28 @@ def _groups(found: Found) -> str:
     else:
         about = f"{of} uses the parameter group {group}."
     if not found.holder:
-        return f"{about} This stack makes its own two from what is set there."
+        return f"{about} This stack creates two of its own from the settings in it."
     return (
-        f"{about} {found.holder} holds it or the database: see that its next run does not take this stack's group off "
-        "again while it replicates, or hold both groups there yourself and say existing."
+        f"{about} {found.holder} manages it or the database: make sure that its next run does not detach this stack's "
+        "group during replication, or define both groups there and set existing."
     )
 
 
 def _auth(source: Database) -> str:
     if source.iam_authentication:
-        return "IAM database authentication is on: with iam the controller logs in by it where no password is given."
-    return "IAM database authentication is off, so the controller needs a password."
+        return "IAM database authentication is enabled: set iam and the controller uses it if it has no password."
+    return "IAM database authentication is disabled, so the controller needs a password."
 
 
 def _unseen(found: Found) -> tuple[tuple[str, str], ...]:
     named = (
         f"secrets that do not have {found.source.identifier} in their name, description or tags; other accounts, "
         "other regions",
-        "They were not opened.",
+        "They were not read.",
     )
     return (*UNSEEN, named, *((u.what, _why(u)) for u in found.unread))
 
 
 def _why(unread: Unread) -> str:
     said = f"{unread.why.rstrip('.')}."
-    return f"{said} It takes the permission {unread.permission}." if unread.permission else said
+    return f"{said} It needs the permission {unread.permission}." if unread.permission else said

@@ -1,25 +1,25 @@
-"""Who names this database: Route 53 records, RDS proxies, Secrets Manager secrets.
+"""What points to this database: Route 53 records, RDS proxies, Secrets Manager secrets.
 
-Each function returns what names it, and nothing else. Where the whole list cannot be read it raises as
-`stacks.cloud.client` does; where one thing of the list cannot be looked into, that thing is `Unread` among the
-results: it may name the database or not. No value of a secret leaves this module, except the names of its keys.
+Each function returns only what points to it. If the list cannot be read, it raises as `stacks.cloud.client` does; an
+item of the list that cannot be read is returned as `Unread`: it may point to the database or not. No value of a secret
+leaves this module, except the names of its keys.
 """
 
-import ipaddress
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from encryptdb.controller.switches.route53 import plain_name, record_type
 from encryptdb.stacks.cloud.client import Aws, Denied, NotFound
 from encryptdb.stacks.contract.errors import Problem
 
 
 @dataclass(frozen=True)
 class Unread:
-    """Something that could not be looked into, and why, in AWS's words. `permission` is the one that was missing, None
-    where that was not the reason."""
+    """Something that could not be read, and AWS's message. `permission` is the one that was missing, None if that was
+    not the reason."""
 
     what: str
     permission: str | None
@@ -45,7 +45,7 @@ class Record:
     """Seconds."""
     host: str
     plain: bool
-    """Whether it says nothing else: one value, no alias, no routing policy."""
+    """Whether it is a simple record: one value, no alias, no routing policy."""
 
 
 @dataclass(frozen=True)
@@ -65,41 +65,41 @@ class SecretKey:
     secret: str
     arn: str
     key: str | None
-    """None where the secret is no JSON object, and its text has the host in it."""
+    """None if the secret is not a JSON object and its text contains the host."""
     port_key: str | None
     host: str
     whole: bool
-    """Whether the value is the host and nothing else, as against a URL or host:port."""
+    """Whether the value is the host alone, and not a URL or host:port."""
     owner: str | None
     """The AWS service that manages the secret."""
     rotated: bool
 
 
 def records(aws: Aws, hosts: Collection[str]) -> tuple[Record | Unread, ...]:
-    """Records of all hosted zones of the account that name one of `hosts`. Raises a Problem."""
+    """Records of all hosted zones of the account whose value is one of `hosts`. Raises a Problem."""
     found: list[Record | Unread] = []
     for zone in aws.pages("route53", "list_hosted_zones", "HostedZones"):
         try:
             found += _records_of(aws, zone, hosts)
         except Problem as problem:
-            what = f"the records of the hosted zone {_plain(zone['Name'])} ({_zone_id(zone)})"
+            what = f"the records of the hosted zone {plain_name(zone['Name'])} ({_zone_id(zone)})"
             found.append(Unread.of(what, problem))
     return tuple(found)
 
 
 def _records_of(aws: Aws, zone: Mapping[str, Any], hosts: Collection[str]) -> Iterator[Record]:
-    wanted = {_plain(host): host for host in hosts}
-    types = {_type(host) for host in hosts}
+    wanted = {plain_name(host): host for host in hosts}
+    types = {record_type(host) for host in hosts}
     sets = list(aws.pages("route53", "list_resource_record_sets", "ResourceRecordSets", HostedZoneId=_zone_id(zone)))
     for record in sets:
-        values = [_plain(r["Value"]) for r in record.get("ResourceRecords") or ()]
-        alias = _plain((record.get("AliasTarget") or {}).get("DNSName", ""))
+        values = [plain_name(r["Value"]) for r in record.get("ResourceRecords") or ()]
+        alias = plain_name((record.get("AliasTarget") or {}).get("DNSName", ""))
         for value in (v for v in (*values, alias) if v in wanted and record["Type"] in types):
             yield Record(
                 zone=_zone_id(zone),
-                zone_name=_plain(zone["Name"]),
+                zone_name=plain_name(zone["Name"]),
                 private=bool((zone.get("Config") or {}).get("PrivateZone")),
-                name=_plain(record["Name"]),
+                name=plain_name(record["Name"]),
                 type=record["Type"],
                 ttl=record.get("TTL"),
                 host=wanted[value],
@@ -108,7 +108,7 @@ def _records_of(aws: Aws, zone: Mapping[str, Any], hosts: Collection[str]) -> It
 
 
 def proxies(aws: Aws, identifier: str, cluster: bool) -> tuple[Proxy | Unread, ...]:
-    """Proxies that have the instance, or the cluster, among their targets. Raises a Problem."""
+    """Proxies that have the instance or cluster as a target. Raises a Problem."""
     found: list[Proxy | Unread] = []
     for proxy in aws.pages("rds", "describe_db_proxies", "DBProxies"):
         name = proxy["DBProxyName"]
@@ -126,15 +126,15 @@ def proxies(aws: Aws, identifier: str, cluster: bool) -> tuple[Proxy | Unread, .
 
 
 def _target(target: Mapping[str, Any]) -> tuple[str, bool]:
-    """What is registered, and whether it is a cluster. A cluster's instances are listed besides, as tracked."""
+    """The identifier that is registered, and whether it is a cluster. A cluster's instances are listed as tracked."""
     if target.get("TrackedClusterId"):
         return target["TrackedClusterId"], True
     return target["RdsResourceId"], target.get("Type") == "TRACKED_CLUSTER"
 
 
 def secrets(aws: Aws, identifier: str, hosts: Collection[str]) -> tuple[SecretKey | Unread, ...]:
-    """Keys of secrets that hold one of `hosts`. Only secrets whose name, description or tags have the identifier in
-    them are opened. Raises a Problem where secrets cannot be listed."""
+    """Keys of secrets that hold one of `hosts`. Only secrets whose name, description or tags contain the identifier
+    are read. Raises a Problem if secrets cannot be listed."""
     candidates: dict[str, dict[str, Any]] = {}
     # `all` searches word by word, but a name with both - and / is one word to AWS. `name` searches by prefix.
     for key in ("all", "name"):
@@ -197,15 +197,3 @@ def _port_key(value: Mapping[str, Any], host_key: str) -> str | None:
 
 def _zone_id(zone: Mapping[str, Any]) -> str:
     return str(zone["Id"]).rpartition("/")[2]
-
-
-def _plain(name: str) -> str:
-    """A name as it is compared: case and the last dot mean nothing in DNS."""
-    return name.lower().rstrip(".")
-
-
-def _type(host: str) -> str:
-    try:
-        return "AAAA" if ipaddress.ip_address(host).version == 6 else "A"
-    except ValueError:
-        return "CNAME"

@@ -31,9 +31,9 @@ def stack_name(given: str) -> str:
     """The stack's name. Raises Usage where Pulumi would not take it."""
     if not _STACK.fullmatch(given) or given.strip(".") == "":
         raise Usage(
-            f"{given!r} is no name for a stack.",
-            detail="Pulumi takes letters, digits, - _ . and at most 100 of them (without organization and project).",
-            hint="Give another one with --stack.",
+            f"{given!r} is not a valid stack name.",
+            detail="Pulumi takes up to 100 letters, digits and - _ . (without organization and project).",
+            hint="Give another name with --stack.",
         )
     return given
 
@@ -42,15 +42,15 @@ def not_found(name: str, region: str, known: Collection[str] | None) -> Problem:
     """No instance and no cluster has this name; `known` are those of the region, None where they cannot be listed."""
     near = difflib.get_close_matches(name, known or (), 3, 0.5) or sorted(known or ())[:5]
     if known is None:
-        there = "What there is could not be listed."
+        there = "The databases of the region could not be listed."
     elif near:
         there = f"There is {', '.join(near)}."
     else:
-        there = "There is no RDS instance and no cluster at all."
+        there = "The region has no RDS instance and no cluster."
     return Usage(
         f"There is no RDS instance and no Aurora cluster {name} in {region}.",
         detail=there,
-        hint="Check the spelling, the region (--region) and the account that the credentials are of.",
+        hint="Check the name, the region (--region) and the account of the credentials.",
     )
 
 

@@ -1,18 +1,20 @@
-"""The file of a new stack, as text: what was found, each line with a comment that says why. Pure."""
+"""The file of a new stack as text: each value with a comment that says why. Pure.
 
-import re
+Defaults and alternatives are commented-out lines, which no YAML writer has: the lines are composed here, the values are
+PyYAML's.
+"""
+
+import math
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
+
+import yaml  # type: ignore[import-untyped]
 
 from encryptdb.controller.survey.found import Found
 from encryptdb.controller.survey.proposal import Proposal, Switch
 
 WIDTH = 118
-
-_PLAIN = re.compile(r"[A-Za-z](?:[\w./-]*\w)?|[1-9][0-9]*d", re.ASCII)
-_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
-"""Not strings, to one YAML reader or another."""
 
 
 def text(found: Found, proposal: Proposal) -> str:
@@ -24,12 +26,12 @@ def _lines(found: Found, proposal: Proposal) -> Iterator[str]:
     source = found.source
     yield from _comment(
         f"The stack {found.stack}: encrypts {source.words.what} {source.identifier}. Written by "
-        "`python -m controller init` from what AWS says. Commented out: defaults, and what there is to choose from. "
-        "Read it, then: pulumi up",
+        "`python -m controller init` from what AWS says. Commented out: defaults and alternatives. Review it, then: "
+        "pulumi up",
         "",
     )
     yield "config:"
-    yield from _entry("aws:region", found.region, "The region that was asked.")
+    yield from _entry("aws:region", found.region, "The region of the source.")
     yield ""
     engine = f"{source.engine} {source.engine_version}, {'encrypted' if source.encrypted else 'not encrypted'}"
     classes = ", ".join(source.classes)
@@ -52,11 +54,11 @@ def _lines(found: Found, proposal: Proposal) -> Iterator[str]:
     yield ""
     yield from _copied(found)
     yield ""
-    yield from _entry("encryptdb:rollbackWindow", "7d", "How long the rollback path stays open.", active=False)
-    again = "A second try, after `controller abandon`: 2. Nothing of the first is met."
+    yield from _entry("encryptdb:rollbackWindow", "7d", "How long the rollback path is kept.", active=False)
+    again = "2 for a second attempt, after `controller abandon`: its snapshots and target get names of their own."
     yield from _entry("encryptdb:attempt", 1, again, active=False)
     yield ""
-    yield from _comment("Could not be seen:", "")
+    yield from _comment("Could not be read:", "")
     for what, why in proposal.unseen:
         yield from _comment(f"- {what}. {why}", "", after="  ")
 
@@ -76,12 +78,12 @@ def _key(proposal: Proposal) -> Iterator[str]:
 def _switches(found: Found, proposal: Proposal) -> Iterator[str]:
     address = f"{found.source.host}:{found.source.port}"
     if proposal.switches:
-        yield from _comment(f"What names {address} and is moved in the cutover, in this order.")
+        yield from _comment(f"What points to {address} and is changed in the cutover, in this order.")
         yield "  encryptdb:switches:"
     else:
         yield from _comment(
-            f"Nothing was found that names {address} and that a switch could move (what could not be seen is below). "
-            "Without a switch it is up to you to move the applications."
+            f"Nothing was found that points to {address} and that a switch could change (what could not be read is "
+            "below). Without a switch you change the applications' configuration yourself."
         )
         yield "  # encryptdb:switches: []"
     for switch in proposal.switches:
@@ -100,12 +102,12 @@ def _switch(switch: Switch) -> Iterator[str]:
 def _copied(found: Found) -> Iterator[str]:
     source = found.source
     yield from _comment(
-        "The target is made as the source is now; one of these makes it different."
+        "The target is created like the source; one of these makes it different."
         + (f" As many instances as {source.identifier} has ({len(source.classes)})." if source.members else "")
     )
     yield from _entry("encryptdb:instanceClass", source.classes[0], active=False)
     if not source.members:
-        # Neither a cluster nor the file's reader has a use for it.
+        # A cluster has no such setting.
         yield from _entry("encryptdb:multiAz", source.multi_az, active=False)
     yield from _entry("encryptdb:logExports", list(source.log_exports), active=False)
     yield from _entry("encryptdb:publiclyAccessible", source.public, active=False)
@@ -118,7 +120,7 @@ def _entry(key: str, value: Any, why: str = "", *, active: bool = True) -> Itera
 
 
 def _comment(words: str, indent: str = "  ", after: str = "") -> Iterator[str]:
-    """Comment lines. Whatever AWS's words hold, they stay in the comment."""
+    """Comment lines. Line breaks in AWS's messages cannot end the comment."""
     clean = "".join(c if c.isprintable() else " " for c in words)
     yield from textwrap.wrap(
         clean,
@@ -130,20 +132,19 @@ def _comment(words: str, indent: str = "  ", after: str = "") -> Iterator[str]:
     )
 
 
+class _OneLine(yaml.SafeDumper):  # type: ignore[misc]
+    """Quotes a string with a line break so that it stays on its line."""
+
+
+def _string(dumper: Any, text: str) -> Any:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_OneLine.add_representer(str, _string)
+
+
 def _value(value: Any) -> str:
     """A value as YAML on one line."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{k}: {_value(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_value(v) for v in value) + "]"
-    if isinstance(value, bool | int):
-        return str(value).lower()
-    if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
-        return str(value)
-    return '"' + "".join(_escaped(c) for c in value) + '"'
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    return character if character.isprintable() else f"\\U{ord(character):08x}"
+    # As a list of one: a scalar alone would get an end-of-document marker.
+    line = yaml.dump([value], Dumper=_OneLine, default_flow_style=True, sort_keys=False, width=math.inf)
+    return str(line).strip()[1:-1]

@@ -94,7 +94,7 @@ def test_an_unencrypted_server_becomes_an_encrypted_one_under_load(world: World)
     adopted = twice(world, "adopt")
     assert adopted.document["source_gone"] is True
     assert adopted.document["target"][0] == world.outputs()["target"]["identifier"]
-    assert f'import_="{adopted.document["target"][0]}"' in adopted.document["program"]
+    assert f'"id": "{adopted.document["target"][0]}"' in adopted.document["import_file"]
 
 
 def refuses_writes(world: World, database: str) -> bool:

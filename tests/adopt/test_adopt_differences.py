@@ -167,6 +167,23 @@ def test_values_that_differ_between_the_groups_but_not_what_replication_needed()
     assert still_raised(one) == ("rds.logical_replication",)
 
 
+@pytest.mark.parametrize(("storage", "argument"), [(399, None), (400, "iops")])
+def test_the_iops_of_a_small_gp3_volume_are_nobody_s_choice(storage: int, argument: str | None) -> None:
+    target = instance(instance_answer("copy", AllocatedStorage=storage, Iops=3000))
+    source = instance(instance_answer(AllocatedStorage=storage))
+    told = next(d for d in differences(found(source=(source,), target=(target,))) if d.title == "IOPS")
+    assert told.argument == argument
+    assert (told.command is not None) is (argument is not None)
+
+
+def test_the_storage_type_that_nobody_chose_for_a_cluster_is_none() -> None:
+    target = cluster(
+        cluster_answer("copy", StorageType="aurora-iopt1"), [member_answer("copy-1"), member_answer("copy-2")]
+    )
+    told = next(d for d in differences(found_cluster(target=target)) if d.title == "storage type")
+    assert (told.source, told.target) == ("none", "aurora-iopt1")
+
+
 def test_nothing_is_compared_with_a_source_that_is_gone() -> None:
     assert differences(found(source=())) == ()
 

@@ -11,7 +11,7 @@ from encryptdb.controller.adopt.read import old_of
 from encryptdb.stacks.contract.errors import Status
 from tests.adopt.answers import REGION, found, found_cluster, group, instance, instance_answer, outputs
 
-HEADINGS = ["## 1. Import", "## 2. Settings", "## 3. What refers", "## 4. Letting", "## Could not be seen"]
+HEADINGS = ["## 1. Import", "## 2. Settings", "## 3. What refers", "## 4. Removing", "## Could not be read"]
 
 
 def page(one: Found) -> str:
@@ -53,13 +53,13 @@ def test_the_sections_come_in_the_order_of_the_work() -> None:
 def test_what_is_known_is_shown_before_its_turn_too() -> None:
     text = page(found(state="open"))
     assert "Not yet" in text
-    assert 'import_="copy"' in text
+    assert '"id": "copy"' in text
 
 
 @pytest.mark.parametrize(
     "changed", [{"state": "open"}, {"prepared_parameter": True}, {"outputs": outputs(phase="restore")}]
 )
-def test_no_command_that_lets_the_stack_go_is_shown_before_its_turn(changed: dict[str, Any]) -> None:
+def test_no_command_that_removes_the_stack_is_shown_before_its_turn(changed: dict[str, Any]) -> None:
     assert "pulumi destroy" in page(found())
     assert "pulumi state delete" not in page(found(**changed))
     assert "pulumi destroy" not in page(found(**changed))
@@ -77,18 +77,35 @@ def test_where_the_servers_do_not_tell_it_does_not_claim_to_know() -> None:
     assert "may have been abandoned" in page(found(state=None))
 
 
-def test_without_a_target_there_is_nothing_to_import_and_nothing_to_let_go() -> None:
+def test_without_a_target_there_is_nothing_to_import_and_no_stack_to_remove() -> None:
     text = page(found(outputs=outputs(target=None), target=()))
     assert "nothing to import" in text
     assert "pulumi destroy" not in text
 
 
+def test_a_managed_password_is_said_and_is_no_part_of_an_import() -> None:
+    one = found(target=(instance(instance_answer("copy", MasterUserSecret={"SecretArn": "arn:s"})),))
+    assert "Secrets Manager holds the password" in page(one)
+    assert "Secrets Manager" not in page(found())
+
+
+def test_a_cluster_is_to_be_renamed_before_the_import() -> None:
+    assert "without replacing the cluster" in page(found_cluster())
+    assert "without replacing the cluster" not in page(found())
+
+
+def test_terraform_is_told_how_many_are_imported_and_to_protect_them() -> None:
+    text = compose(found(groups=(group("copy-group"),)), "terraform", None)
+    assert "must show 2 to import, 0 to add" in text
+    assert "lifecycle { prevent_destroy = true }" in text
+
+
 def test_a_source_that_is_gone_is_said_to_be_gone_and_one_that_was_not_seen_is_not() -> None:
     gone = page(found(source=()))
-    assert "The source is gone" in gone
+    assert "The source has been deleted" in gone
     unseen = page(found(source=(), source_seen=False))
-    assert "The source is gone" not in unseen
-    assert "could not be seen" in unseen
+    assert "The source has been deleted" not in unseen
+    assert "could not be read" in unseen
 
 
 def test_a_reference_says_what_where_and_what_instead() -> None:
@@ -98,7 +115,7 @@ def test_a_reference_says_what_where_and_what_instead() -> None:
     assert "Nothing was found." in page(found())
 
 
-def test_a_group_that_the_target_does_not_use_goes_with_the_stack() -> None:
+def test_a_group_that_the_target_does_not_use_is_deleted_with_the_stack() -> None:
     assert 'name != "target-parameters"' in page(found())
     adopted = found(groups=(group("copy-group"),))
     assert "target-parameters" not in page(adopted).split("## 4.")[1]

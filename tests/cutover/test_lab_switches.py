@@ -135,7 +135,7 @@ def test_a_record_that_is_not_plainly_the_old_hosts_is_refused(lab: Lab, put: An
 
 
 def test_a_record_cannot_change_the_port(lab: Lab) -> None:
-    with pytest.raises(Refused, match="from port 5432 to port 5433"):
+    with pytest.raises(Refused, match="cannot change the port from 5432 to 5433"):
         Zone(lab, "port.test").switch("db.port.test", new=Endpoint(NEW.host, 5433)).probe()
 
 

@@ -1,4 +1,8 @@
-"""The command as its reader has it: the page that it prints, the code and the commands taken out of it and run."""
+"""The command as its reader has it: the page that it prints, the import file and the commands taken out of it and run.
+
+The lab's provider has no schema, and without one `pulumi import` cannot generate code (`--generate-code=false`). Here
+the program is made from the inputs that the import has put into the state, which the generated code would hold.
+"""
 
 import json
 import os
@@ -6,6 +10,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -46,31 +51,66 @@ def adopt(world: World, one: Real, *options: str) -> Page:
     return Page(done.returncode, done.stdout, done.stderr)
 
 
+PROGRAM = """
+import json
+from pathlib import Path
+
+import pulumi
+
+for resource in json.loads(Path("resources.json").read_text()):
+    options = pulumi.ResourceOptions(protect=True, version=resource["version"])
+    pulumi.CustomResource(resource["type"], resource["name"], resource["inputs"], options)
+"""
+
+
 def owner_of(page: Page, one: Real, directory: Path) -> Real:
-    """A project of the owner's whose whole program is the code that the page shows."""
+    """A project of the owner's, without a program yet."""
     project = directory / "owner"
     (project / "stacks").mkdir(parents=True)
     (project / "Pulumi.yaml").write_text("name: owner\nruntime: {name: python, options: {virtualenv: .venv}}\n")
     (project / ".venv").symlink_to((one.project / ".venv").resolve())
-    (code,) = page.blocks("python")
-    (project / "__main__.py").write_text(code)
+    (project / "__main__.py").write_text("")
+    (file,) = page.blocks("json")
+    (project / "import.json").write_text(file)
     return Real(one.cli, project, f"owner-{one.name}")
 
 
-def take_import_lines_out(owner: Real) -> None:
-    """As the page says."""
-    program = owner.project / "__main__.py"
-    lines = program.read_text().splitlines(keepends=True)
-    left = [line for line in lines if "import_=" not in line]
-    assert len(left) < len(lines)
-    program.write_text("".join(left))
+def import_into(owner: Real, page: Page) -> dict[str, list[str]]:
+    """The page's own command, but for the code; then the program that the code would be."""
+    (command,) = page.blocks("sh", after="## 1.")[:1]
+    name, *words = command.split()
+    assert (name, words[-2:]) == ("pulumi", ["--out", "adopted"])
+    done = operations(owner, *words[:-2], "--generate-code=false", "--yes")
+    state = owner.state()["resources"]
+    adopted = [r for r in state if r["type"].startswith("aws:")]
+    assert all(r["protect"] for r in adopted)
+    described = [
+        {"type": r["type"], "name": r["urn"].split("::")[-1], "inputs": r["inputs"], "version": version("pulumi-aws")}
+        for r in adopted
+    ]
+    (owner.project / "resources.json").write_text(json.dumps(described))
+    (owner.project / "__main__.py").write_text(PROGRAM)
+    return done
+
+
+def change(owner: Real, name: str, **inputs: Any) -> None:
+    """The owner edits a declaration."""
+    file = owner.project / "resources.json"
+    described = json.loads(file.read_text())
+    (one,) = (r for r in described if r["name"] == name)
+    one["inputs"] |= inputs
+    file.write_text(json.dumps(described))
 
 
 def up(owner: Real) -> dict[str, list[str]]:
     """One update, with what the engine says of each resource: its operations, by kind."""
+    return operations(owner, "up", "--yes", "--skip-preview")
+
+
+def operations(owner: Real, *command: str) -> dict[str, list[str]]:
     log = owner.project / "events"
     log.unlink(missing_ok=True)
-    owner.pulumi("up", "--yes", "--skip-preview", "--event-log", str(log)).succeed()
+    owner.pulumi(*command, "--event-log", str(log)).succeed()
     done: dict[str, list[str]] = {}
     for event in map(json.loads, log.read_text().splitlines()):
         metadata: dict[str, Any] = (event.get("resOutputsEvent") or {}).get("metadata") or {}
@@ -79,7 +119,7 @@ def up(owner: Real) -> dict[str, list[str]]:
     return {op: sorted(names) for op, names in done.items()}
 
 
-def let_go(page: Page, one: Real) -> None:
+def remove(page: Page, one: Real) -> None:
     """Run every command of the page's last section, in the directory of the stack's project, as a shell does."""
     git = ["git", "-c", "user.name=owner", "-c", "user.email=owner@example.com"]
     for command in (["init", "-q"], ["add", f"stacks/Pulumi.{one.name}.yaml"], ["commit", "-qm", "A stack"]):

@@ -1,4 +1,4 @@
-"""`controller adopt`: what it prints makes the target the owner's, and lets the stack go, on the real engine."""
+"""`controller adopt`: what it prints imports the target into another stack and removes this one, on the real engine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_before_retire_it_says_what_comes_first_and_shows_what_is_known(world: W
     assert page.status == 3, page.told
     assert "controller retire" in page.told
     assert "Not yet" in page.text
-    assert f'identifier="{restored.name}-1"' in page.text
+    assert f'"id": "{restored.name}-1"' in page.text
 
     world.unmark(restored.name)
     page = adoption.adopt(world, restored)
@@ -55,7 +55,7 @@ def test_it_changes_nothing(world: World, retired: Real) -> None:
     assert everything() == before
 
 
-def test_the_printed_program_adopts_and_the_printed_commands_let_the_stack_go(
+def test_the_printed_file_adopts_and_the_printed_commands_remove_the_stack(
     world: World, retired: Real, tmp_path: Path
 ) -> None:
     outputs = Outputs.from_json(retired.up().outputs)
@@ -65,12 +65,11 @@ def test_the_printed_program_adopts_and_the_printed_commands_let_the_stack_go(
     assert page.status == 0, page.told
 
     owner = adoption.owner_of(page, retired, tmp_path)
-    assert adoption.up(owner) == {"import": ["orders-prod", "orders-prod-parameters"]}
-    adoption.take_import_lines_out(owner)
+    assert adoption.import_into(owner, page) == {"import": ["orders-prod", "orders-prod-parameters"]}
     assert adoption.up(owner) == {"same": ["orders-prod", "orders-prod-parameters"]}
     owner.pulumi(*QUIET).succeed()
 
-    adoption.let_go(page, retired)
+    adoption.remove(page, retired)
     assert not adoption.exists(retired)
     assert not (retired.project / "stacks" / f"Pulumi.{retired.name}.yaml").exists()
     standing = world.instance(f"{retired.name}-1")
@@ -88,17 +87,17 @@ def test_the_printed_program_adopts_and_the_printed_commands_let_the_stack_go(
 
 
 def test_a_setting_changed_in_the_adopted_code_changes_the_target(world: World, retired: Real, tmp_path: Path) -> None:
-    owner = adoption.owner_of(adoption.adopt(world, retired), retired, tmp_path)
-    adoption.up(owner)
-    adoption.take_import_lines_out(owner)
-    program = owner.project / "__main__.py"
-    text = program.read_text()
-    changed = text.replace("backup_retention_period=", "backup_retention_period=3 + ").replace(
-        "skip_final_snapshot=True", 'skip_final_snapshot=False, final_snapshot_identifier="orders-final"'
-    )
-    assert changed != text
-    program.write_text(changed)
+    page = adoption.adopt(world, retired)
+    owner = adoption.owner_of(page, retired, tmp_path)
+    adoption.import_into(owner, page)
     before = world.instance(f"{retired.name}-1")["BackupRetentionPeriod"]
+    adoption.change(
+        owner,
+        "orders-prod",
+        backupRetentionPeriod=before + 3,
+        skipFinalSnapshot=False,
+        finalSnapshotIdentifier="orders-final",
+    )
     assert adoption.up(owner)["update"] == ["orders-prod"]
     assert world.instance(f"{retired.name}-1")["BackupRetentionPeriod"] == before + 3
 

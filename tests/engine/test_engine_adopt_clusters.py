@@ -15,7 +15,7 @@ ENGINE = "aurora"
 ADOPTED = ["orders-prod", "orders-prod-1", "orders-prod-2", "orders-prod-parameters"]
 
 
-def test_the_printed_program_adopts_and_the_printed_commands_let_the_stack_go(
+def test_the_printed_file_adopts_and_the_printed_commands_remove_the_stack(
     world: World, real: Callable[[str], Real], tmp_path: Path
 ) -> None:
     one = real("adopted")
@@ -29,12 +29,11 @@ def test_the_printed_program_adopts_and_the_printed_commands_let_the_stack_go(
     assert page.status == 0, page.told
 
     owner = adoption.owner_of(page, one, tmp_path)
-    assert adoption.up(owner) == {"import": ADOPTED}
-    adoption.take_import_lines_out(owner)
+    assert adoption.import_into(owner, page) == {"import": ADOPTED}
     assert adoption.up(owner) == {"same": ADOPTED}
     owner.pulumi("refresh", "--yes", "--skip-preview", "--expect-no-changes").succeed()
 
-    adoption.let_go(page, one)
+    adoption.remove(page, one)
     assert not adoption.exists(one)
     assert world.made_for(one.name) == before
     cluster = world.cluster("adopted-1")

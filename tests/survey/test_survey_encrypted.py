@@ -77,7 +77,7 @@ def test_whose_code_holds_the_parameter_group_is_told(
 ) -> None:
     ended = init(lab, capsys, NAME, "--json")
     text = " ".join((project / "stacks" / f"Pulumi.{NAME}.yaml").read_text().replace("\n  #", " ").split())
-    assert "CloudFormation (stack ledger-database) holds it or the database" in text
+    assert "CloudFormation (stack ledger-database) manages it or the database" in text
     assert any("CloudFormation (stack ledger-database)" in note for note in ended.document["notes"])
     assert "IAM database authentication is on" in text
 

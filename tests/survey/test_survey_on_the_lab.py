@@ -154,7 +154,7 @@ def test_a_file_that_comes_meanwhile_is_kept(
     monkeypatch.setattr("encryptdb.controller.commands.init.Aws", Slow)
     ended = init(named, capsys, "orders-prod")
     assert ended.status == 2
-    assert "has come meanwhile" in ended.err
+    assert "was created meanwhile" in ended.err
     assert file.read_text() == "somebody else's"
     assert [p.name for p in (project / "stacks").iterdir()] == [file.name]
 
@@ -195,7 +195,7 @@ def test_what_may_not_be_read_is_unseen_and_not_absent(
     assert f"it takes the permission {permission}" in ended.err
     file = " ".join((project / "stacks" / "Pulumi.less.yaml").read_text().replace("\n#", " ").split())
     assert all(" ".join(u["what"].split()) in file for u in more)
-    assert file.count(f"It takes the permission {permission}.") == len(more)
+    assert file.count(f"It needs the permission {permission}.") == len(more)
 
 
 def test_one_secret_that_may_not_be_read_hides_no_other(
@@ -232,8 +232,8 @@ def test_a_cluster_with_what_names_its_endpoints(aurora: Lab, project: Path, cap
         {"kind": "secretsmanager", "secretId": "orders/db", "keys": {"host": "host", "port": "port"}}
     ]
     notes = ended.document["notes"]
-    assert any("db.readers.internal" in note and "yours to move" in note for note in notes)
-    assert any("its key reader_host" in note and "yours to move" in note for note in notes)
+    assert any("db.readers.internal" in note and "change it yourself" in note for note in notes)
+    assert any("its key reader_host" in note and "change it yourself" in note for note in notes)
     assert not any("TTL" in note for note in notes)
     assert "multiAz" not in (project / "stacks" / "Pulumi.orders-prod.yaml").read_text()
 

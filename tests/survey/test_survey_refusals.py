@@ -39,12 +39,12 @@ class Untouched(Aws):
         (["arn:aws:rds:eu-central-1:111122223333:db:orders-prod"], "is an ARN", "Say orders-prod"),
         (["orders_prod"], "cannot be the identifier", "hyphens"),
         (["x" * 64], "cannot be the identifier", "63"),
-        (["orders-prod", "--stack", "me/encryptdb/orders"], "is no name for a stack", "--stack"),
-        (["orders-prod", "--stack", ".."], "is no name for a stack", "--stack"),
-        (["orders-prod", "--stack", "s" * 101], "is no name for a stack", "--stack"),
-        (["orders-prod", "--output", "nowhere/x.yaml"], "There is no directory nowhere", "Pulumi.yaml"),
+        (["orders-prod", "--stack", "me/encryptdb/orders"], "is not a valid stack name", "--stack"),
+        (["orders-prod", "--stack", ".."], "is not a valid stack name", "--stack"),
+        (["orders-prod", "--stack", "s" * 101], "is not a valid stack name", "--stack"),
+        (["orders-prod", "--output", "nowhere/x.yaml"], "The directory nowhere does not exist", "Pulumi.yaml"),
         (["orders-prod", "--output", "stacks"], "stacks is a directory", "--output"),
-        (["orders-prod", "--output", "Pulumi.yaml"], "Pulumi.yaml is there already", "--force"),
+        (["orders-prod", "--output", "Pulumi.yaml"], "Pulumi.yaml already exists", "--force"),
         (["orders-prod", "--output", "-"], "both write to stdout", "--help"),
     ],
 )
@@ -97,7 +97,7 @@ def test_what_is_there_is_not_said_to_be_nothing_when_it_cannot_be_listed(
 
     monkeypatch.setattr(AWS, Blind)
     assert refused(init(rds, capsys, "order-prod", "--json"), 2, project)["detail"] == (
-        "What there is could not be listed."
+        "The databases of the region could not be listed."
     )
 
 

@@ -107,12 +107,12 @@ def test_several_of_a_kind_are_all_listed() -> None:
     [
         ({"records": (dataclasses.replace(RECORD, plain=False),)}, "among other values, or by a routing policy"),
         ({"records": (dataclasses.replace(RECORD, host=READER),)}, f"names {READER}, which is a reader's"),
-        ({"proxies": (dataclasses.replace(PROXY, alone=False),)}, "has other targets besides"),
-        ({"secrets": (dataclasses.replace(SECRET, whole=False),)}, "as a part of a longer text"),
-        ({"secrets": (dataclasses.replace(SECRET, key=None, whole=False),)}, f"has {HOST} in it as a part"),
+        ({"proxies": (dataclasses.replace(PROXY, alone=False),)}, "has other targets as well"),
+        ({"secrets": (dataclasses.replace(SECRET, whole=False),)}, "as part of a longer text"),
+        ({"secrets": (dataclasses.replace(SECRET, key=None, whole=False),)}, f"has {HOST} in it as part"),
         ({"secrets": (dataclasses.replace(SECRET, host=READER),)}, "which is a reader's or an instance's endpoint"),
-        ({"secrets": (dataclasses.replace(SECRET, owner="rds"),)}, "is managed by rds: not ours to write"),
-        ({"secrets": (dataclasses.replace(SECRET, secret="rds!db-1"),)}, "is managed by rds: not ours to write"),
+        ({"secrets": (dataclasses.replace(SECRET, owner="rds"),)}, "is managed by rds, which would overwrite"),
+        ({"secrets": (dataclasses.replace(SECRET, secret="rds!db-1"),)}, "is managed by rds, which would overwrite"),
     ],
 )
 def test_what_no_switch_moves_is_told_and_is_no_switch(changes: dict[str, Any], says: str) -> None:
@@ -126,7 +126,7 @@ def test_what_no_switch_moves_is_told_and_is_no_switch(changes: dict[str, Any], 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"secrets": (dataclasses.replace(SECRET, rotated=True),)}, "orders/db is rotated: the cutover is refused"),
+        ({"secrets": (dataclasses.replace(SECRET, rotated=True),)}, "orders/db has rotation enabled: disable"),
         ({"proxies": (dataclasses.replace(PROXY, status="modifying"),)}, "orders is modifying: the cutover is refused"),
     ],
 )
@@ -154,18 +154,18 @@ def test_an_encrypted_source_has_its_owner_name_the_key() -> None:
 
 
 def test_under_awss_own_key_the_default_would_be_refused() -> None:
-    assert "it would be alias/aws/rds again, which is refused" in comments(encrypted("arn:…:key/aws-own"))
+    assert "The default is alias/aws/rds again, which is refused" in comments(encrypted("arn:…:key/aws-own"))
 
 
 def test_a_key_that_aws_keeps_to_itself_counts_as_encrypted() -> None:
-    assert "under a key that AWS keeps" in comments(encrypted(None))
+    assert "under a key that AWS owns" in comments(encrypted(None))
 
 
 def test_keys_that_could_not_be_listed_are_not_said_to_be_absent() -> None:
     blind = found(aliases=None, unread=(Unread("the KMS keys of the region", "kms:ListAliases", "Denied: no"),))
     assert "There is no alias" not in comments(blind)
-    assert "Which keys there are could not be seen" in comments(blind)
-    assert "Denied: no. It takes the permission kms:ListAliases." in comments(blind)
+    assert "The keys of the region could not be listed" in comments(blind)
+    assert "Denied: no. It needs the permission kms:ListAliases." in comments(blind)
     assert "There is no alias of another customer managed key" in comments(found(aliases=ALIASES[:1]))
 
 
@@ -180,12 +180,12 @@ def test_a_password_that_rds_manages_is_used_and_what_it_means_is_said(settings:
     arn = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:rds!db-0-AbCdEf"
     given = found(dataclasses.replace(INSTANCE, master_secret=arn))
     assert settings(text(given)).source_secret == arn
-    assert "no rotation may fall between snapshot and retire" in comments(given)
+    assert "no rotation may happen between snapshot and retire" in comments(given)
 
 
 def test_iam_authentication_is_pointed_out() -> None:
     given = found(dataclasses.replace(INSTANCE, iam_authentication=True))
-    assert "IAM database authentication is on: with iam" in comments(given)
+    assert "IAM database authentication is enabled: set iam" in comments(given)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_iam_authentication_is_pointed_out() -> None:
 def test_whose_code_holds_it_is_read_from_tags(tags: dict[str, str], who: str | None) -> None:
     assert holder({}, tags) == who
     given = found(holder=who)
-    assert (f"{who} holds it" in comments(given)) is (who is not None)
+    assert (f"{who} manages it" in comments(given)) is (who is not None)
 
 
 def test_what_nobody_can_see_is_always_said() -> None:
@@ -211,7 +211,7 @@ def test_what_nobody_can_see_is_always_said() -> None:
 
 
 def test_nothing_found_is_not_called_nothing_there() -> None:
-    assert "what could not be seen is below" in comments(found())
+    assert "what could not be read is below" in comments(found())
 
 
 def test_it_stays_a_small_file_with_a_comment_for_every_key() -> None:
