@@ -62,7 +62,7 @@ def test_the_key_has_to_be_named_and_then_the_next_up_takes_it(
     words = file.read_text()
     assert "encryptdb:kmsKey" not in written(project, NAME)
     assert any(note.startswith(f"{NAME} is encrypted already") for note in ended.document["notes"])
-    assert "Without this line it would be alias/aws/rds again, which is refused." in ended.document["notes"]
+    assert "The default is alias/aws/rds again, which is refused." in ended.document["notes"]
 
     # As the file says: refused without the key.
     without = up_of(lab, file, words)
@@ -79,7 +79,7 @@ def test_whose_code_holds_the_parameter_group_is_told(
     text = " ".join((project / "stacks" / f"Pulumi.{NAME}.yaml").read_text().replace("\n  #", " ").split())
     assert "CloudFormation (stack ledger-database) manages it or the database" in text
     assert any("CloudFormation (stack ledger-database)" in note for note in ended.document["notes"])
-    assert "IAM database authentication is on" in text
+    assert "IAM database authentication is enabled" in text
 
 
 def test_a_password_that_rds_manages_is_the_controllers_login(

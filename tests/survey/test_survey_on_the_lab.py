@@ -192,7 +192,7 @@ def test_what_may_not_be_read_is_unseen_and_not_absent(
     more = [u for u in less["unseen"] if u not in whole["unseen"]]
     assert more
     assert all("AccessDeniedException" in u["why"] and u["why"].endswith(f"{permission}.") for u in more)
-    assert f"it takes the permission {permission}" in ended.err
+    assert f"missing permission {permission}" in ended.err
     file = " ".join((project / "stacks" / "Pulumi.less.yaml").read_text().replace("\n#", " ").split())
     assert all(" ".join(u["what"].split()) in file for u in more)
     assert file.count(f"It needs the permission {permission}.") == len(more)
