@@ -68,7 +68,7 @@ def _pairs(
 
 def _of(source: ServerSettings, target: ServerSettings) -> Iterator[Difference]:
     for before, now in zip(source.settings, target.settings, strict=True):
-        if not before.compared or before.value == now.value:
+        if before.value == now.value:
             continue
         option = option_for(before, now)
         command = target.modify(*option, "--apply-immediately") if option else None

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from encryptdb.controller.adopt.found import Reference, Unseen
-from encryptdb.controller.survey import references as survey
-from encryptdb.controller.survey.references import Unread
+from encryptdb.controller.init import references as shared
+from encryptdb.controller.init.references import Unread
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Problem
 
@@ -128,7 +128,7 @@ def subscriptions(aws: Aws, old: Old) -> Seen:
 def records(aws: Aws, old: Old) -> Seen:
     """Route 53 records whose value is one of the source's hosts."""
     _known(old)
-    for one in survey.records(aws, old.hosts):
+    for one in shared.records(aws, old.hosts):
         if isinstance(one, Unread):
             yield _unseen(one)
         else:
@@ -139,7 +139,7 @@ def records(aws: Aws, old: Old) -> Seen:
 def proxies(aws: Aws, old: Old) -> Seen:
     """RDS proxies that have the source as a target."""
     option = "--db-cluster-identifiers" if old.cluster else "--db-instance-identifiers"
-    for one in survey.proxies(aws, old.identifier, old.cluster):
+    for one in shared.proxies(aws, old.identifier, old.cluster):
         if isinstance(one, Unread):
             yield _unseen(one)
         else:
@@ -151,7 +151,7 @@ def proxies(aws: Aws, old: Old) -> Seen:
 def secrets(aws: Aws, old: Old) -> Seen:
     """Secrets that have the source's identifier in their metadata and one of its hosts in their value."""
     _known(old)
-    for one in survey.secrets(aws, old.identifier, old.hosts):
+    for one in shared.secrets(aws, old.identifier, old.hosts):
         if isinstance(one, Unread):
             yield _unseen(one)
         else:

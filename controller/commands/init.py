@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from encryptdb.controller.commands.arguments import Call, make_command
-from encryptdb.controller.survey import refusals, yaml_file
-from encryptdb.controller.survey.found import Found
-from encryptdb.controller.survey.look import survey
-from encryptdb.controller.survey.proposal import Proposal, propose
+from encryptdb.controller.init import refusals, yaml_file
+from encryptdb.controller.init.found import Found
+from encryptdb.controller.init.look import look_at
+from encryptdb.controller.init.proposal import Proposal, propose
 from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.cloud.client import Aws, default_region
 from encryptdb.stacks.contract.errors import Failed, Usage
@@ -34,7 +34,7 @@ class Wanted:
 def run(wanted: Wanted, reporter: Reporter) -> dict[str, Any]:
     """The JSON document; with the file's `text` where it was asked for on stdout.
 
-    Raises Usage for wrong arguments, before AWS is asked; what `survey` raises; Failed if the file cannot be written.
+    Raises Usage for wrong arguments, before AWS is asked; what `look_at` raises; Failed if the file cannot be written.
     """
     identifier = refusals.identifier(wanted.source)
     stack = refusals.stack_name(wanted.stack or identifier)
@@ -49,7 +49,7 @@ def run(wanted: Wanted, reporter: Reporter) -> dict[str, Any]:
             hint="Give the source's region, such as --region eu-central-1.",
         )
     reporter.say(f"reading {identifier} in {region}")
-    found = survey(Aws(region), identifier, stack)
+    found = look_at(Aws(region), identifier, stack)
     proposal = propose(found)
     text = yaml_file.text(found, proposal)
     _tell(found, proposal, reporter)

@@ -64,8 +64,6 @@ class ParameterGroup:
 
     noun: Literal["parameter-group", "cluster-parameter-group"]
     name: str
-    family: str
-    description: str
     tags: Mapping[str, str]
     parameters: tuple[Parameter, ...]
 
@@ -104,8 +102,6 @@ def group_of(aws: Aws, words: Words, name: str) -> ParameterGroup | None:
     return ParameterGroup(
         noun=words.group,
         name=group.name,
-        family=group.family,
-        description=group.description,
         tags={k: v for k, v in sorted(group.tags.items()) if not k.startswith(AWS_PREFIX)},
         parameters=tuple(
             Parameter(p.name, p.value, p.method)

@@ -1,8 +1,6 @@
-"""Every setting of a server that its owner may have chosen: what AWS calls it, what Terraform and pulumi-aws call it
-(they use one name), and the option of `aws rds modify-db-…` that sets it. Tables; nothing is asked here.
-
-Left out on purpose is what decides nothing about a server that is there and could only replace it: username, db_name,
-availability_zone, snapshot_identifier.
+"""Every setting of a server that its owner may have chosen and that a restore may not have copied: what AWS calls it,
+what Terraform and pulumi-aws call it (they use one name), and the option of `aws rds modify-db-…` that sets it. Tables;
+nothing is asked here.
 """
 
 from collections.abc import Callable
@@ -24,14 +22,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of one server. Without an `argument` it is not for code, without an `option` no command sets it;
-    `compared` is whether a source's is worth having."""
+    """One setting of one server. `argument` is None if no code sets it, `option` if no command does."""
 
     title: str
     value: Value | Block
     argument: str | None
     option: str | None = None
-    compared: bool = True
 
 
 Read = Callable[[Database], Value | Block]
@@ -46,7 +42,6 @@ class Row:
     read: str | Read
     argument: str | None
     option: str | None = None
-    compared: bool = True
 
     def of(self, found: Database) -> Setting:
         if not isinstance(self.read, str):
@@ -55,7 +50,7 @@ class Row:
             value = found.answer.get(self.read)
         else:
             value = getattr(found, self.read)
-        return Setting(self.title, value, self.argument, self.option, self.compared)
+        return Setting(self.title, value, self.argument, self.option)
 
 
 def _flag(key: str) -> Read:
@@ -68,7 +63,7 @@ def _number(key: str) -> Read:
 
 
 def _window(found: Database) -> str | None:
-    # Both providers keep it in lower case.
+    # The case of the days has no meaning.
     window = found.answer.get("PreferredMaintenanceWindow")
     return str(window).lower() if window else None
 
@@ -151,7 +146,6 @@ _MINOR = Row(
     "--auto-minor-version-upgrade",
 )
 _PUBLIC = Row("publicly accessible", "publicly_accessible", "publicly_accessible", "--publicly-accessible")
-_PROTECTION = Row("deletion protection", "deletion_protection", "deletion_protection", compared=False)
 _CA = Row("certificate authority", "CACertificateIdentifier", "ca_cert_identifier", "--ca-certificate-identifier")
 _CLASS = Row("class", "instance_class", "instance_class", "--db-instance-class")
 _SECURITY = Row("security groups", "security_groups", "vpc_security_group_ids", "--vpc-security-group-ids")
@@ -159,18 +153,11 @@ _RETENTION = Row("backups, days kept", "BackupRetentionPeriod", "backup_retentio
 _VERSION = Row("engine version", "engine_version", "engine_version", "--engine-version")
 _NETWORK = Row("network type", "NetworkType", "network_type", "--network-type")
 _STORAGE_TYPE = Row("storage type", "StorageType", "storage_type", "--storage-type")
-_ENGINE = Row("engine", "engine", "engine", compared=False)
-_ENCRYPTED = (
-    Row("encrypted", "encrypted", "storage_encrypted", compared=False),
-    Row("key", "kms_key_arn", "kms_key_id", compared=False),
-)
 
 INSTANCE: tuple[Row, ...] = (
     Row("identifier", "identifier", "identifier", "--new-db-instance-identifier"),
-    _ENGINE,
     _VERSION,
     _CLASS,
-    *_ENCRYPTED,
     Row("storage, GiB", "AllocatedStorage", "allocated_storage", "--allocated-storage"),
     Row("storage grows up to, GiB", _number("MaxAllocatedStorage"), "max_allocated_storage", "--max-allocated-storage"),
     _STORAGE_TYPE,
@@ -196,14 +183,11 @@ INSTANCE: tuple[Row, ...] = (
     *_PASSWORD,
     _TAGGING,
     _MINOR,
-    _PROTECTION,
 )
 
 CLUSTER: tuple[Row, ...] = (
     Row("identifier", "identifier", "cluster_identifier", "--new-db-cluster-identifier"),
-    _ENGINE,
     _VERSION,
-    *_ENCRYPTED,
     # `aurora` is what it is called where nobody chose one, and no argument takes it.
     Row(
         "storage type",
@@ -217,7 +201,12 @@ CLUSTER: tuple[Row, ...] = (
     _NETWORK,
     _RETENTION,
     Row("backup window", "PreferredBackupWindow", "preferred_backup_window", "--preferred-backup-window"),
-    Row("maintenance window", _window, "preferred_maintenance_window", "--preferred-maintenance-window"),
+    Row(
+        "maintenance window",
+        _window,
+        "preferred_maintenance_window",
+        "--preferred-maintenance-window",
+    ),
     Row("capacity", _capacity, "serverlessv2_scaling_configuration", "--serverless-v2-scaling-configuration"),
     Row("Data API", "HttpEndpointEnabled", "enable_http_endpoint", "--enable-http-endpoint"),
     Row("Database Insights", "DatabaseInsightsMode", "database_insights_mode", "--database-insights-mode"),
@@ -225,12 +214,10 @@ CLUSTER: tuple[Row, ...] = (
     _IAM,
     *_PASSWORD,
     _TAGGING,
-    _PROTECTION,
 )
 
 MEMBER: tuple[Row, ...] = (
     Row("identifier", "identifier", "identifier", "--new-db-instance-identifier"),
-    _ENGINE,
     _CLASS,
     Row("promotion tier", "promotion_tier", "promotion_tier", "--promotion-tier"),
     Row(
@@ -241,7 +228,12 @@ MEMBER: tuple[Row, ...] = (
     ),
     _PUBLIC,
     _CA,
-    Row("maintenance window", _window, "preferred_maintenance_window", "--preferred-maintenance-window"),
+    Row(
+        "maintenance window",
+        _window,
+        "preferred_maintenance_window",
+        "--preferred-maintenance-window",
+    ),
     *_MONITORING,
     *_INSIGHTS,
     _TAGGING,

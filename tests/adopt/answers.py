@@ -105,7 +105,7 @@ def cluster(answer: dict[str, Any], instances: list[dict[str, Any]]) -> tuple[Se
 def group(name: str, *parameters: tuple[str, str], stack: str | None = "prod", **changed: Any) -> ParameterGroup:
     tags = {"encryptdb:stack": stack} if stack else {}
     made = tuple(Parameter(n, v, "pending-reboot") for n, v in parameters)
-    return replace(ParameterGroup("parameter-group", name, "postgres15", "ours", tags, made), **changed)
+    return replace(ParameterGroup("parameter-group", name, tags, made), **changed)
 
 
 def outputs(**changed: Any) -> Outputs:

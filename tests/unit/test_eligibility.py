@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from encryptdb.controller.survey.refusals import refuse
+from encryptdb.controller.init.refusals import refuse
 from encryptdb.stacks.cloud.answers import cluster, instance
 from encryptdb.stacks.cloud.database import Database
 from encryptdb.stacks.cloud.eligibility import ineligible

@@ -1,9 +1,9 @@
-"""What was found out about one database: frozen values, ."""
+"""What was found about one database, as frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from encryptdb.controller.survey.references import Proxy, Record, SecretKey, Unread
+from encryptdb.controller.init.references import Proxy, Record, SecretKey, Unread
 from encryptdb.stacks.cloud.database import Database
 from encryptdb.stacks.contract import names
 
@@ -18,15 +18,15 @@ class Alias:
 
 @dataclass(frozen=True)
 class Found:
-    """All that a survey of one source found, and what it could not look at."""
+    """Everything that was found about one source, and what could not be read."""
 
     stack: str
     region: str
     source: Database
     holder: str | None
-    """Whose code holds the parameter group or the source, as their tags tell; None where they tell nothing."""
+    """Whose code manages the parameter group or the source, by their tags; None if these do not show it."""
     aliases: tuple[Alias, ...] | None
-    """None where they could not be listed."""
+    """None if they could not be listed."""
     records: tuple[Record, ...] = ()
     proxies: tuple[Proxy, ...] = ()
     secrets: tuple[SecretKey, ...] = ()
@@ -34,7 +34,7 @@ class Found:
 
 
 def holder(*tagged: Mapping[str, str]) -> str | None:
-    """Which tool's code holds what has these tags: CloudFormation says so itself, others by convention only."""
+    """The tool whose code manages what has these tags. Only CloudFormation always sets one; others by convention."""
     for found in tagged:
         if "aws:cloudformation:stack-name" in found:
             return f"CloudFormation (stack {found['aws:cloudformation:stack-name']})"

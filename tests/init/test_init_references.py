@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from encryptdb.controller.survey.references import Proxy, SecretKey, Unread, proxies, records, secrets
+from encryptdb.controller.init.references import Proxy, SecretKey, Unread, proxies, records, secrets
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Failed
+from tests.init.made import refusing
+from tests.init.world import proxy, record, secret
 from tests.lab_fixture import Lab
-from tests.survey.made import refusing
-from tests.survey.world import proxy, record, secret
 
 HOST, READER = "shop.abc.rds.example", "shop.cluster-ro-abc.rds.example"
 

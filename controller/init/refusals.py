@@ -1,4 +1,4 @@
-"""Why there is no stack for a source. Pure: each raises what the Pulumi program or the controller would say later."""
+"""Why a source cannot have a stack. Pure: each raises what the Pulumi program or the controller would raise later."""
 
 import difflib
 import re
@@ -13,12 +13,12 @@ _STACK = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 
 
 def identifier(given: str) -> str:
-    """SOURCE as RDS keeps it: in lower case. Raises Usage."""
+    """SOURCE in lower case, as RDS stores it. Raises Usage."""
     if given.startswith("arn:"):
         raise Usage(
             f"{given} is an ARN.",
             detail="A source is named by its DBInstanceIdentifier or DBClusterIdentifier.",
-            hint=f"Say {given.rpartition(':')[2] or 'the identifier'} (the region is that of --region, AWS_REGION or "
+            hint=f"Give {given.rpartition(':')[2] or 'the identifier'} (the region is that of --region, AWS_REGION or "
             "your profile).",
         )
     name = names.identifier(given)
@@ -28,7 +28,7 @@ def identifier(given: str) -> str:
 
 
 def stack_name(given: str) -> str:
-    """The stack's name. Raises Usage where Pulumi would not take it."""
+    """The stack's name. Raises Usage if Pulumi would not accept it."""
     if not _STACK.fullmatch(given) or given.strip(".") == "":
         raise Usage(
             f"{given!r} is not a valid stack name.",
@@ -39,7 +39,7 @@ def stack_name(given: str) -> str:
 
 
 def not_found(name: str, region: str, known: Collection[str] | None) -> Problem:
-    """No instance and no cluster has this name; `known` are those of the region, None where they cannot be listed."""
+    """No instance and no cluster has this name; `known` are those of the region, None if they could not be listed."""
     near = difflib.get_close_matches(name, known or (), 3, 0.5) or sorted(known or ())[:5]
     if known is None:
         there = "The databases of the region could not be listed."
@@ -55,7 +55,7 @@ def not_found(name: str, region: str, known: Collection[str] | None) -> Problem:
 
 
 def refuse(source: Database, stack: str) -> None:
-    """Raises Refused where the source cannot be encrypted here, NotYet while it is being made."""
+    """Raises Refused if the source cannot be encrypted, NotYet while it is being created."""
     found = ineligible(source, stack)
     if found is None:
         return

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from encryptdb.lab.pulumi.up import Ending, up
+from tests.init.made import altered
+from tests.init.world import init, secret, written
 from tests.lab_fixture import Lab
 from tests.secret_search import Search
-from tests.survey.made import altered
-from tests.survey.world import init, secret, written
 
 NAME = "ledger-eu"
 

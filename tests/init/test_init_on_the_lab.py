@@ -11,10 +11,10 @@ import yaml
 from encryptdb.controller.switches import Endpoint, build
 from encryptdb.lab.pulumi.up import up
 from encryptdb.stacks.cloud.client import Aws
+from tests.init.made import refusing
+from tests.init.world import init, only, proxy, record, secret, written
 from tests.lab_fixture import Lab, start_lab
 from tests.secret_search import Search
-from tests.survey.made import refusing
-from tests.survey.world import init, only, proxy, record, secret, written
 
 PASSWORD = "a-password-of-the-application"
 OF_ANOTHER = "a-password-of-somebody-else"

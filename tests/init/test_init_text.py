@@ -11,13 +11,13 @@ from pulumi.runtime.config import set_all_config
 from pulumi.runtime.mocks import MockSettings
 from pulumi.runtime.settings import configure
 
-from encryptdb.controller.survey import yaml_file
-from encryptdb.controller.survey.found import Found, holder
-from encryptdb.controller.survey.proposal import MOST_ALIASES, Proposal, propose
-from encryptdb.controller.survey.references import Unread, _places
+from encryptdb.controller.init import yaml_file
+from encryptdb.controller.init.found import Found, holder
+from encryptdb.controller.init.proposal import MOST_ALIASES, Proposal, propose
+from encryptdb.controller.init.references import Unread, _places
 from encryptdb.lab.pulumi.config import Project, effective
 from encryptdb.stacks.settings import Settings, read_settings
-from tests.survey.made import ALIASES, CLUSTER, HOST, INSTANCE, PROXY, READER, RECORD, SECRET, found
+from tests.init.made import ALIASES, CLUSTER, HOST, INSTANCE, PROXY, READER, RECORD, SECRET, found
 
 ROOT = Path(__file__).resolve().parents[2]
 

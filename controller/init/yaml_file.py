@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from encryptdb.controller.survey.found import Found
-from encryptdb.controller.survey.proposal import Proposal, Switch
+from encryptdb.controller.init.found import Found
+from encryptdb.controller.init.proposal import Proposal, Switch
 
 WIDTH = 118
 

@@ -1,12 +1,12 @@
-"""Things to survey: a source and what was found about it, as values, and an AWS that refuses or answers otherwise."""
+"""Things to look at: a source and what was found about it, as values, and an AWS that refuses or answers otherwise."""
 
 import dataclasses
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from encryptdb.controller.survey.found import Alias, Found
-from encryptdb.controller.survey.references import Proxy, Record, SecretKey
+from encryptdb.controller.init.found import Alias, Found
+from encryptdb.controller.init.references import Proxy, Record, SecretKey
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.cloud.database import Cluster, Database, Instance
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from encryptdb.stacks.cloud.client import Aws
+from tests.init.made import altered, refusing
+from tests.init.world import Result, init
 from tests.lab_fixture import Lab
-from tests.survey.made import altered, refusing
-from tests.survey.world import Result, init
 
 Capture = pytest.CaptureFixture[str]
 AWS = "encryptdb.controller.commands.init.Aws"
@@ -36,7 +36,7 @@ class Untouched(Aws):
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (["arn:aws:rds:eu-central-1:111122223333:db:orders-prod"], "is an ARN", "Say orders-prod"),
+        (["arn:aws:rds:eu-central-1:111122223333:db:orders-prod"], "is an ARN", "Give orders-prod"),
         (["orders_prod"], "cannot be the identifier", "hyphens"),
         (["x" * 64], "cannot be the identifier", "63"),
         (["orders-prod", "--stack", "me/encryptdb/orders"], "is not a valid stack name", "--stack"),

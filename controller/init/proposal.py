@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from encryptdb.controller.survey.found import Found
-from encryptdb.controller.survey.references import Record, SecretKey, Unread
+from encryptdb.controller.init.found import Found
+from encryptdb.controller.init.references import Record, SecretKey, Unread
 from encryptdb.controller.switches.route53 import LOW_TTL
 from encryptdb.controller.switches.secretsmanager import managed_by
 from encryptdb.stacks.cloud.database import Database

@@ -1,16 +1,16 @@
-"""Reads from AWS what a new stack's file is made of. Changes nothing.
+"""Reads from AWS what a new stack's file is made from. Changes nothing.
 
-Without an answer about the source itself there is no survey. Anything else that cannot be read is noted as unread, with
-the permission that it takes, and never taken as absent.
+It fails if the source itself cannot be read. Anything else that cannot be read is listed as unread, with the permission
+that is missing, and never reported as absent.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from encryptdb.controller.survey import references
-from encryptdb.controller.survey.found import Alias, Found, holder
-from encryptdb.controller.survey.references import Unread
-from encryptdb.controller.survey.refusals import not_found, refuse
+from encryptdb.controller.init import references
+from encryptdb.controller.init.found import Alias, Found, holder
+from encryptdb.controller.init.references import Unread
+from encryptdb.controller.init.refusals import not_found, refuse
 from encryptdb.stacks.cloud import reads
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.cloud.database import Database
@@ -20,9 +20,9 @@ from encryptdb.stacks.contract.errors import Problem, Refused
 T = TypeVar("T")
 
 
-def survey(aws: Aws, identifier: str, stack: str) -> Found:
-    """Everything about the source `identifier`. Raises Failed where AWS does not answer; Refused, Usage or NotYet where
-    the source is none that could be encrypted."""
+def look_at(aws: Aws, identifier: str, stack: str) -> Found:
+    """Everything about the source `identifier`. Raises Failed if AWS does not answer; Refused, Usage or NotYet if the
+    source cannot be encrypted."""
     source = _source(aws, identifier)
     refuse(source, stack)
     hosts = [h for h in (source.host, *source.reader_hosts) if h]
@@ -33,13 +33,13 @@ def survey(aws: Aws, identifier: str, stack: str) -> Found:
         source=source,
         holder=holder(look.group_tags(aws, source), source.tags),
         aliases=look.at("the KMS keys of the region", lambda: _aliases(aws)),
-        records=look.each("Route 53: records that name it", lambda: references.records(aws, hosts)),
+        records=look.each("Route 53: records that point to it", lambda: references.records(aws, hosts)),
         proxies=look.each(
             "RDS proxies in front of it",
             lambda: references.proxies(aws, source.identifier, source.words is CLUSTER),
         ),
         secrets=look.each(
-            "Secrets Manager: secrets that name it",
+            "Secrets Manager: secrets that point to it",
             lambda: references.secrets(aws, source.identifier, hosts),
         ),
         unread=tuple(look.unread),
@@ -79,7 +79,7 @@ class _Look:
 
 
 def _source(aws: Aws, identifier: str) -> Database:
-    """The instance or cluster of this name. Raises Refused where it is the name of one of each."""
+    """The instance or cluster of this name. Raises Refused if both an instance and a cluster have it."""
     found = [d for d in (reads.instance(aws, identifier), reads.cluster(aws, identifier)) if d is not None]
     alone = [d for d in found if d.member_of is None]
     if len(alone) > 1:
