@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 
+import encryptdb
 from encryptdb.lab import account, binaries, processes, stop
 from encryptdb.lab.errors import REFUSED, USAGE, LabError
 from encryptdb.lab.layout import Layout
@@ -121,11 +122,11 @@ def _serve(layout: Layout, folder: Path, wanted: Wanted, owner: Owner) -> dict[s
         "owner": owner.name,
     }
     layout.settings.write_text(json.dumps(settings, indent=1))
-    root = Path(__file__).resolve().parent.parent
+    root = Path(encryptdb.__file__).resolve().parent.parent
     # AWS variables of the caller could lead the server's own client to the real AWS.
     environment = dict(CLEAN) | {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1", "HOME": "/nonexistent"}
     environment["PATH"] = os.environ.get("PATH", CLEAN["PATH"])
-    argv: list[str | Path] = [sys.executable, "-m", "lab", "serve", "--dir", layout.directory]
+    argv: list[str | Path] = [sys.executable, "-m", "encryptdb.lab", "serve", "--dir", layout.directory]
     process = processes.spawn(argv, layout.log, env=environment)
     processes.wait_until(
         lambda: layout.server.exists() or process.poll() is not None, "the lab's server process", READY_SECONDS

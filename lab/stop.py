@@ -80,7 +80,7 @@ def _ours(layout: Layout, *programs: str) -> Iterator[psutil.Process]:
             continue
         if dead or process.pid == os.getpid() or not any(_under(a, roots) for a in command[1:]):
             continue
-        serves = command[1:4] == ["-m", "lab", "serve"]
+        serves = command[1:4] == ["-m", "encryptdb.lab", "serve"]
         if (
             (serves and "lab" in programs)
             or name in programs

@@ -133,7 +133,7 @@ def _document(found: Found, proposal: Proposal, file: Path | None) -> dict[str, 
 def _call(json: bool, **arguments: Any) -> Call:
     wanted = Wanted(**arguments)
     if json and wanted.output == STDOUT:
-        raise click.UsageError("--json and --output - both write to stdout.")
+        raise Usage("--json and --output - both write to stdout.", hint="Name a file with --output, or omit --json.")
     return Call(lambda reporter: run(wanted, reporter), json)
 
 

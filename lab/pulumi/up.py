@@ -20,8 +20,9 @@ from encryptdb.lab.pulumi.state import State, StateError
 from encryptdb.stacks.contract.errors import Problem
 from encryptdb.stacks.contract.outputs import Outputs
 
-ROOT = Path(__file__).resolve().parents[2]
-"""Where Pulumi.yaml and __main__.py lie."""
+_TOP = Path(__file__).resolve().parents[2]
+ROOT = _TOP if (_TOP / "Pulumi.yaml").is_file() else _TOP / "program"
+"""Where Pulumi.yaml and __main__.py lie: in the checkout, or in the installed package."""
 
 
 @dataclass

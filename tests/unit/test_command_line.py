@@ -65,7 +65,7 @@ def test_a_misspelt_word_is_answered_with_the_one_that_was_meant(
 
 
 @pytest.mark.parametrize(
-    "argv", [["status", "--json"], ["init", "x", "--output", "-", "--json"], ["statsu", "--stack", "x", "--json"]]
+    "argv", [["status", "--json"], ["statsu", "--stack", "x", "--json"]]
 )
 def test_wrong_usage_is_a_document_too(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 2
