@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from encryptdb.stacks.contract.errors import Usage
+from encryptdb.stacks.contract.errors import NotYet, Usage
 from encryptdb.stacks.contract.outputs import ContractError, Outputs
 
 PULUMI_SECONDS = 60
@@ -15,7 +15,7 @@ PULUMI_SECONDS = 60
 def read_outputs(stack: str | None, file: str | None) -> Outputs:
     """The outputs of the named stack, or of the file. Raises Usage, which says what was tried."""
     if file is not None:
-        return _parse(_read(Path(file)), f"the file {file}")
+        return parse_outputs(_read(Path(file)), f"the file {file}")
     assert stack is not None, "the command line asks for one of the two"
     lab = os.environ.get("LAB_DIR")
     if lab:
@@ -26,8 +26,8 @@ def read_outputs(stack: str | None, file: str | None) -> Outputs:
                 detail=f"LAB_DIR is set, and {path} does not exist.",
                 hint=f"python -m lab up --dir {lab} --stack {stack} makes it.",
             )
-        return _parse(_read(path), f"the file {path}")
-    return _parse(_ask_pulumi(stack), f"pulumi stack output of {stack}")
+        return parse_outputs(_read(path), f"the file {path}")
+    return parse_outputs(_ask_pulumi(stack), f"pulumi stack output of {stack}")
 
 
 def _read(path: Path) -> str:
@@ -71,9 +71,12 @@ def _ask_pulumi(stack: str) -> str:
     return answer.stdout
 
 
-def _parse(text: str, origin: str) -> Outputs:
+def parse_outputs(text: str, origin: str) -> Outputs:
+    """The outputs that `pulumi stack output --json` printed. Raises Usage; NotYet before the first `pulumi up`."""
     try:
         document: Any = json.loads(text)
+        if document == {}:
+            raise NotYet("The stack has no outputs yet.", hint="Run pulumi up first.")
         return Outputs.from_json(document)
     except (ValueError, ContractError) as error:
         raise Usage(

@@ -1,21 +1,28 @@
-"""What the jobs of pipeline.sh have found, as Markdown for a person and as single values for the shell.
+"""How a command of a pipeline's job ended, as Markdown for a person, and whether the job goes on.
 
-    python summary.py WHAT [ARGUMENT]... FILE
+    python summary.py JOB COMMAND STATUS FILE
 
-Every function of WHAT_THERE_IS gets the arguments and returns what goes to standard output and the exit status: 0, or 1
-for "no" and for "somebody has to look". Nothing here asks AWS, a server or Pulumi.
+FILE is the document that the command left, STATUS its exit status. The exit status is the job's: the command's, but 0
+where the schedule brings the job back, and it only waits. Nothing here asks AWS, a server or Pulumi.
 """
 
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 Document = Mapping[str, Any]
 Answer = tuple[str, int]
+
+NOT_YET = 3
+CUT_OFF = (124, 137)
+"""How `timeout` ends."""
+
+BY_ITSELF = ("check", "advance", "status")
+"""Jobs that the schedule brings back. Of one that a person started, "not yet" is a failure."""
 
 FOLLOWING = ("replicating", "caught-up")
 """States at which the target must be following."""
@@ -51,49 +58,57 @@ def plain(text: object) -> str:
     return re.sub(r"([\\`*_<>|\[\]~#])", r"\\\1", " ".join(str(text).split()))
 
 
-def get(path: str, keys: str) -> Answer:
-    """One value, its keys joined by dots; empty where there is none."""
-    value: Any = read(path)
-    for key in keys.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value), 0
+def answer(job: str, command: str, status: int, found: Document, now: datetime | None = None) -> Answer:
+    """What is told, and the job's exit status."""
+    lines = _done(found)
+    if job == "check":
+        lines += preview(found) + preflight(found)
+    if status == 0 and command == "status":
+        lines_of_status, status = _status(job, found, now or datetime.now(UTC))
+        lines += lines_of_status
+    elif status == 0 and "pause_ms" in found:
+        lines += [f"State: {found['state']}. The applications waited {found['pause_ms']:.0f} ms.", ""]
+    elif status == 0 and "leftovers" in found:
+        lines += retired(found)
+    elif status in CUT_OFF and job in BY_ITSELF:
+        lines += [
+            "**Waits:** for the next job: this one was cut off (ENCRYPTDB_JOB_SECONDS). What was done stays done.",
+            "",
+        ]
+        status = 0
+    elif status:
+        lines += ended(command, status, found)
+    return "\n".join(lines), 0 if status == NOT_YET and job in BY_ITSELF else status
 
 
-def names() -> Answer:
-    """The stacks whose files are named on standard input."""
-    found = [re.fullmatch(r"Pulumi\.([\w.-]+)\.yaml", line.strip()) for line in sys.stdin]
-    return json.dumps(sorted(m[1] for m in found if m)), 0
+def _done(found: Document) -> list[str]:
+    """What `advance` did before it ended, in order."""
+    lines: list[str] = []
+    for item in found.get("done") or ():
+        if "pulumi" in item:
+            lines += [f"`pulumi up` in phase `{item['phase']}`: {plain(item['changes'])}.", ""]
+        elif "leftovers" in item:
+            lines += retired(item)
+    return lines
 
 
-def pending(path: str) -> Answer:
-    """Whether an update was cut off in the middle of something, by `pulumi stack export`."""
-    state = read(path).get("deployment") or {}
-    half_made = any(r.get("initErrors") for r in state.get("resources") or ())
-    return "", 0 if state.get("pending_operations") or half_made else 1
-
-
-def due(path: str, now: datetime | None = None) -> Answer:
-    """Whether the rollback path has closed, by `controller status`; until when it is open."""
-    until = (read(path).get("rollback_path") or {}).get("until")
-    over = until is None or (now or datetime.now(UTC)) > datetime.fromisoformat(until)
-    return until or "", 0 if over else 1
-
-
-def preview(phase: str, wanted: str, path: str) -> Answer:
+def preview(found: Document) -> list[str]:
     """What an update would change, by `pulumi preview --json`."""
-    found = read(path)
-    changes = [s for s in found.get("steps") or () if s.get("op") in OPERATIONS and "pulumi:pulumi:" not in s["urn"]]
-    errors = [d["message"] for d in found.get("diagnostics") or () if d.get("severity") == "error"]
+    if "preview" not in found:
+        return []
+    told, phase, wanted = found["preview"] or {}, found["first_phase"], found["phase"]
+    changes = [s for s in told.get("steps") or () if s.get("op") in OPERATIONS and "pulumi:pulumi:" not in s["urn"]]
+    errors = [d["message"] for d in told.get("diagnostics") or () if d.get("severity") == "error"]
     lines = [f"### What would change, in phase `{phase}`", ""]
     if phase != wanted:
         lines += [f"`{phase}` comes first: the YAML says `{wanted}`, and `advance` goes there step by step.", ""]
     if changes:
         lines += ["| | resource | type |", "|---|---|---|", *map(_change, changes), ""]
-    elif found and not errors:
+    elif told and not errors:
         lines += ["Nothing.", ""]
-    for message in errors or ([] if found else ["There was no preview: the job's log says why."]):
+    for message in errors or ([] if told else ["There was no preview: the job's log says why."]):
         lines += [f"**Refused:** {plain(message.removeprefix('error: '))}", ""]
-    return "\n".join(lines), 0
+    return lines
 
 
 def _change(step: Document) -> str:
@@ -102,23 +117,26 @@ def _change(step: Document) -> str:
     return f"| {OPERATIONS[step['op']]}{f' ({plain(keys)})' if keys else ''} | {plain(name)} | {kind.split('$')[-1]} |"
 
 
-def preflight(status: str, path: str) -> Answer:
+def preflight(found: Document) -> list[str]:
     """What blocks, then what warns, each with its remedy, by `controller preflight`."""
-    found = read(path)
-    if "findings" not in found:
-        return ended("preflight", status, path)
+    told = found.get("preflight")
+    if not told and "preview" in found and found["state"]:
+        return [f"No preflight: the migration is {found['state']}.", ""]
+    if not told and "preview" in found:
+        return ["A new stack: preflight needs its outputs, and runs before anything is prepared, on merge.", ""]
+    if not told or "findings" not in told:
+        return []
     lines = ["### Preflight", ""]
-    for severity, told in (("unavailable", "Unavailable"), ("blocks", "Blocks"), ("warns", "Warns")):
-        for finding in (f for f in found["findings"] if f["severity"] == severity):
+    for severity, title in (("unavailable", "Unavailable"), ("blocks", "Blocks"), ("warns", "Warns")):
+        for finding in (f for f in told["findings"] if f["severity"] == severity):
             database = finding["database"] and f"database {finding['database']}"
             place = ", ".join(plain(p) for p in (finding["side"], database) if p)
-            lines.append(f"- **{told}**: {plain(finding['check'])}{f' ({place})' if place else ''}.")
+            lines.append(f"- **{title}**: {plain(finding['check'])}{f' ({place})' if place else ''}.")
             lines.append(f"  {plain(finding['found'])} Needed: {plain(finding['needed'])}")
             lines += _block(finding["remedy"])
-    if found["unavailable"]:
-        lines.append(f"- Not checked, because something is unavailable: {plain(', '.join(found['unavailable']))}")
-    lines += ["", f"{found['blocks']} block, {found['warns']} warn, {len(found['passed'])} checks passed.", ""]
-    return "\n".join(lines), 0
+    if told["unavailable"]:
+        lines.append(f"- Not checked, because something is unavailable: {plain(', '.join(told['unavailable']))}")
+    return [*lines, "", f"{told['blocks']} block, {told['warns']} warn, {len(told['passed'])} checks passed.", ""]
 
 
 def _block(remedy: str | None) -> list[str]:
@@ -142,11 +160,16 @@ def needs_a_person(found: Document) -> list[str]:
     return reasons
 
 
-def status(path: str) -> Answer:
-    """Where the migration stands, and whether somebody has to look."""
-    found = read(path)
+def _status(job: str, found: Document, now: datetime) -> tuple[list[str], int]:
+    """Where the migration stands; for `status` whether somebody has to look, for others whether they may go on."""
     state, lag, back = found["state"], found["lag_bytes"], found.get("rollback_path") or {}
     lines = [f"State: {state or 'not prepared'}. Next step: {found['step'] or 'none'}."]
+    if job == "retire" and state != "retired" and back.get("until") and now <= datetime.fromisoformat(back["until"]):
+        return [*lines, f"**Waits:** the rollback window is open until {back['until']}.", ""], NOT_YET
+    if job == "cutover" and state != "open" and not (found.get("verified") or {}).get("equal"):
+        return [*lines, "**Waits:** no comparison has found both sides equal: advance first.", ""], NOT_YET
+    if job != "status":
+        return [*lines, ""], 0
     if lag is not None:
         lines.append(f"{lag:,} bytes behind.")
     if back.get("until"):
@@ -154,63 +177,36 @@ def status(path: str) -> Answer:
         lines.append(f"The rollback path is {is_open} (rollbackWindow: until {back['until']}).")
     reasons = needs_a_person(found)
     lines += ["", *(f"- **Somebody has to look:** {plain(reason)}" for reason in reasons), ""]
-    return "\n".join(lines), 1 if reasons else 0
+    return lines, 1 if reasons else 0
 
 
-def up(phase: str, ended_with: str, path: str) -> Answer:
-    """How an update ended, by what `pulumi up` printed."""
-    text = Path(path).read_text()
-    # The preview's come first, the update's last.
-    counts = re.findall(r"^Resources:\n((?: +\S.*\n)+)", text, re.MULTILINE)
-    told = ", ".join(" ".join(line.split()) for line in counts[-1].splitlines()) if counts else "nothing was changed"
-    lines = [f"`pulumi up` in phase `{phase}`: {plain(told)}.", ""]
-    if ended_with != "0":
-        errors = re.findall(r"^ *error: (.*(?:\n {4,}.*)?)", text, re.MULTILINE)
-        lines += [f"**Failed:** {plain(error)}\n" for error in errors] or ["**Failed:** the job's log says why.", ""]
-    return "\n".join(lines), 0
+def ended(command: str, status: int, found: Document) -> list[str]:
+    """Why a command did not reach its goal: message, detail, hint."""
+    error = found.get("error") or {"message": f"{command} ended with status {status}; the job's log says why."}
+    lines = [f"**{'Waits' if status == NOT_YET else 'Failed'}:** {plain(error['message'])}", ""]
+    for key in ("detail", "hint"):
+        lines += [plain(error[key]), ""] if error.get(key) else []
+    if "--allow-reboot" in str(error.get("hint")) and status == NOT_YET:
+        lines += ["Here: `advance` with ENCRYPTDB_ALLOW_REBOOT=1, in the job that stands behind an approval.", ""]
+    return lines
 
 
-def ended(command: str, with_status: str, path: str) -> Answer:
-    """Why a command of the controller did not reach its goal: message, what it means, what to do."""
-    error = read(path).get("error") or {}
-    said = {key: plain(error[key]) for key in ("message", "detail", "hint") if error.get(key)}
-    if with_status == "3" and "hint" in said:
-        lines = [f"**Waits for:** {said.pop('hint')}"]
-    else:
-        lines = [f"**{'Waits' if with_status == '3' else 'Failed'}:** `{command}` ended with status {with_status}."]
-    if command == "prepare" and with_status == "3":
-        lines.append("Here: `advance` with ENCRYPTDB_ALLOW_REBOOT=1, in the job that stands behind an approval.")
-    return "\n\n".join([*lines, *(said.values() if said else ["The job's log says why."])]) + "\n", 0
-
-
-def moved(path: str) -> Answer:
-    """How long the applications waited."""
-    found = read(path)
-    return f"State: {found['state']}. The applications waited {found['pause_ms']:.0f} ms.\n", 0
-
-
-def retired(path: str) -> Answer:
+def retired(found: Document) -> list[str]:
     """What still holds plaintext."""
-    found = read(path)
     lines = ["Replication is taken down.", ""]
     if "report" in found:
         lines += [f"The report is {plain(found['report'])}: keep it, what it tells of is gone.", ""]
     for item in found["leftovers"]:
         lines += [f"- May still hold plaintext: {plain(item['kind'])} {plain(item['name'])}", *_block(item["remedy"])]
-    return "\n".join([*lines, ""]), 0
-
-
-WHAT_THERE_IS: Mapping[str, Callable[..., Answer]] = {
-    f.__name__: f for f in (get, names, pending, due, preview, preflight, status, up, ended, moved, retired)
-}
+    return [*lines, ""]
 
 
 def main(arguments: list[str]) -> int:
-    """Write one answer; its exit status."""
-    text, answer = WHAT_THERE_IS[arguments[0]](*arguments[1:])
-    if text:
-        sys.stdout.write(text + "\n")
-    return answer
+    """Write what is told; the job's exit status."""
+    job, command, status, path = arguments
+    text, ending = answer(job, command, int(status), read(path))
+    sys.stdout.write(text + "\n")
+    return ending
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from encryptdb.stacks.cloud.client import Aws, default_region
@@ -14,7 +13,6 @@ from encryptdb.stacks.cloud.database import BROKEN, SERVING
 from encryptdb.stacks.contract.errors import Failed, NotYet, Problem, Refused
 from encryptdb.stacks.recovery import Begun, Document, Found, begun, find, taken_over
 
-ROOT = Path(__file__).resolve().parent.parent
 EVERY_SECONDS = 5.0
 TOLD_EVERY_SECONDS = 60.0
 PULUMI_SECONDS = 1800.0
@@ -116,7 +114,6 @@ def _pulumi(*arguments: str, text: str | None = None, check: bool = True) -> str
             input=text or "",
             capture_output=True,
             text=True,
-            cwd=ROOT,
             timeout=PULUMI_SECONDS,
         )
     except FileNotFoundError:

@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": "list the steps, which are done, what comes next; change nothing",
     "states": "print the table of states: what each command does in each state",
     "run": "do the next steps as far as they may go without approval",
+    "advance": "run pulumi up and the commands as far as the stack's phase says, for a pipeline",
     "report": "write one self-contained HTML file of what was done and what proves it",
     "adopt": "print what your own infrastructure code needs to take the target over",
 }

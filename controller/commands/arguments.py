@@ -60,6 +60,13 @@ def _stacks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 STACK = click.Option(
     ["--stack"], metavar="NAME", shell_complete=_stacks, help="The Pulumi stack; its outputs are asked from pulumi."
 )
+STACK_REQUIRED = click.Option(
+    ["--stack"],
+    metavar="NAME",
+    required=True,
+    shell_complete=_stacks,
+    help="The stack of this directory's project.",
+)
 OUTPUTS = click.Option(["--outputs"], metavar="FILE", help="A file with the stack's outputs as JSON.")
 JSON = click.Option(["--json"], is_flag=True, help="Print one JSON document on stdout.")
 APPROVED_BY = click.Option(["--approved-by"], metavar="WHO", help="Who approved, for the journal.")

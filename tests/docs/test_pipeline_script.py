@@ -1,4 +1,4 @@
-"""What examples/pipeline.sh does without a lab, and the words and decisions of examples/summary.py."""
+"""What examples/pipeline.sh does without a lab, and the words and decisions of examples/summary.py and `advance`."""
 
 import json
 import os
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from encryptdb.controller.commands.advance import first_phase, window_open
+from encryptdb.controller.pulumi_cli import counts, cut_off, errors
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -167,12 +170,7 @@ def summary(monkeypatch: pytest.MonkeyPatch) -> Any:
     return module
 
 
-def written(directory: Path, document: Any) -> str:
-    path = directory / "document.json"
-    path.write_text(document if isinstance(document, str) else json.dumps(document))
-    return str(path)
-
-
+CREATE = {"op": "create", "urn": "urn:pulumi:s::p::a$aws:rds:ParameterGroup::source-parameters"}
 HEALTHY = {
     "state": "caught-up",
     "step": "cutover",
@@ -200,40 +198,56 @@ LOST = {"encryptdb_orders_5": {"active": False, "wal_status": "lost"}}
         ({"state": "retired", "warnings": ["The stack names no address for the source."]}, None),
     ],
 )
-def test_status_fails_where_somebody_has_to_look(
-    summary: Any, tmp_path: Path, changed: dict[str, Any], told: str | None
-) -> None:
-    text, status = summary.status(written(tmp_path, HEALTHY | changed))
+def test_status_fails_where_somebody_has_to_look(summary: Any, changed: dict[str, Any], told: str | None) -> None:
+    text, status = summary.answer("status", "status", 0, HEALTHY | changed)
     assert status == (1 if told else 0)
     assert (told or "Somebody has to look") in text or not told
+
+
+NOON = datetime.fromisoformat("2024-05-01T12:00:00+00:00")
 
 
 @pytest.mark.parametrize(
     ("until", "over"), [("2024-05-01T11:59:59+00:00", True), ("2024-05-01T14:00:01+02:00", False), (None, True)]
 )
-def test_the_window_is_over_when_its_end_has_passed(
-    summary: Any, tmp_path: Path, until: str | None, over: bool
-) -> None:
-    path = written(tmp_path, HEALTHY | {"rollback_path": {"until": until}})
-    assert summary.due(path, datetime.fromisoformat("2024-05-01T12:00:00+00:00"))[1] == (0 if over else 1)
+def test_the_window_is_over_when_its_end_has_passed(summary: Any, until: str | None, over: bool) -> None:
+    found = HEALTHY | {"state": "open", "rollback_path": {"until": until}}
+    assert (window_open(found, NOON) is None) == over
+    text, status = summary.answer("retire", "status", 0, found, NOON)
+    assert (status, "the rollback window is open until" in text) == ((0, False) if over else (3, True))
 
 
 @pytest.mark.parametrize(
-    ("deployment", "cut_off"),
-    [
-        ({"resources": [{"urn": "a"}]}, False),
-        ({"resources": [], "pending_operations": [{"type": "creating"}]}, True),
-        ({"resources": [{"urn": "a", "initErrors": ["stopped"]}]}, True),
-        ({}, False),
-    ],
+    ("changed", "status"),
+    [({}, 3), ({"verified": {"equal": False}}, 3), ({"verified": {"equal": True}}, 0), ({"state": "open"}, 0)],
 )
-def test_what_was_cut_off_is_seen_in_the_state(summary: Any, tmp_path: Path, deployment: Any, cut_off: bool) -> None:
-    assert summary.pending(written(tmp_path, {"deployment": deployment}))[1] == (0 if cut_off else 1)
+def test_a_cutover_waits_for_a_comparison(summary: Any, changed: dict[str, Any], status: int) -> None:
+    assert summary.answer("cutover", "status", 0, HEALTHY | changed)[1] == status
 
 
-def test_what_preflight_finds_is_told_with_its_remedy_and_cannot_break_out_of_the_page(
-    summary: Any, tmp_path: Path
+@pytest.mark.parametrize(
+    ("job", "status"), [("check", 0), ("advance", 0), ("status", 0), ("cutover", 3), ("retire", 3)]
+)
+def test_what_the_schedule_brings_back_waits_and_what_a_person_started_fails(
+    summary: Any, job: str, status: int
 ) -> None:
+    found = {"error": {"message": "Not yet.", "detail": None, "hint": "Later."}}
+    text, ended = summary.answer(job, "advance", 3, found)
+    assert ended == status
+    assert text.splitlines() == ["**Waits:** Not yet.", "", "Later.", ""][:3]
+    assert summary.answer(job, "advance", 4, found)[1] == 4
+
+
+@pytest.mark.parametrize("status", [124, 137])
+def test_a_job_that_was_cut_off_waits_for_the_next_and_tells_what_was_done(summary: Any, status: int) -> None:
+    done = [{"pulumi": "up", "phase": "prepare", "changes": "+ 3 created"}, {"command": "prepare"}]
+    text, ended = summary.answer("advance", "advance", status, {"done": done})
+    assert ended == 0
+    assert "`pulumi up` in phase `prepare`: + 3 created." in text
+    assert "**Waits:** for the next job" in text
+
+
+def test_what_preflight_finds_is_told_with_its_remedy_and_cannot_break_out_of_the_page(summary: Any) -> None:
     finding = {
         "check": "roles",
         "severity": "blocks",
@@ -244,26 +258,110 @@ def test_what_preflight_finds_is_told_with_its_remedy_and_cannot_break_out_of_th
         "remedy": "GRANT app TO master;\n```\n# no heading",
     }
     document = {"findings": [finding], "blocks": 1, "warns": 0, "passed": [], "unavailable": ["wal"]}
-    text, _ = summary.preflight("4", written(tmp_path, document))
+    text, status = summary.answer("check", "advance", 4, CHECKED | {"preflight": document})
+    assert status == 4
     assert "- **Blocks**: roles (source, database a\\|b)." in text
     assert "\\<b\\>\\`x\\`\\</b\\>" in text
     assert "  ````\n  GRANT app TO master;\n  ```\n  # no heading\n  ````" in text
     assert "Not checked, because something is unavailable: wal" in text
 
 
+CHECKED: dict[str, Any] = {
+    "phase": "prepare",
+    "first_phase": "prepare",
+    "state": None,
+    "preview": {"steps": [], "diagnostics": []},
+    "preflight": None,
+}
+
+
 @pytest.mark.parametrize("text", ["", "Traceback (most recent call last):", "[]"])
 def test_a_command_that_left_no_document_is_told_to_have_failed(summary: Any, tmp_path: Path, text: str) -> None:
-    for told in (
-        summary.ended("verify", "1", written(tmp_path, text)),
-        summary.preflight("1", written(tmp_path, text)),
-    ):
-        assert "Failed" in told[0]
-        assert "log" in told[0]
+    path = tmp_path / "document.json"
+    path.write_text(text)
+    told, status = summary.answer("advance", "advance", 1, summary.read(str(path)))
+    assert status == 1
+    assert "Failed" in told
+    assert "log" in told
 
 
-def test_a_preview_that_is_refused_says_why(summary: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, "A new stack"),
+        ({"state": "open"}, "No preflight: the migration is open."),
+        (
+            {"preview": {"steps": [CREATE], "diagnostics": []}},
+            "| create | source-parameters | aws:",
+        ),
+        ({"phase": "restore"}, "`prepare` comes first: the YAML says `restore`"),
+        ({"preview": {"steps": [], "diagnostics": []}}, "Nothing."),
+        ({"preview": {}}, "There was no preview"),
+    ],
+)
+def test_what_check_found_is_told(summary: Any, changed: dict[str, Any], told: str) -> None:
+    assert told in summary.answer("check", "advance", 0, CHECKED | changed)[0]
+
+
+def test_a_preview_that_is_refused_says_why(summary: Any) -> None:
     refusal = {"severity": "error", "message": "error: phase: prepare would go back"}
-    document = {"steps": [], "diagnostics": [refusal], "changeSummary": {}}
-    text, _ = summary.preview("prepare", "prepare", written(tmp_path, document))
+    found = CHECKED | {
+        "preview": {"steps": [], "diagnostics": [refusal]},
+        "error": {"message": "pulumi preview failed."},
+    }
+    text, status = summary.answer("check", "advance", 1, found)
+    assert status == 1
     assert "**Refused:** phase: prepare would go back" in text
     assert "Nothing." not in text
+
+
+# The decisions of `advance`.
+
+
+@pytest.mark.parametrize(
+    ("export", "half_made"),
+    [
+        ({"resources": [{"urn": "a"}]}, False),
+        ({"resources": [], "pending_operations": [{"type": "creating"}]}, True),
+        ({"resources": [{"urn": "a", "initErrors": ["stopped"]}]}, True),
+        ({}, False),
+    ],
+)
+def test_what_was_cut_off_is_seen_in_the_state(export: Any, half_made: bool) -> None:
+    assert cut_off({"deployment": export}) == half_made
+
+
+@pytest.mark.parametrize(
+    ("phase", "outputs", "state", "first"),
+    [
+        ("prepare", {}, None, "prepare"),
+        ("restore", {}, None, "prepare"),
+        ("restore", {"attempt": 1, "phase": "prepare"}, None, "prepare"),
+        ("restore", {"attempt": 1, "phase": "prepare"}, "prepared", "restore"),
+        ("restore", {"attempt": 2, "phase": "restore"}, "abandoned", "prepare"),
+        ("retire", {"attempt": 1, "phase": "restore"}, "open", "restore"),
+        ("retire", {"attempt": 1, "phase": "restore"}, "retired", "retire"),
+    ],
+)
+def test_the_first_phase_of_a_run(phase: str, outputs: dict[str, Any], state: str | None, first: str) -> None:
+    assert first_phase(phase, "1", outputs, state) == first
+
+
+PRINTED = """Resources:
+    + 9 to create
+
+Diagnostics:
+  aws:rds:Snapshot (snapshot):
+    error: 1 error occurred:
+        * the snapshot failed
+
+Resources:
+    + 3 created
+    8 unchanged
+"""
+
+
+def test_what_an_update_printed_is_told_by_its_last_counts_and_its_errors() -> None:
+    assert counts(PRINTED) == "+ 3 created, 8 unchanged"
+    assert counts("") == "nothing was changed"
+    assert errors(PRINTED) == ["1 error occurred: * the snapshot failed"]

@@ -144,9 +144,14 @@ class Real:
 
     def recover(self) -> Result:
         """The documented command."""
-        command = [sys.executable, "-m", "stacks", "recover", "--stack", self.name, "--wait", "120", "--cancel"]
+        command = ["-m", "encryptdb.stacks", "recover", "--stack", self.name, "--wait", "120", "--cancel"]
         done = subprocess.run(
-            command, cwd=self.project, env=self._environment(), capture_output=True, text=True, timeout=SECONDS
+            [sys.executable, *command],
+            cwd=self.project,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
         )
         return Result(done.returncode, done.stdout + done.stderr)
 
@@ -174,6 +179,7 @@ def lay_project(directory: Path) -> None:
     for name in ("Pulumi.yaml", "__main__.py"):
         shutil.copy(ROOT / name, directory / name)
     shutil.copytree(ROOT / "stacks", directory / "stacks", ignore=shutil.ignore_patterns("__pycache__", "Pulumi.*"))
+    shutil.copytree(ROOT / "encryptdb", directory / "encryptdb", symlinks=True)
     (directory / ".venv").symlink_to(sys.prefix)
 
 

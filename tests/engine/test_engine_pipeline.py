@@ -44,7 +44,7 @@ def migrate(pipeline: Pipeline, database: Database) -> None:
     stack = database.name
     pipeline.run("check", stack).ended(0, "| create | source-parameters |", "A new stack")
     writer = database.write_on()
-    pipeline.run("advance", stack, ENCRYPTDB_ALLOW_REBOOT="1").ended(0, "+ 3 created", "approval of the cutover")
+    pipeline.run("advance", stack, ENCRYPTDB_ALLOW_REBOOT="1").ended(0, "+ 3 created", "The cutover waits for approval")
     pipeline.run("cutover", stack, ENCRYPTDB_APPROVED_BY="a reviewer").ended(0, "State: open.")
     target = pipeline.outputs(stack)["target"]
     assert boto3.client("rds").describe_db_instances(DBInstanceIdentifier=target["identifier"])["DBInstances"][0][
@@ -68,24 +68,24 @@ def test_one_after_another(
 
     migrate(pipeline, committed(stack))
     pipeline.run("status", stack).ended(0, "State: open.")
-    pipeline.run("advance", stack).ended(0, "8 unchanged", "`phase: retire`")
+    pipeline.run("advance", stack).ended(0, "8 unchanged", "phase: retire")
     if stack in RETIRED:
         if stack == BY_APPROVAL:
             pipeline.run("retire", stack).ended(0, "Replication is taken down.", "The report is")
-            pipeline.run("advance", stack).ended(0, "replication has been taken down")
+            pipeline.run("advance", stack).ended(0, "Replication has been taken down.")
         pipeline.configure(stack, phase="retire")
         pipeline.run("advance", stack).ended(0, "Replication is taken down.", f"instance {stack}", "- 3 deleted")
         pipeline.run("status", stack).ended(0, "State: retired.")
         assert databases[stack].rows() == databases[stack].written
     else:
-        pipeline.run("retire", stack).ended(3, "the end of the rollback window")
+        pipeline.run("retire", stack).ended(3, "the rollback window is open until")
     if stack == ROLLED_BACK:
         source = pipeline.outputs(stack)["source"]
         pipeline.run("rollback", stack).ended(0, "State: rolled-back.")
         databases[stack].side = source
         databases[stack].write(5)
         assert databases[stack].rows() == databases[stack].written
-        pipeline.run("advance", stack).ended(0, "8 unchanged", "it was rolled back")
+        pipeline.run("advance", stack).ended(0, "8 unchanged", "was rolled back")
 
     assert {s: state for s, state in pipeline.states().items() if s != stack} == states
     after = account()

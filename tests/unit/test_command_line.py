@@ -16,8 +16,8 @@ from encryptdb.controller.commands import COMMANDS
 from encryptdb.controller.migration import Options
 
 ROOT = Path(__file__).resolve().parents[2]
-WITH_STACK = [name for name in COMMANDS if name not in ("init", "states")]
-CHANGING = {"prepare", "replicate", "cutover", "rollback", "retire", "abandon", "run"}
+WITH_STACK = [name for name in COMMANDS if name not in ("init", "advance", "states")]
+CHANGING = {"prepare", "replicate", "cutover", "rollback", "retire", "abandon", "run", "advance"}
 
 
 def options(command: str) -> set[str]:
@@ -64,9 +64,7 @@ def test_a_misspelt_word_is_answered_with_the_one_that_was_meant(
     assert f"Did you mean '{meant}'?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "argv", [["status", "--json"], ["statsu", "--stack", "x", "--json"]]
-)
+@pytest.mark.parametrize("argv", [["status", "--json"], ["statsu", "--stack", "x", "--json"]])
 def test_wrong_usage_is_a_document_too(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 2
     document = json.loads(capsys.readouterr().out)
