@@ -159,6 +159,32 @@ def test_what_pulumi_does_not_tell_is_taken_for_nothing(tmp_path: Path, job: str
     assert not [line for line in called if line.startswith(("up", "preview"))]
 
 
+def test_a_job_whose_time_is_over_interrupts_the_update_once_and_waits_for_the_next(tmp_path: Path) -> None:
+    pulumi = tmp_path / "pulumi"
+    pulumi.write_text(
+        f"""#!/bin/sh
+        case "$*" in
+            "config get encryptdb:phase "*) echo prepare ;;
+            "config get "*) echo 1 ;;
+            "up "*)
+                trap 'echo INT >>{tmp_path}/signals; ended=1' INT
+                trap 'echo TERM >>{tmp_path}/signals' TERM
+                echo up >>{tmp_path}/signals
+                while [ -z "${{ended:-}}" ]; do sleep 0.1; done
+                sleep 1; exit 1 ;;
+            *) echo '{{}}' ;;
+        esac
+        """
+    )
+    pulumi.chmod(0o755)
+    summary = tmp_path / "summary.md"
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_STEP_SUMMARY": str(summary)}
+    done = run("advance", "orders-prod", ENCRYPTDB_JOB_SECONDS="5", **environment)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "signals").read_text().split() == ["up", "INT"]
+    assert "**Waits:** for the next job" in summary.read_text()
+
+
 # The words and the decisions of summary.py.
 
 

@@ -180,6 +180,8 @@ def lay_project(directory: Path) -> None:
         shutil.copy(ROOT / name, directory / name)
     shutil.copytree(ROOT / "stacks", directory / "stacks", ignore=shutil.ignore_patterns("__pycache__", "Pulumi.*"))
     shutil.copytree(ROOT / "encryptdb", directory / "encryptdb", symlinks=True)
+    for name in ("controller", "lab"):
+        (directory / name).symlink_to(ROOT / name)
     (directory / ".venv").symlink_to(sys.prefix)
 
 

@@ -75,7 +75,6 @@ class Pipeline:
             checkout = self.place / f"checkout-{self.jobs}"
         lay_project(checkout)
         shutil.copytree(ROOT / "examples", checkout / "examples", ignore=shutil.ignore_patterns("__pycache__"))
-        (checkout / "controller").symlink_to(ROOT / "controller")
         for path in self.yamls.glob("Pulumi.*.yaml"):
             shutil.copy(path, checkout / "stacks")
         # In LAB_DIR the controller would look for outputs of `lab up`.

@@ -36,8 +36,6 @@ class Runner:
     def __init__(self, found: Cli, project: Path, world: World) -> None:
         lay_project(project)
         self.cwd = project
-        # `python -m controller` is run in the clone, where stacks/ lies beside it.
-        (self.cwd / "controller").symlink_to(ROOT / "controller")
         mine = {
             "ENCRYPTDB_SOURCE_USER": world.source["user"],
             "ENCRYPTDB_SOURCE_PASSWORD": world.source["password"],
