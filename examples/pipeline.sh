@@ -61,8 +61,7 @@ esac
 [ -f "$yamls/Pulumi.$stack.yaml" ] || { echo "There is no Pulumi.$stack.yaml in $yamls." >&2; exit 2; }
 [ "$job" != cutover ] || [ -n "$ENCRYPTDB_APPROVED_BY" ] || { echo "ENCRYPTDB_APPROVED_BY does not say who approved." >&2; exit 2; }
 [ "$yamls" = "$PWD/stacks" ] || cp "$yamls/Pulumi.$stack.yaml" stacks/
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 printf '## %s: %s\n\n' "$stack" "$job" >>"${GITHUB_STEP_SUMMARY:-/dev/stderr}"
 set -- ${ENCRYPTDB_APPROVED_BY:+--approved-by "$ENCRYPTDB_APPROVED_BY"}
 case $job in
@@ -76,5 +75,5 @@ case $job in
     cutover) controller status; controller cutover --max-pause "$ENCRYPTDB_MAX_PAUSE" --dry-run
         controller cutover --max-pause "$ENCRYPTDB_MAX_PAUSE" "$@" ;;
     rollback) controller rollback --max-pause "$ENCRYPTDB_MAX_PAUSE" "$@" ;;
-    retire) controller status; controller retire "$@" ;;
+    retire) controller retire "$@" ;;
 esac

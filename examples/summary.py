@@ -10,7 +10,6 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +57,13 @@ def plain(text: object) -> str:
     return re.sub(r"([\\`*_<>|\[\]~#])", r"\\\1", " ".join(str(text).split()))
 
 
-def answer(job: str, command: str, status: int, found: Document, now: datetime | None = None) -> Answer:
+def answer(job: str, command: str, status: int, found: Document) -> Answer:
     """What is told, and the job's exit status."""
     lines = _done(found)
     if job == "check":
         lines += preview(found) + preflight(found)
     if status == 0 and command == "status":
-        lines_of_status, status = _status(job, found, now or datetime.now(UTC))
+        lines_of_status, status = _status(job, found)
         lines += lines_of_status
     elif status == 0 and "pause_ms" in found:
         lines += [f"State: {found['state']}. The applications waited {found['pause_ms']:.0f} ms.", ""]
@@ -160,12 +159,10 @@ def needs_a_person(found: Document) -> list[str]:
     return reasons
 
 
-def _status(job: str, found: Document, now: datetime) -> tuple[list[str], int]:
+def _status(job: str, found: Document) -> tuple[list[str], int]:
     """Where the migration stands; for `status` whether somebody has to look, for others whether they may go on."""
     state, lag, back = found["state"], found["lag_bytes"], found.get("rollback_path") or {}
-    lines = [f"State: {state or 'not prepared'}. Next step: {found['step'] or 'none'}."]
-    if job == "retire" and state != "retired" and back.get("until") and now <= datetime.fromisoformat(back["until"]):
-        return [*lines, f"**Waits:** the rollback window is open until {back['until']}.", ""], NOT_YET
+    lines = [f"State: {state}. Next: {plain(found['next'])}"]
     if job == "cutover" and state != "open" and not (found.get("verified") or {}).get("equal"):
         return [*lines, "**Waits:** no comparison has found both sides equal: advance first.", ""], NOT_YET
     if job != "status":
@@ -194,7 +191,7 @@ def ended(command: str, status: int, found: Document) -> list[str]:
 def retired(found: Document) -> list[str]:
     """What still holds plaintext."""
     lines = ["Replication is taken down.", ""]
-    if "report" in found:
+    if found.get("report"):
         lines += [f"The report is {plain(found['report'])}: keep it, what it tells of is gone.", ""]
     for item in found["leftovers"]:
         lines += [f"- May still hold plaintext: {plain(item['kind'])} {plain(item['name'])}", *_block(item["remedy"])]

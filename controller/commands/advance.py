@@ -7,23 +7,21 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from encryptdb.controller.commands import preflight, prepare, replicate, retire, status, verify
+from encryptdb.controller.commands import preflight, prepare, retire, run, status, verify
 from encryptdb.controller.commands.arguments import ALLOW_REBOOT, APPROVED_BY, STACK_REQUIRED, Call, make_command
 from encryptdb.controller.migration import Options, open_migration
 from encryptdb.controller.pulumi_cli import Stack
 from encryptdb.controller.stack import parse_outputs
-from encryptdb.controller.waiting import Reporter
+from encryptdb.controller.state import State
 from encryptdb.stacks.contract.errors import Failed, Interrupted, NotYet, Problem, Usage
 
 Document = dict[str, Any]
-UNPREPARED = (None, "not-prepared")
-WITHOUT_PREFLIGHT = ("open", "rolled-back", "retired", "abandoned")
+WITHOUT_PREFLIGHT = (State.OPEN, State.ROLLED_BACK, State.RETIRED, State.ABANDONED)
 
 
 @dataclass
@@ -73,12 +71,12 @@ def advance(stack: Stack, options: Options, secrets_provider: str | None = None)
             stack.recover()
         if phase == "prepare":
             job.up("prepare")
-            job.run(prepare)
-            raise NotYet("The source is prepared.", hint=f"Set phase: restore in {stack.file}.")
+            _wait(job)
         if phase == "restore":
             _to_caught_up(job, attempt)
         if phase == "retire":
-            _retire(job)
+            if job.run(status)["state"] != State.ABANDONED:
+                job.run(retire)
             job.up("retire")
             return document
         raise Usage(f"encryptdb:phase is {phase!r}.", hint=f"Set it to prepare, restore or retire in {stack.file}.")
@@ -101,52 +99,25 @@ def _telling(job: Job, document: Document) -> Iterator[Document]:
 
 
 def _to_caught_up(job: Job, attempt: str) -> None:
-    file = job.stack.file
     if str(job.outputs().get("attempt")) != attempt:
         job.up("prepare")
     if job.outputs().get("phase") == "prepare":
         job.run(prepare)
     job.up("restore")
-    found = job.run(status)
-    match found["state"]:
-        case "open":
-            raise NotYet(
-                "The target serves.",
-                hint=f"Set phase: retire in {file} when nobody will go back to the source any more.",
-            )
-        case "retired":
-            raise NotYet("Replication has been taken down.", hint=f"Set phase: retire in {file}.")
-        case "rolled-back":
-            raise NotYet("The migration was rolled back: the source serves.", hint="Cut over again, or abandon.")
-        case "abandoned":
-            raise NotYet("This attempt was abandoned.", hint=f"Set attempt one higher in {file}.")
-    job.run(replicate)
-    if not (found.get("verified") or {}).get("equal"):
-        job.run(verify)
-    raise NotYet(
-        "The cutover waits for approval.",
-        detail="The target has caught up, and every row was compared.",
-        hint=f"encryptdb cutover --stack {job.stack.name} --approved-by WHO",
-    )
+    try:
+        _wait(job)
+    except NotYet as waits:
+        found = waits.document or {}
+        if found.get("state") == State.CAUGHT_UP and not (found.get("verified") or {}).get("equal"):
+            job.run(verify)
+        raise
 
 
-def _retire(job: Job) -> None:
-    found = job.run(status)
-    if found["state"] == "abandoned":
-        # Nothing of it is left to take down.
-        return
-    if found["state"] != "retired" and (until := window_open(found, datetime.now(UTC))):
-        raise NotYet(
-            f"The rollback window is open until {until}.",
-            hint="Run this again after its end. Until then rollback loses nothing.",
-        )
-    job.run(retire)
-
-
-def window_open(found: Document, now: datetime) -> str | None:
-    """Until when the rollback window is open, by the document of `status`; None if it is not."""
-    until: str | None = (found.get("rollback_path") or {}).get("until")
-    return until if until is not None and now <= datetime.fromisoformat(until) else None
+def _wait(job: Job) -> NoReturn:
+    """Do what `run` may do. Raises NotYet for what it waits for, also where the attempt has ended: the file says that
+    it goes on."""
+    found = job.run(run)
+    raise NotYet(f"The migration is {found['state']}.", hint=found["next"])
 
 
 def _dry_run(job: Job, phase: str, attempt: str) -> Document:
@@ -171,18 +142,15 @@ def _dry_run(job: Job, phase: str, attempt: str) -> Document:
 
 def first_phase(phase: str, attempt: str, outputs: Document, state: str | None) -> str:
     """The phase of the first `pulumi up` of a run that goes to `phase`."""
-    if str(outputs.get("attempt")) != attempt or (phase == "restore" and state in UNPREPARED):
+    if str(outputs.get("attempt")) != attempt or (phase == "restore" and state == State.NOT_PREPARED):
         return "prepare"
-    if phase == "retire" and state != "retired":
+    if phase == "retire" and state != State.RETIRED:
         return str(outputs.get("phase"))
     return phase
 
 
 def _call(stack: str, json: bool, secrets_provider: str | None, **options: Any) -> Call:
-    def run(reporter: Reporter) -> Document:
-        return advance(Stack(stack, reporter), Options(**options), secrets_provider)
-
-    return Call(run, json)
+    return Call(lambda reporter: advance(Stack(stack, reporter), Options(**options), secrets_provider), json)
 
 
 command = make_command(

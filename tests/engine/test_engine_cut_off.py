@@ -29,7 +29,7 @@ def databases(pipeline: Pipeline) -> Iterator[dict[str, Database]]:
 def prepared(pipeline: Pipeline, database: Database) -> None:
     pipeline.configure(database.name, source=database.name, phase="prepare", sourceSecret=database.secret_arn)
     pipeline.run("advance", database.name).ended(0, "**Waits:**", "--allow-reboot", "ENCRYPTDB_ALLOW_REBOOT=1")
-    pipeline.run("advance", database.name, ENCRYPTDB_ALLOW_REBOOT="1").ended(0, "phase: restore")
+    pipeline.run("advance", database.name, ENCRYPTDB_ALLOW_REBOOT="1").ended(0, "encryptdb:phase restore")
     pipeline.configure(database.name, phase="restore")
 
 
@@ -53,7 +53,7 @@ def test_jobs_that_end_before_aws_does_come_back_until_all_is_there(
         assert is_kept(seen, now)
         cut_off_in_the_middle += "**Waits:** for the next job" in job.summary and seen != now
         seen = now
-        if "The cutover waits for approval" in job.summary:
+        if "The cutover waits for its approval" in job.summary:
             break
     else:
         pytest.fail("the jobs never came to an end")
@@ -85,7 +85,7 @@ def test_a_runner_that_dies_leaves_nothing_that_the_next_job_does_not_take_over(
     rds = boto3.client("rds")
     rds.get_waiter("db_snapshot_available").wait(DBSnapshotIdentifier="encryptdb-killed-1", WaiterConfig={"Delay": 1})
     begun = made("killed")
-    pipeline.run("advance", "killed").ended(0, "+ 2 created", "The cutover waits for approval")
+    pipeline.run("advance", "killed").ended(0, "+ 2 created", "The cutover waits for its approval")
     assert is_kept(begun, made("killed"))
     assert len(made("killed")) == 3
 

@@ -44,7 +44,7 @@ def migrate(pipeline: Pipeline, database: Database) -> None:
     stack = database.name
     pipeline.run("check", stack).ended(0, "| create | source-parameters |", "A new stack")
     writer = database.write_on()
-    pipeline.run("advance", stack, ENCRYPTDB_ALLOW_REBOOT="1").ended(0, "+ 3 created", "The cutover waits for approval")
+    pipeline.run("advance", stack, ENCRYPTDB_ALLOW_REBOOT="1").ended(0, "+ 3 created", "The cutover waits for its approval")
     pipeline.run("cutover", stack, ENCRYPTDB_APPROVED_BY="a reviewer").ended(0, "State: open.")
     target = pipeline.outputs(stack)["target"]
     assert boto3.client("rds").describe_db_instances(DBInstanceIdentifier=target["identifier"])["DBInstances"][0][
@@ -68,17 +68,17 @@ def test_one_after_another(
 
     migrate(pipeline, committed(stack))
     pipeline.run("status", stack).ended(0, "State: open.")
-    pipeline.run("advance", stack).ended(0, "8 unchanged", "phase: retire")
+    pipeline.run("advance", stack).ended(0, "8 unchanged", "The target serves")
     if stack in RETIRED:
         if stack == BY_APPROVAL:
             pipeline.run("retire", stack).ended(0, "Replication is taken down.", "The report is")
-            pipeline.run("advance", stack).ended(0, "Replication has been taken down.")
+            pipeline.run("advance", stack).ended(0, "The migration is retired")
         pipeline.configure(stack, phase="retire")
         pipeline.run("advance", stack).ended(0, "Replication is taken down.", f"instance {stack}", "- 3 deleted")
         pipeline.run("status", stack).ended(0, "State: retired.")
         assert databases[stack].rows() == databases[stack].written
     else:
-        pipeline.run("retire", stack).ended(3, "the rollback window is open until")
+        pipeline.run("retire", stack).ended(3, "The rollback window is open")
     if stack == ROLLED_BACK:
         source = pipeline.outputs(stack)["source"]
         pipeline.run("rollback", stack).ended(0, "State: rolled-back.")
