@@ -44,7 +44,7 @@ def migrate(pipeline: Pipeline, database: Database) -> None:
     stack = database.name
     pipeline.run("check", stack).ended(0, "| create | source-parameters |", "A new stack")
     writer = database.write_on()
-    pipeline.run("advance", stack, ENCRYPTDB_ALLOW_REBOOT="1").ended(0, "+ 3 created", "The cutover waits for its approval")
+    pipeline.run("advance", stack, ENCRYPTDB_ALLOW_REBOOT="1").ended(0, "+ 3 created", "waits for its approval")
     pipeline.run("cutover", stack, ENCRYPTDB_APPROVED_BY="a reviewer").ended(0, "State: open.")
     target = pipeline.outputs(stack)["target"]
     assert boto3.client("rds").describe_db_instances(DBInstanceIdentifier=target["identifier"])["DBInstances"][0][
