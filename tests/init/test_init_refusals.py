@@ -44,7 +44,7 @@ class Untouched(Aws):
         (["orders-prod", "--stack", "s" * 101], "is not a valid stack name", "--stack"),
         (["orders-prod", "--output", "nowhere/x.yaml"], "The directory nowhere does not exist", "Pulumi.yaml"),
         (["orders-prod", "--output", "stacks"], "stacks is a directory", "--output"),
-        (["orders-prod", "--output", "Pulumi.yaml"], "Pulumi.yaml is there already", "--force"),
+        (["orders-prod", "--output", "Pulumi.yaml"], "Pulumi.yaml already exists", "--force"),
         (["orders-prod", "--output", "-"], "both write to stdout", "--output"),
     ],
 )
