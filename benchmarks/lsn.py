@@ -21,10 +21,10 @@ from typing import Any
 
 from encryptdb.controller.exact_lsn import find_exact_lsn
 from encryptdb.controller.exact_lsn.proof import find_bracket
-from tests.postgres import servers
+from tests.kit import servers
+from tests.kit.servers import Server
 from tests.postgres.log_api import LogApi
 from tests.postgres.rig import Pair, isolate, prepare
-from tests.postgres.servers import Server
 
 SEARCHES = {"with_candidates": "with candidates", "proof_alone": "by the proof alone"}
 BACKLOGS = (1_000, 100_000, 1_000_000)

@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.cutover import floor, ours
 from benchmarks.cutover.floor import Run
 from benchmarks.cutover.stage import Size, base, measured_on
-from tests.postgres.servers import Server, newest_system, room, wheel
+from tests.kit.servers import Server, newest_system, room, wheel
 
 GOAL_RATIO = 3.0
 

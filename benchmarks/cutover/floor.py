@@ -12,7 +12,7 @@ from pathlib import Path
 from psycopg import sql
 
 from benchmarks.cutover.stage import Load, Pooler, Seen, Size
-from tests.postgres.servers import Server
+from tests.kit.servers import Server
 
 TERMINATE_SQL = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity

@@ -7,7 +7,7 @@ from benchmarks.cutover.floor import Run
 from benchmarks.cutover.stage import Load, Pooler, Size
 from encryptdb.controller.commands import cutover
 from tests.cutover.rig import World, follow
-from tests.postgres.servers import Server
+from tests.kit.servers import Server
 
 
 def cut_over(base: Server, where: Path, size: Size, *, lead: float, seconds: float) -> Run:

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from tests.cutover.rig import make_source
-from tests.postgres.servers import Server, free_port, owner, run
+from tests.kit.servers import Server, free_port, owner, run
 
 SETTINGS = {
     "shared_buffers": "256MB",

@@ -1,29 +1,30 @@
 """Every test here has a lab of its own, and leaves nothing of it."""
 
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.acceptance.engines import ENGINES
-from tests.acceptance.world import World, fill, make_directory, make_world, stop_world
+from tests.kit.commands import World, running
+
+ALWAYS = {
+    "test_an_unencrypted_server_becomes_an_encrypted_one_under_load": ("rds", "aurora"),
+    "test_before_there_is_a_target": ("rds",),
+    "test_an_unknown_stack": ("rds",),
+}
+"""What `make test` takes of this area, and on which engines: one whole flow of each, and refusals. The rest is in
+`make test-all`: these tests cost more than all others together."""
 
 
-@pytest.fixture(scope="session", params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    """RDS, then Aurora: whatever depends on this is told of both."""
-    return str(request.param)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """RDS, then Aurora: whatever depends on `engine` is told of both."""
+    if "engine" in metafunc.fixturenames:
+        always = ALWAYS.get(metafunc.function.__name__, ())
+        given = [pytest.param(e, marks=() if e in always else pytest.mark.full) for e in ENGINES]
+        metafunc.parametrize("engine", given, scope="session")
 
 
 @pytest.fixture
 def world(engine: str) -> Iterator[World]:
-    directory = make_directory()
-    made = make_world(directory / "lab", ["orders", 'Odd "Db"'], "orders-test", "--engine", engine)
-    try:
-        for database in made.source["databases"]:
-            fill(made, database)
+    with running(engine, databases=("orders", 'Odd "Db"')) as made:
         yield made
-    finally:
-        # Shown only where the test failed.
-        sys.stdout.write((directory / "lab" / "lab.log").read_text()[-20000:])
-        stop_world(directory / "lab")

@@ -6,7 +6,8 @@ Written with boto3 alone: nothing of the controller is used, so nothing of it is
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from tests.acceptance.world import World, wait
+from tests.kit.commands import World
+from tests.kit.waits import wait_for
 
 ENGINES = ("rds", "aurora")
 
@@ -92,7 +93,7 @@ class OnRds:
 
     def take(self, identifier: str, snapshot: str) -> str:
         self.rds.create_db_snapshot(DBInstanceIdentifier=identifier, DBSnapshotIdentifier=snapshot)
-        wait(lambda: self._snapshot(snapshot) == "available")
+        wait_for(lambda: self._snapshot(snapshot) == "available", f"the snapshot {snapshot}")
         return snapshot
 
     def _snapshot(self, snapshot: str) -> str:
@@ -104,13 +105,13 @@ class OnRds:
             self.rds.copy_db_snapshot(
                 SourceDBSnapshotIdentifier=snapshot, TargetDBSnapshotIdentifier=sealed, KmsKeyId=key
             )
-            wait(lambda: self._snapshot(sealed) == "available")
+            wait_for(lambda: self._snapshot(sealed) == "available", f"the snapshot {sealed}")
             snapshot = sealed
         given = {"DBParameterGroupName": group} if group else {}
         self.rds.restore_db_instance_from_db_snapshot(
             DBInstanceIdentifier=identifier, DBSnapshotIdentifier=snapshot, **given
         )
-        wait(lambda: self.state(identifier)[0] == "available")
+        wait_for(lambda: self.state(identifier)[0] == "available", identifier)
         found = self._found(identifier)
         return {
             "identifier": identifier,
@@ -174,7 +175,7 @@ class OnAurora:
     def reboot(self, identifier: str) -> None:
         for member in sorted(self._found(identifier)["DBClusterMembers"], key=lambda m: not m["IsClusterWriter"]):
             self.rds.reboot_db_instance(DBInstanceIdentifier=member["DBInstanceIdentifier"])
-            wait(lambda: self.state(identifier)[0] == "available")
+            wait_for(lambda: self.state(identifier)[0] == "available", identifier)
 
     def stop(self, identifier: str) -> None:
         self.rds.stop_db_cluster(DBClusterIdentifier=identifier)
@@ -184,7 +185,7 @@ class OnAurora:
 
     def take(self, identifier: str, snapshot: str) -> str:
         self.rds.create_db_cluster_snapshot(DBClusterIdentifier=identifier, DBClusterSnapshotIdentifier=snapshot)
-        wait(lambda: self._snapshot(snapshot) == "available")
+        wait_for(lambda: self._snapshot(snapshot) == "available", f"the snapshot {snapshot}")
         return snapshot
 
     def _snapshot(self, snapshot: str) -> str:
@@ -196,14 +197,14 @@ class OnAurora:
         self.rds.restore_db_cluster_from_snapshot(
             DBClusterIdentifier=identifier, SnapshotIdentifier=snapshot, Engine="aurora-postgresql", **given
         )
-        wait(lambda: str(self._found(identifier)["Status"]) == "available")
+        wait_for(lambda: str(self._found(identifier)["Status"]) == "available", identifier)
         self.rds.create_db_instance(
             DBInstanceIdentifier=f"{identifier}-1",
             DBClusterIdentifier=identifier,
             DBInstanceClass="db.r6g.large",
             Engine="aurora-postgresql",
         )
-        wait(lambda: self.state(identifier)[0] == "available")
+        wait_for(lambda: self.state(identifier)[0] == "available", identifier)
         found = self._found(identifier)
         return {
             "identifier": identifier,

@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from tests.acceptance.engines import hands
-from tests.acceptance.world import Ended, World, Writer, ledger, wait
+from tests.kit.commands import Ended, World, Writer, ledger
+from tests.kit.waits import wait_for
 
 STATIONS = {"prepare": "prepared", "replicate": "caught-up", "cutover": "open", "retire": "retired"}
 
@@ -60,7 +61,7 @@ def test_an_unencrypted_server_becomes_an_encrypted_one_under_load(world: World)
         writer.stop()
 
     for writer in writers:
-        assert ledger(world, writer.database, "target") == {writer.number: writer.acknowledged}
+        assert ledger(world, writer.database, "target") == {writer.number: writer.written}
         assert refuses_writes(world, writer.database)
 
     early = world.controller("adopt")
@@ -84,7 +85,7 @@ def test_an_unencrypted_server_becomes_an_encrypted_one_under_load(world: World)
     deleted = world.controller("retire", "--delete-source", world.source["identifier"])
     assert deleted.status == 0, deleted.told
     assert deleted.document["deleted"] == world.source["identifier"]
-    wait(lambda: hands(world).is_gone(world.source["identifier"]))
+    wait_for(lambda: hands(world).is_gone(world.source["identifier"]), "the source to be gone")
     ended = twice(world, "retire", "--delete-source", world.source["identifier"])
     assert not any(item["kind"] == hands(world).leftover for item in ended.document["leftovers"])
     assert world.up(phase="retire").status == 0

@@ -6,7 +6,7 @@ import pytest
 from encryptdb.controller.plan import PLAN
 from encryptdb.controller.steps.step import Command
 from tests.acceptance.killed import DIED
-from tests.acceptance.world import World, ledger
+from tests.kit.commands import World, ledger
 
 MOMENTS = ("begin", "effect", "end")
 

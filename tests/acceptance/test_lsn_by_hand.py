@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.world import World, Writer, fill, ledger, make_directory, make_world, stop_world
+from tests.kit.commands import World, Writer, ledger, running
 
 EXACT = re.compile(r"Exact is any LSN after ([0-9A-F]+/[0-9A-F]+) up to ([0-9A-F]+/[0-9A-F]+)")
 
@@ -15,14 +15,9 @@ SLOTS = "SELECT slot_name, confirmed_flush_lsn::text, restart_lsn::text FROM pg_
 
 @pytest.fixture
 def restored(engine: str) -> Iterator[World]:
-    directory = make_directory()
-    world = make_world(directory / "lab", ["orders"], "orders-test", "--engine", engine)
-    try:
-        fill(world, "orders")
+    with running(engine) as world:
         world.ready("restored")
         yield world
-    finally:
-        stop_world(directory / "lab")
 
 
 def position(text: str) -> int:

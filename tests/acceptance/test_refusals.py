@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import psycopg
 import pytest
 
 from tests.acceptance.engines import hands
-from tests.acceptance.world import Ended, World, Writer, ledger, wait
+from tests.kit.commands import Ended, World, Writer, ledger
+from tests.kit.waits import wait_for
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -119,7 +121,7 @@ def test_a_target_that_is_not_the_one_asked_for(world: World, tmp_path: Path) ->
     # copy was never opened.
     identifier = world.outputs()["target"]["identifier"]
     hands(world).stop(identifier)
-    wait(lambda: hands(world).state(identifier)[0] == "stopped")
+    wait_for(lambda: hands(world).state(identifier)[0] == "stopped", "the target to be stopped")
     for command in ("status", "verify", "cutover"):
         told(world.controller(command), 1)
     freed = world.controller("abandon")
@@ -150,9 +152,9 @@ def test_logical_replication_lost_in_between(prepared: World) -> None:
         connection.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
     identifier = prepared.source["identifier"]
     by_hand.attach(identifier, by_hand.default_group(identifier))
-    wait(lambda: by_hand.state(identifier) == ("available", "pending-reboot"))
+    wait_for(lambda: by_hand.state(identifier) == ("available", "pending-reboot"), "the group to wait for a reboot")
     by_hand.reboot(identifier)
-    wait(lambda: by_hand.state(identifier) == ("available", "in-sync"))
+    wait_for(lambda: by_hand.state(identifier) == ("available", "in-sync"), "the reboot")
     serves(prepared)
     told(prepared.controller("replicate"), 4)
     told(prepared.controller("preflight"), 4)
@@ -163,14 +165,15 @@ def test_ctrl_c_in_each_command(world: World) -> None:
     def stop(command: str, *options: str, by: signal.Signals, fenced_first: bool = False) -> None:
         process = world.start(command, *options)
         with world.connect("postgres") as connection:
-            wait(lambda: met(connection, command, fenced_first) or process.poll() is not None, every=0.002)
+            at_work = partial(met, connection, command, fenced_first)
+            wait_for(lambda: at_work() or process.poll() is not None, f"{command} to be at work", every=0.002)
         process.send_signal(by)
         ended = world.end(process, seconds=30)
         assert ended.status == 130, f"{command}: {ended.status} {ended.told}"
         assert ended.document["error"]["hint"]
         if command == "prepare":
             # The reboot that was allowed goes on without us.
-            wait(lambda: served(world))
+            wait_for(lambda: served(world), "the source to serve again")
         serves(world)
 
     assert world.up(source=world.source["identifier"], phase="prepare").status == 0
@@ -206,11 +209,11 @@ def test_a_controller_killed_inside_the_pause(world: World) -> None:
         writer.start()
     with world.connect("postgres") as connection:
         process = world.start("cutover", "--max-pause", "4")
-        wait(lambda: fenced(connection) or process.poll() is not None, every=0.001)
+        wait_for(lambda: fenced(connection) or process.poll() is not None, "the fence", every=0.001)
         process.kill()
         told = world.end(process).told
         assert fenced(connection), f"the pause was over before the kill, so nothing was tested: {told}"
-        wait(lambda: not fenced(connection), seconds=20)
+        wait_for(lambda: not fenced(connection), "the watchdog to lift the fence", seconds=20)
     serves(world)
     moved = world.controller("cutover")
     assert moved.status == 0, moved.told
@@ -220,4 +223,4 @@ def test_a_controller_killed_inside_the_pause(world: World) -> None:
     for writer in writers:
         writer.stop()
         written = {n: rows for n, rows in ledger(world, writer.database, "target").items() if n < 50}
-        assert written == {writer.number: writer.acknowledged}
+        assert written == {writer.number: writer.written}

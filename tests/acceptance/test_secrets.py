@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 from tests.acceptance.engines import hands
-from tests.acceptance.world import World, wait
-from tests.secret_search import ProcessWatch, Search
+from tests.kit.commands import World
+from tests.kit.secret_search import ProcessWatch, Search
+from tests.kit.waits import wait_for
 
 STORED = re.compile(rb"password=([A-Za-z0-9_-]{43})")
 """The password of the replication role, as it stands in pg_subscription, in the servers' own files."""
@@ -26,7 +27,7 @@ def test_a_whole_migration_tells_nobody_its_secrets(world: World, tmp_path: Path
     by_hand = hands(world)
     by_hand.set_parameters(by_hand.parameter_group(world.source["identifier"]), everything)
     with world.connect("postgres") as connection:
-        wait(lambda: connection.execute("SHOW log_statement").fetchone() == ("all",))
+        wait_for(lambda: connection.execute("SHOW log_statement").fetchone() == ("all",), "the parameter to be applied")
     master = world.source["password"]
     with ProcessWatch(Search({"master": master})) as watch:
         world.ready()

@@ -9,7 +9,7 @@ from encryptdb.controller.next_line import Next, line
 from encryptdb.controller.permissions import COMMANDS, TABLE, Row, Verdict
 from encryptdb.controller.state import State
 from encryptdb.stacks.contract.outputs import Outputs
-from tests.acceptance.world import World
+from tests.kit.commands import World
 
 STATUS = {Verdict.DONE: 0, Verdict.NOT_YET: 3, Verdict.REFUSED: 4}
 

@@ -6,19 +6,15 @@ from pathlib import Path
 import pytest
 
 from encryptdb.lab.binaries import wheel_folder
-from tests.acceptance.world import World, Writer, fill, ledger, make_directory, make_world, stop_world
+from tests.kit.commands import World, Writer, ledger, running
 
 
 @pytest.fixture
 def newest(engine: str) -> Iterator[World]:
     folder = wheel_folder()
     assert folder is not None, "requirements-dev.txt brings the wheel"
-    directory = make_directory()
-    world = make_world(directory / "lab", ["orders"], "orders-18", "--pg-bin", str(folder), "--engine", engine)
-    try:
+    with running(engine, pg_bin=folder) as world:
         yield world
-    finally:
-        stop_world(directory / "lab")
 
 
 def test_the_whole_way_without_a_superuser(newest: World, tmp_path: Path) -> None:
@@ -26,7 +22,6 @@ def test_the_whole_way_without_a_superuser(newest: World, tmp_path: Path) -> Non
         version = connection.execute("SHOW server_version_num").fetchone()
         assert version is not None and int(version[0]) >= 180000
         assert connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper").fetchall() == [("rdsadmin",)]
-    fill(newest, "orders")
     writer = Writer(newest, "orders", 1)
     writer.start()
     assert newest.up(source=newest.source["identifier"], phase="prepare").status == 0
@@ -42,12 +37,12 @@ def test_the_whole_way_without_a_superuser(newest: World, tmp_path: Path) -> Non
     writer.side = "target"
     assert newest.controller("verify").document["equal"] is True
     writer.stop()
-    assert ledger(newest, "orders", "target") == {1: writer.acknowledged}
+    assert ledger(newest, "orders", "target") == {1: writer.written}
 
     back = newest.controller("rollback")
     assert back.status == 0, back.told
     assert back.document["state"] == "rolled-back"
-    assert ledger(newest, "orders", "source") == {1: writer.acknowledged}
+    assert ledger(newest, "orders", "source") == {1: writer.written}
     with newest.connect("orders") as connection:
         assert connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper").fetchall() == [("rdsadmin",)]
     assert newest.controller("abandon").status == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.engines import hands
-from tests.acceptance.world import Ended, World, fill, make_directory, make_world, stop_world
+from tests.kit.commands import Ended, World, running
 
 SLOTS = "SELECT slot_name, confirmed_flush_lsn::text, restart_lsn::text FROM pg_replication_slots ORDER BY 1"
 
@@ -16,10 +16,7 @@ SLOTS = "SELECT slot_name, confirmed_flush_lsn::text, restart_lsn::text FROM pg_
 def made(engine: str) -> Iterator[tuple[World, dict[str, str]]]:
     """A source in its second attempt; snapshots from before it, of the first attempt, and of a twin that is prepared as
     well, with the same system identifier, databases and rows."""
-    directory = make_directory()
-    world = make_world(directory / "lab", ["orders"], "orders-test", "--engine", engine)
-    try:
-        fill(world, "orders")
+    with running(engine) as world:
         by_hand = hands(world)
         source = world.source["identifier"]
         names = {"an older one": by_hand.take(source, "older")}
@@ -34,8 +31,6 @@ def made(engine: str) -> Iterator[tuple[World, dict[str, str]]]:
         assert world.up(attempt=2, phase="prepare").status == 0
         assert world.controller("prepare", "--allow-reboot").status == 0
         yield world, names
-    finally:
-        stop_world(directory / "lab")
 
 
 @pytest.mark.parametrize("which", ["an older one", "of the first attempt", "another source's"])

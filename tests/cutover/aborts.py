@@ -18,9 +18,10 @@ from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres import connect_privileges, control, watchdog
 from encryptdb.controller.records import Records
 from encryptdb.stacks.contract.errors import Problem
-from tests.cutover.proxy import Proxy
 from tests.cutover.rig import DATABASES, World, controller_process, migration
-from tests.cutover.writers import Writers, lost_and_repeated, wait_for
+from tests.kit.proxy import Proxy
+from tests.kit.waits import wait_for
+from tests.kit.writers import Writers, lost_and_repeated
 
 Point = tuple[str, Moment]
 

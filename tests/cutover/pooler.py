@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from encryptdb.controller.switches.console import Console, ConsoleError
-from tests.postgres.servers import free_port, owner
+from tests.kit.servers import free_port, owner
 
 INI = """\
 ;; PgBouncer for the tests: comments, odd spacing and quoting have to survive.

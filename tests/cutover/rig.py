@@ -17,22 +17,17 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from encryptdb.controller.migration import Migration, Options
+from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres import connect_privileges, control
-from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.lsn import LSN
-from encryptdb.controller.postgres.object_names import Names
-from encryptdb.controller.postgres.server import Server as Side
 from encryptdb.controller.record_values import Proof
 from encryptdb.controller.records import ExactLSN, Prepared
 from encryptdb.controller.steps import isolate, prepare, replicate, slots
-from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.cloud.client import Aws
-from encryptdb.stacks.contract.outputs import Outputs
-from encryptdb.stacks.contract.outputs import Side as OutputSide
-from tests.cutover.writers import Writers
-from tests.postgres.servers import Server, owner
+from tests.kit import migration as kit
+from tests.kit.servers import Server, owner
+from tests.kit.writers import Writers
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "move"
@@ -157,6 +152,11 @@ class World:
         self.source.stop("immediate")
         self.target.stop("immediate")
 
+    def remove(self) -> None:
+        """Stop both servers, and leave nothing of them."""
+        self.stop()
+        shutil.rmtree(self.source.data.parent)
+
 
 def make_world(blank: Server, where: Path) -> World:
     """A source with the databases that tests move, and the copy that follows it."""
@@ -210,34 +210,8 @@ def migration(
     said: list[str],
     **options: Any,
 ) -> Migration:
-    login = Login("master", Secret(PASSWORD), "the test")
-    sides = [OutputSide(n, f"db-{n}", "127.0.0.1", p) for n, p in (("orders", source_port), ("copy", target_port))]
-    outputs = Outputs(
-        contract=1,
-        stack=STACK,
-        phase="restore",
-        attempt=1,
-        engine="postgres",
-        region="eu-central-1",
-        account="123456789012",
-        source=sides[0],
-        target=sides[1],
-        kms_key_arn="arn:aws:kms:eu-central-1:123456789012:key/0",
-        snapshot_arn=None,
-        source_parameter_group=None,
-        target_parameter_group=None,
-        switches=switches,
-        rollback_window=rollback_window,
-    )
-    return Migration(
-        outputs,
-        Names.of(STACK),
-        Aws("eu-central-1"),
-        Side("source", "127.0.0.1", source_port, login),
-        Side("target", "127.0.0.1", target_port, login),
-        Reporter(stream=Lines(said)),  # type: ignore[arg-type]
-        options=Options(**options),
-    )
+    told = kit.outputs(STACK, source_port, target_port, "copy", switches=switches, rollback_window=rollback_window)
+    return kit.migration(told, said, Aws(told.region), PASSWORD, **options)
 
 
 def controller_process(world: World, script: str, max_pause: float = 2.0) -> "subprocess.Popen[str]":
@@ -257,15 +231,3 @@ def controller_process(world: World, script: str, max_pause: float = 2.0) -> "su
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-class Lines:
-    """A stream that keeps what is written to it."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self.lines = lines
-
-    def write(self, text: str) -> None:
-        self.lines.append(text)
-
-    def flush(self) -> None: ...

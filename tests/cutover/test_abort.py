@@ -13,7 +13,8 @@ from encryptdb.controller.postgres import connect_privileges
 from encryptdb.stacks.contract.errors import Failed, Interrupted, Problem
 from tests.cutover.aborts import Fault, assert_as_before
 from tests.cutover.rig import DATABASES, World, controller_process
-from tests.cutover.writers import Writers, lost_and_repeated, wait_for
+from tests.kit.waits import wait_for
+from tests.kit.writers import Writers, lost_and_repeated
 
 BEFORE_OPEN = [
     ("watchdog", "begin"),

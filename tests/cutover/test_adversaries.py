@@ -7,8 +7,9 @@ from encryptdb.controller.commands import cutover
 from encryptdb.controller.cutover.move import Moment
 from encryptdb.controller.postgres import control
 from tests.cutover.rig import World
-from tests.cutover.writers import Writers, lost_and_repeated, wait_for
-from tests.postgres.servers import Server
+from tests.kit.servers import Server
+from tests.kit.waits import wait_for
+from tests.kit.writers import Writers, lost_and_repeated
 
 AFTER_MARKER_SQL = """
 -- Rows that were committed on this server later than its last end marker, whoever wrote them.

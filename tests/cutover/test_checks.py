@@ -8,7 +8,7 @@ from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres import connect_privileges, control, subscriptions
 from encryptdb.stacks.contract.errors import NotYet, Problem, Refused
 from tests.cutover.rig import DATABASES, World
-from tests.cutover.writers import wait_for
+from tests.kit.waits import wait_for
 
 
 def refusal(world: World, kind: type[Problem]) -> str:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from encryptdb.controller.switches import Endpoint, build
-from encryptdb.controller.waiting import Reporter, SystemClock
+from encryptdb.controller.waiting import SystemClock
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Failed, Refused, Usage
-from tests.cutover.rig import Lines
-from tests.lab_fixture import Lab, start_lab
+from tests.kit.lab import Lab, start_lab
+from tests.kit.migration import reporter
 
 NEW_INSTANCE = "orders-encrypted-1"
 
@@ -32,17 +32,7 @@ def environment(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def other(lab: Lab) -> str:
     """A second instance, to register instead of the first."""
-    rds = lab.client("rds")
-    rds.create_db_instance(
-        DBInstanceIdentifier=NEW_INSTANCE,
-        DBInstanceClass="db.m6g.large",
-        Engine="postgres",
-        AllocatedStorage=20,
-        MasterUsername="master",
-        MasterUserPassword="not of interest",
-        BackupRetentionPeriod=0,
-    )
-    lab.settled(NEW_INSTANCE)
+    lab.create(NEW_INSTANCE, DBInstanceClass="db.m6g.large")
     return NEW_INSTANCE
 
 
@@ -103,7 +93,7 @@ def test_a_change_is_waited_for_until_it_has_spread(lab: Lab) -> None:
     made.apply()
     made.check()
     (change,) = made._changed
-    made.settle(Reporter(Lines([])), SystemClock())  # type: ignore[arg-type]
+    made.settle(reporter([]), SystemClock())
     assert zone.client.get_change(Id=change)["ChangeInfo"]["Status"] == "INSYNC"
     assert made._changed == []
 

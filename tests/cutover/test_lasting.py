@@ -15,7 +15,7 @@ from encryptdb.controller.postgres.server import Server as Side
 from encryptdb.controller.waiting import SystemClock
 from encryptdb.stacks.contract.errors import Refused
 from tests.cutover.rig import DATABASES, PASSWORD, make_source
-from tests.postgres.servers import Server
+from tests.kit.servers import Server, place
 
 ACL_SQL = """
 SELECT d.datname, a.grantor::regrole::text, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END,
@@ -28,7 +28,7 @@ SETTINGS_SQL = "SELECT setdatabase, setrole, setconfig FROM pg_db_role_setting W
 
 @pytest.fixture(scope="module")
 def server(blank: Server, room: Path) -> Iterator[Server]:
-    made = make_source(blank, room / f"lasting-{blank.bin.parent.name}-{len(list(room.iterdir()))}")
+    made = make_source(blank, place(room, "lasting"))
     made.sql("CREATE ROLE encryptdb_replication LOGIN REPLICATION PASSWORD 'x'")
     yield made
     made.stop("immediate")

@@ -10,8 +10,9 @@ from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres import control
 from encryptdb.stacks.contract.errors import NotYet, Refused
 from tests.cutover.rig import DATABASES, World
-from tests.cutover.writers import Writers, lost_and_repeated, wait_for
-from tests.postgres.servers import Server
+from tests.kit.servers import Server
+from tests.kit.waits import wait_for
+from tests.kit.writers import Writers, lost_and_repeated
 
 SEQUENCES = {
     'public."descending"': "nextval",

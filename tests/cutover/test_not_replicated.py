@@ -12,8 +12,8 @@ from encryptdb.controller.state import document
 from encryptdb.stacks.contract.errors import Refused
 from tests.cutover.rig import World
 from tests.cutover.test_checks import refusal
-from tests.cutover.writers import wait_for
-from tests.postgres.servers import Server
+from tests.kit.servers import Server
+from tests.kit.waits import wait_for
 
 
 def write(server: Server, statements: str) -> None:

@@ -16,8 +16,8 @@ from encryptdb.controller.postgres.server import Server as Side
 from encryptdb.controller.records import CLASSES, ConnectPrivileges, Open, Records
 from encryptdb.controller.waiting import Reporter, SystemClock
 from encryptdb.stacks.contract.errors import Failed
-from tests.cutover.proxy import Proxy
 from tests.cutover.rig import DATABASES, World
+from tests.kit.proxy import Proxy
 from tests.record_samples import SAMPLES
 
 

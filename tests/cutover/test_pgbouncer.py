@@ -13,7 +13,9 @@ from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Failed, Refused, Usage
 from tests.cutover.pooler import Pooler
 from tests.cutover.rig import World, controller_process
-from tests.cutover.writers import Writers, lost_and_repeated, wait_for
+from tests.kit.servers import place
+from tests.kit.waits import wait_for
+from tests.kit.writers import Writers, lost_and_repeated
 
 OLD, NEW = Endpoint("127.0.0.1", 5433), Endpoint("localhost", 5444)
 
@@ -23,7 +25,7 @@ def pooler(room: Path) -> Iterator[Callable[..., Pooler]]:
     made: list[Pooler] = []
 
     def make(host: str = OLD.host, port: int = OLD.port, **more: Any) -> Pooler:
-        made.append(Pooler(room / f"pooler-{len(list(room.iterdir()))}", host, port, **more))
+        made.append(Pooler(place(room, "pooler"), host, port, **more))
         return made[-1]
 
     yield make

@@ -15,9 +15,9 @@ from encryptdb.controller.cutover import readers
 from encryptdb.controller.migration import Migration
 from encryptdb.stacks.cloud.client import NotFound
 from encryptdb.stacks.contract.errors import NotYet
-from tests.acceptance.world import wait
 from tests.cutover.rig import World
-from tests.postgres.servers import Server
+from tests.kit.servers import Server, place
+from tests.kit.waits import wait_for
 
 READER_HOSTS = {"orders": "127.0.0.3", "copy": "127.0.0.2"}
 
@@ -104,7 +104,7 @@ def standby(primary: Server, where: Path, host: str) -> Server:
 @pytest.fixture
 def clusters(fresh: Callable[[], World], room: Path) -> Iterator[Clusters]:
     world = fresh()
-    here = room / f"standbys-{len(list(room.iterdir()))}"
+    here = place(room, "standbys")
     here.mkdir()
     shutil.chown(here, "postgres" if here.owner() == "root" else here.owner())
     made: dict[str, Server] = {}
@@ -149,7 +149,7 @@ def test_the_end_of_a_move_is_seen_through_both_endpoints_and_so_is_the_way_back
         }
         # The fence is in the catalog, which the reader follows; who was there already stays.
         assert old.execute("SELECT 1").fetchall() == [(1,)]
-        wait(lambda: turned_away(clusters, "orders"))
+        wait_for(lambda: turned_away(clusters, "orders"), "the reader to turn applications away")
         warned = " ".join(status.run(m)["warnings"])
         assert "orders-2 of the source, which applications have left, still has sessions that read there: 1." in warned
     with clusters.migration() as m:

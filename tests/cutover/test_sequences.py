@@ -10,7 +10,7 @@ from encryptdb.controller.cutover.sequences import BATCH
 from encryptdb.controller.observe import observe
 from encryptdb.stacks.contract.errors import Failed, Refused
 from tests.cutover.rig import World
-from tests.postgres.servers import Server
+from tests.kit.servers import Server
 
 MANY = 2 * BATCH + 100
 

@@ -1,52 +1,19 @@
 """A lab for each module, and stacks on it: of the in-process engine everywhere, of the real one where a CLI is."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
 
 from encryptdb.lab.errors import LabError
 from encryptdb.lab.pulumi import cli
-from encryptdb.lab.pulumi.up import enter
-from tests.engine.engines import ROOT, SECONDS, InProcess, Real, Stack
+from tests.engine.engines import InProcess, Real, Stack
 from tests.engine.pipeline import Pipeline
+from tests.kit.lab import Lab, entered
 
 
-@dataclass
-class World:
+class World(Lab):
     """One lab, seen as an AWS account."""
-
-    directory: Path
-    source: dict[str, Any]
-
-    def instance(self, identifier: str) -> dict[str, Any]:
-        return dict(boto3.client("rds").describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"][0])
-
-    def cluster(self, identifier: str) -> dict[str, Any]:
-        return dict(boto3.client("rds").describe_db_clusters(DBClusterIdentifier=identifier)["DBClusters"][0])
-
-    def mark(self, stack: str) -> None:
-        """What `controller prepare` writes when it has finished."""
-        document = {
-            "source_resource_id": self.source["resource_id"],
-            "attempt": 1,
-            "slots": {},
-            "time": "2024-05-01T12:00:00Z",
-        }
-        boto3.client("ssm").put_parameter(
-            Name=f"/encryptdb/{stack}/prepared", Type="String", Value=json.dumps(document), Overwrite=True
-        )
-
-    def unmark(self, stack: str) -> None:
-        """What `controller retire` and `controller abandon` do."""
-        boto3.client("ssm").delete_parameter(Name=f"/encryptdb/{stack}/prepared")
 
     def made_for(self, stack: str) -> list[str]:
         """Every instance, cluster and snapshot that carries the stack's tag."""
@@ -61,28 +28,17 @@ class World:
 
     def up_to_restore(self, stack: Stack) -> None:
         stack.up(source="orders-prod", targetIdentifier=f"{stack.name}-1").succeed()
-        self.mark(stack.name)
+        self.prepared(stack.name)
         stack.up(phase="restore").succeed()
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[World]:
     """Its states in between last as many seconds as the module's DELAY says; its source is of the module's ENGINE."""
-    delay = str(getattr(request.module, "DELAY", 0.1))
     directory = tmp_path_factory.mktemp("engine") / "lab"
-    before = dict(os.environ)
-    engine = getattr(request.module, "ENGINE", "rds")
-    command = [sys.executable, "-m", "lab", "start", "--dir", str(directory), "--engine", engine, "--delay", delay]
-    started = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS)
-    assert started.returncode == 0, started.stderr
-    try:
-        enter(directory)
-        yield World(directory, json.loads(started.stdout)["source"])
-    finally:
-        stop = [sys.executable, "-m", "lab", "stop", "--dir", str(directory)]
-        subprocess.run(stop, cwd=ROOT, capture_output=True, timeout=SECONDS, check=True)
-        os.environ.clear()
-        os.environ.update(before)
+    engine, delay = getattr(request.module, "ENGINE", "rds"), getattr(request.module, "DELAY", 0.1)
+    with entered(directory, engine, delay) as made:
+        yield World(made.directory, made.document, made.env)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def restored(world: World, real: Callable[[str], Real], request: pytest.FixtureR
 
 @pytest.fixture
 def retired(world: World, restored: Real) -> Real:
-    world.unmark(restored.name)
+    world.not_prepared(restored.name)
     restored.up(phase="retire").succeed()
     return restored
 
@@ -37,7 +37,7 @@ def test_before_retire_it_says_what_comes_first_and_shows_what_is_known(world: W
     assert "Not yet" in page.text
     assert f'"id": "{restored.name}-1"' in page.text
 
-    world.unmark(restored.name)
+    world.not_prepared(restored.name)
     page = adoption.adopt(world, restored)
     assert page.status == 3, page.told
     assert "encryptdb:phase retire" in page.told

@@ -53,7 +53,7 @@ def test_every_phase_and_each_again(world: World, stack: Callable[[str], Stack])
     assert {"source-parameters", "target-parameters"} <= {*prepared.created}
     one.up().changed_nothing()
 
-    world.mark(one.name)
+    world.prepared(one.name)
     made = one.up(phase="restore").succeed()
     assert made.created == RESTORED
     outputs = Outputs.from_json(made.outputs)
@@ -62,7 +62,7 @@ def test_every_phase_and_each_again(world: World, stack: Callable[[str], Stack])
     assert world.cluster(f"{one.name}-1")["KmsKeyId"] == outputs.kms_key_arn
     one.up().changed_nothing()
 
-    world.unmark(one.name)
+    world.not_prepared(one.name)
     assert "snapshot-1" in one.up(phase="retire").succeed().deleted
     one.up().changed_nothing()
     assert world.made_for(one.name) == [f"{one.name}-1", f"{one.name}-1-1", f"{one.name}-1-2"]
@@ -82,11 +82,11 @@ def test_a_refresh_finds_no_difference_in_any_phase(world: World, real: Callable
     one = real("refresh")
     one.up(source="orders-prod", targetIdentifier="refresh-1").succeed()
     one.pulumi(*QUIET).succeed()
-    world.mark("refresh")
+    world.prepared("refresh")
     one.up(phase="restore").succeed()
     one.pulumi(*QUIET).succeed()
     one.up().changed_nothing()
-    world.unmark("refresh")
+    world.not_prepared("refresh")
     one.up(phase="retire").succeed()
     one.pulumi(*QUIET).succeed()
     one.up().changed_nothing()

@@ -27,7 +27,7 @@ def test_killed_while_it_made_something_it_goes_on_and_nothing_is_made_twice(
 ) -> None:
     one = stack(f"killed-{cut_off}")
     one.up(source="orders-prod", targetIdentifier=f"{one.name}-1").succeed()
-    world.mark(one.name)
+    world.prepared(one.name)
     config(one, phase="restore")
     one.killed_while(cut_off)
     begun = ids(world, one)
@@ -56,7 +56,7 @@ def test_a_snapshot_that_fails_is_named_and_the_next_up_goes_on_without_it(
 ) -> None:
     one = stack("failing")
     one.up(source="orders-prod", targetIdentifier=f"{one.name}-1").succeed()
-    world.mark(one.name)
+    world.prepared(one.name)
     name = f"encryptdb-{one.name}-1"
     with no_place_for_snapshots(world):
         failed = one.up(phase="restore")

@@ -28,7 +28,7 @@ def test_every_phase_and_each_again(world: World, stack: Callable[[str], Stack])
     assert f"python -m controller prepare --stack {one.name}" in early.text
     assert early.touched == []
 
-    world.mark(one.name)
+    world.prepared(one.name)
     made = one.up().succeed()
     assert made.created == RESTORED
     outputs = Outputs.from_json(made.outputs)
@@ -47,7 +47,7 @@ def test_every_phase_and_each_again(world: World, stack: Callable[[str], Stack])
     assert "python -m controller retire" in soon.text
     assert soon.touched == []
 
-    world.unmark(one.name)
+    world.not_prepared(one.name)
     assert one.up().succeed().deleted == ["encrypted-snapshot-1", "link-to-source", "snapshot-1"]
     one.up().changed_nothing()
     assert world.made_for(one.name) == [f"{one.name}-1"]
@@ -81,7 +81,7 @@ def test_a_preview_tells_everything_and_touches_nothing(world: World, real: Call
     assert all(name in seen.text for name in ("source-parameters", "target-parameters"))
     assert "encryptdb-preview-source" not in str(groups()["DBParameterGroups"])
     one.up().succeed()
-    world.mark("preview")
+    world.prepared("preview")
     one.configure(phase="restore")
     seen = one.pulumi("preview").succeed()
     assert all(name in seen.text for name in RESTORED)
@@ -95,11 +95,11 @@ def test_a_refresh_finds_no_difference_in_any_phase(world: World, real: Callable
     quiet = ("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     one.up(source="orders-prod", targetIdentifier="refresh-1").succeed()
     one.pulumi(*quiet).succeed()
-    world.mark("refresh")
+    world.prepared("refresh")
     one.up(phase="restore").succeed()
     one.pulumi(*quiet).succeed()
     one.up().changed_nothing()
-    world.unmark("refresh")
+    world.not_prepared("refresh")
     one.up(phase="retire").succeed()
     one.pulumi(*quiet).succeed()
     one.up().changed_nothing()

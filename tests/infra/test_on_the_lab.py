@@ -1,13 +1,11 @@
 """`lab up` on the lab: the same program, the real API, real servers. Each test has a stack of its own."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +14,15 @@ import pytest
 
 from encryptdb.lab.pulumi.up import Ending, up
 from encryptdb.stacks.contract.outputs import Outputs
+from tests.kit import lab as kit
+from tests.kit.lab import ROOT, entered
+from tests.kit.waits import wait_for
 
-ROOT = Path(__file__).parents[2]
 SECONDS = 120.0
 
 
-@dataclass
-class Lab:
+class Lab(kit.Lab):
     """One lab, and what a person would do on it."""
-
-    directory: Path
-    source: dict[str, Any]
 
     def up(self, stack: str, **config: Any) -> Ending:
         # Several stacks copy one source here, and no two targets can have one name.
@@ -39,45 +35,22 @@ class Lab:
             [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def instance(self, identifier: str) -> dict[str, Any]:
-        found = boto3.client("rds").describe_db_instances(DBInstanceIdentifier=identifier)
-        return dict(found["DBInstances"][0])
+    def at_rest(self, identifier: str) -> None:
+        """Wait until the instance is available under this name, and nothing is to be changed any more."""
 
-    def settled(self, identifier: str) -> dict[str, Any]:
-        """The instance, once it is available."""
-        end = time.monotonic() + SECONDS
-        seen = "nothing"
-        while time.monotonic() < end:
+        def rests() -> bool:
             try:
                 found = self.instance(identifier)
-            except boto3.client("rds").exceptions.DBInstanceNotFoundFault:
-                found = {"DBInstanceStatus": "not there (a rename takes a while)"}
-            seen = found["DBInstanceStatus"]
-            if seen == "available" and not found["PendingModifiedValues"]:
-                return found
-            time.sleep(0.1)
-        raise AssertionError(f"{identifier} did not become available in {SECONDS:.0f} s: it is {seen}")
+            except self.client("rds").exceptions.DBInstanceNotFoundFault:
+                return False  # a rename takes a while
+            return found["DBInstanceStatus"] == "available" and not found["PendingModifiedValues"]
 
-    def prepared_parameter(self, stack: str, attempt: int = 1, source: str = "orders-prod") -> None:
-        """What `controller prepare` writes when it has finished."""
-        document = {
-            "source_resource_id": self.instance(source)["DbiResourceId"],
-            "attempt": attempt,
-            "slots": {},
-            "time": "2024-05-01T12:00:00Z",
-        }
-        boto3.client("ssm").put_parameter(
-            Name=f"/encryptdb/{stack}/prepared", Type="String", Value=json.dumps(document), Overwrite=True
-        )
-
-    def unmark(self, stack: str) -> None:
-        """What `controller retire` and `controller abandon` do."""
-        boto3.client("ssm").delete_parameter(Name=f"/encryptdb/{stack}/prepared")
+        wait_for(rests, f"{identifier} to be available", SECONDS)
 
     def restore(self, stack: str, source: str = "orders-prod", **config: Any) -> Outputs:
         """Everything up to the target."""
         succeed(self.up(stack, source=source, phase="prepare", **config))
-        self.prepared_parameter(stack, source=source)
+        self.prepared(stack, self.instance(source)["DbiResourceId"])
         return Outputs.from_json(succeed(self.up(stack, phase="restore")).outputs)
 
 
@@ -96,21 +69,8 @@ def nothing(ending: Ending) -> None:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    directory = tmp_path_factory.mktemp("lab") / "lab"
-    before = dict(os.environ)
-    start = [sys.executable, "-m", "lab", "start", "--dir", str(directory), "--delay", "0.1", "--json"]
-    started = subprocess.run(start, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
-    assert started.returncode == 0, started.stderr
-    try:
-        lab = Lab(directory, json.loads(started.stdout)["source"])
-        # boto3 here and in the program is to find the lab, as after `. DIR/env`.
-        lab.up("warm-up", source="no-such-instance")
-        yield lab
-    finally:
-        stop = [sys.executable, "-m", "lab", "stop", "--dir", str(directory)]
-        subprocess.run(stop, cwd=ROOT, capture_output=True, timeout=SECONDS, check=True)
-        os.environ.clear()
-        os.environ.update(before)
+    with entered(tmp_path_factory.mktemp("lab") / "lab") as made:
+        yield Lab(made.directory, made.document, made.env)
 
 
 def test_from_nothing_to_an_encrypted_target_alone(lab: Lab) -> None:
@@ -125,7 +85,7 @@ def test_from_nothing_to_an_encrypted_target_alone(lab: Lab) -> None:
     assert (early.status, early.changes.created) == (3, [])
     assert "controller prepare --stack first" in early.hint
 
-    lab.prepared_parameter("first")
+    lab.prepared("first")
     made = succeed(lab.up("first"))
     assert made.changes.created == ["snapshot-1", "encrypted-snapshot-1", "target-1"]
     nothing(lab.up("first"))
@@ -150,7 +110,7 @@ def test_from_nothing_to_an_encrypted_target_alone(lab: Lab) -> None:
     assert back.what.startswith("encryptdb:phase: ")
 
     assert lab.up("first", phase="retire").status == 3
-    lab.unmark("first")
+    lab.not_prepared("first")
     assert sorted(succeed(lab.up("first")).changes.deleted) == ["encrypted-snapshot-1", "link-to-source", "snapshot-1"]
     nothing(lab.up("first"))
     assert lab.instance(outputs.target.identifier)["DeletionProtection"] is True
@@ -160,24 +120,26 @@ def test_from_nothing_to_an_encrypted_target_alone(lab: Lab) -> None:
     assert back.what.startswith("encryptdb:phase: ")
 
 
+@pytest.mark.full
 def test_a_link_that_another_stack_replicates_over_outlives_the_stack_that_made_it(lab: Lab) -> None:
     lab.restore("maker", targetIdentifier="maker-1")
     made = succeed(lab.up("user", source="orders-prod", phase="prepare", targetIdentifier="user-1")).changes.created
     assert "link-to-source" not in made
-    lab.prepared_parameter("user")
+    lab.prepared("user")
     succeed(lab.up("user", phase="restore"))
 
-    lab.unmark("maker")
+    lab.not_prepared("maker")
     assert sorted(succeed(lab.up("maker", phase="retire")).changes.deleted) == ["encrypted-snapshot-1", "snapshot-1"]
     nothing(lab.up("maker"))
     nothing(lab.up("user"))
 
-    lab.unmark("user")
+    lab.not_prepared("user")
     succeed(lab.up("user", phase="retire"))
     assert succeed(lab.up("maker")).changes.deleted == ["link-to-source"]
     nothing(lab.up("maker"))
 
 
+@pytest.mark.full
 def test_an_encrypted_source_gets_another_key_and_then_resized_renamed_and_deleted_changes_nothing(lab: Lab) -> None:
     rds, kms = boto3.client("rds"), boto3.client("kms")
     old, new = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
@@ -191,7 +153,7 @@ def test_an_encrypted_source_gets_another_key_and_then_resized_renamed_and_delet
         StorageEncrypted=True,
         KmsKeyId=old,
     )
-    lab.settled("short-lived")
+    lab.at_rest("short-lived")
     same = lab.up("fleeting", source="short-lived", kmsKey=old)
     assert (same.status, same.changes.created) == (2, [])
     assert same.what.startswith("encryptdb:kmsKey: ")
@@ -204,11 +166,11 @@ def test_an_encrypted_source_gets_another_key_and_then_resized_renamed_and_delet
     rds.modify_db_instance(
         DBInstanceIdentifier="short-lived", DBInstanceClass="db.t4g.large", MultiAZ=True, ApplyImmediately=True
     )
-    lab.settled("short-lived")
+    lab.at_rest("short-lived")
     nothing(lab.up("fleeting"))
 
     rds.modify_db_instance(DBInstanceIdentifier="short-lived", NewDBInstanceIdentifier="renamed", ApplyImmediately=True)
-    lab.settled("renamed")
+    lab.at_rest("renamed")
     renamed = lab.up("fleeting")
     nothing(renamed)
     assert Outputs.from_json(renamed.outputs).source.identifier == "renamed"
@@ -221,6 +183,7 @@ def test_an_encrypted_source_gets_another_key_and_then_resized_renamed_and_delet
     assert after.target == before.target
 
 
+@pytest.mark.full
 def test_a_second_attempt_meets_nothing_of_the_first(lab: Lab) -> None:
     first = lab.restore("again")
     begun = succeed(lab.up("again", attempt=2, phase="prepare", targetIdentifier="again-2"))
@@ -229,7 +192,7 @@ def test_a_second_attempt_meets_nothing_of_the_first(lab: Lab) -> None:
     assert stale.status == 3
     assert "attempt 1" in stale.what
 
-    lab.prepared_parameter("again", attempt=2)
+    lab.prepared("again", attempt=2)
     made = succeed(lab.up("again"))
     assert made.changes.created == ["snapshot-2", "encrypted-snapshot-2", "target-2"]
     nothing(lab.up("again"))
@@ -243,7 +206,7 @@ def test_a_second_attempt_meets_nothing_of_the_first(lab: Lab) -> None:
     rds.modify_db_instance(
         DBInstanceIdentifier=first.target.identifier, DeletionProtection=False, ApplyImmediately=True
     )
-    lab.settled(first.target.identifier)
+    lab.at_rest(first.target.identifier)
     rds.delete_db_instance(DBInstanceIdentifier=first.target.identifier, SkipFinalSnapshot=True)
     with pytest.raises(rds.exceptions.DBInstanceNotFoundFault):
         while True:
@@ -290,7 +253,7 @@ def test_a_key_of_the_configuration_that_does_not_exist_is_refused(lab: Lab) -> 
 
 def test_cut_off_in_the_middle_it_goes_on_and_nothing_is_made_twice(lab: Lab) -> None:
     succeed(lab.up("cut-off", source="orders-prod"))
-    lab.prepared_parameter("cut-off")
+    lab.prepared("cut-off")
     config = lab.directory / "config" / "cut-off.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"encryptdb:phase": "restore"}))
 

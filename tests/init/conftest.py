@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab_fixture import ROOT, Lab, start_lab
+from tests.kit.lab import ROOT, Lab, start_lab
 
 
 def _lab(directory: Path, engine: str) -> Iterator[Lab]:

@@ -9,8 +9,8 @@ import pytest
 from encryptdb.lab.pulumi.up import Ending, up
 from tests.init.made import altered
 from tests.init.world import init, secret, written
-from tests.lab_fixture import Lab
-from tests.secret_search import Search
+from tests.kit.lab import Lab
+from tests.kit.secret_search import Search
 
 NAME = "ledger-eu"
 

@@ -13,8 +13,8 @@ from encryptdb.lab.pulumi.up import up
 from encryptdb.stacks.cloud.client import Aws
 from tests.init.made import refusing
 from tests.init.world import init, only, proxy, record, secret, written
-from tests.lab_fixture import Lab, start_lab
-from tests.secret_search import Search
+from tests.kit.lab import Lab, start_lab
+from tests.kit.secret_search import Search
 
 PASSWORD = "a-password-of-the-application"
 OF_ANOTHER = "a-password-of-somebody-else"

@@ -10,7 +10,7 @@ from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Failed
 from tests.init.made import refusing
 from tests.init.world import proxy, record, secret
-from tests.lab_fixture import Lab
+from tests.kit.lab import Lab
 
 HOST, READER = "shop.abc.rds.example", "shop.cluster-ro-abc.rds.example"
 

@@ -8,7 +8,7 @@ import pytest
 from encryptdb.stacks.cloud.client import Aws
 from tests.init.made import altered, refusing
 from tests.init.world import Result, init
-from tests.lab_fixture import Lab
+from tests.kit.lab import Lab
 
 Capture = pytest.CaptureFixture[str]
 AWS = "encryptdb.controller.commands.init.Aws"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from encryptdb.controller.cli import main
-from tests.lab_fixture import Lab
+from tests.kit.lab import Lab
 
 
 @dataclass

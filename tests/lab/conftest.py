@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab_fixture import Lab, start_lab
+from tests.kit.lab import Lab, start_lab
 
 DELAY = 0.6
 """Seconds of each state: several times what one look takes on a busy machine, so that none is missed."""
@@ -38,22 +38,11 @@ def rds(lab: Lab) -> Any:
 
 
 @pytest.fixture(scope="session")
-def create(lab: Lab, rds: Any) -> Callable[..., str]:
+def create(lab: Lab) -> Callable[..., str]:
     """Makes a small instance of the given name; more arguments go to CreateDBInstance."""
 
     def make(name: str, **more: Any) -> str:
-        rds.create_db_instance(
-            DBInstanceIdentifier=name,
-            DBInstanceClass="db.t4g.micro",
-            Engine="postgres",
-            AllocatedStorage=20,
-            DBName="app",
-            MasterUsername="master",
-            MasterUserPassword=lab.source["password"],
-            BackupRetentionPeriod=0,
-            **more,
-        )
-        lab.settled(name)
+        lab.create(name, DBName="app", **more)
         return name
 
     return make

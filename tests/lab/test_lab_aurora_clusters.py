@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from encryptdb.lab.cluster import running_postmaster
 from encryptdb.lab.processes import wait_until
-from tests.lab_fixture import Lab
+from tests.kit.lab import Lab
 
 WRITER, READER = "orders-prod-1", "orders-prod-2"
 

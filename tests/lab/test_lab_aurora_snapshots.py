@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from encryptdb.lab.processes import wait_until
-from tests.lab_fixture import Lab
+from tests.kit.lab import Lab
 
 MARKER = "marker-91be-kept-in-a-cluster"
 
@@ -232,6 +232,7 @@ def test_the_log_is_exported_to_the_clusters_group_one_stream_an_instance(aurora
     wait_until(lambda: streams() == {"encrypted-1.0", "encrypted-2.0"}, "both logs in CloudWatch", 30)
 
 
+@pytest.mark.full
 def test_rekeying_by_a_copy_and_by_a_restore_as_long_as_the_key_can_be_used(
     aurora: Lab, rds: Any, restored: str
 ) -> None:
@@ -281,6 +282,7 @@ def delete(aurora: Lab, rds: Any, cluster: str, *members: str, **more: Any) -> N
     aurora.cluster_gone(cluster)
 
 
+@pytest.mark.full
 def test_a_cluster_of_today_is_encrypted_under_a_key_that_aws_owns(aurora: Lab, rds: Any, key: str) -> None:
     rds.create_db_cluster(
         DBClusterIdentifier="today",
@@ -316,6 +318,7 @@ def test_a_cluster_of_today_is_encrypted_under_a_key_that_aws_owns(aurora: Lab, 
     assert aurora.cluster_snapshot("last-of-today")["SnapshotType"] == "manual"
 
 
+@pytest.mark.full
 def test_what_is_left_of_a_deleted_cluster_is_listed_only_where_it_was_kept(aurora: Lab, rds: Any) -> None:
     for name, kept in (("kept", True), ("dropped", False)):
         rds.restore_db_cluster_from_snapshot(

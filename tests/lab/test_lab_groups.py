@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from encryptdb.lab.processes import wait_until
-from tests.lab_fixture import Lab
+from tests.kit.lab import Lab
 
 
 def code(error: pytest.ExceptionInfo[ClientError]) -> str:

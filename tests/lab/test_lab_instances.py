@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from encryptdb.lab.cluster import running_postmaster
-from tests.lab_fixture import Lab
+from tests.kit.lab import Lab
 
 
 def code(error: pytest.ExceptionInfo[ClientError]) -> str:

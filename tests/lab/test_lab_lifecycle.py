@@ -15,7 +15,7 @@ import pytest
 
 from encryptdb.lab import freeze
 from encryptdb.lab.cluster import running_postmaster
-from tests.lab_fixture import ROOT, environment
+from tests.kit.lab import ROOT, environment
 
 
 @pytest.fixture

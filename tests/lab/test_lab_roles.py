@@ -9,7 +9,7 @@ import pytest
 from psycopg import errors, sql
 
 from encryptdb.lab import binaries
-from tests.lab_fixture import Lab, start_lab
+from tests.kit.lab import Lab, start_lab
 
 
 @pytest.fixture(scope="module", params=["system", "wheel"])

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.lab_fixture import Lab
+from tests.kit.lab import Lab
 
 MARKER = "marker-3f1c-kept-in-a-table"
 

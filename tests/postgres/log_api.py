@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from encryptdb.stacks.cloud.client import NotFound
-from tests.postgres.servers import Server
+from tests.kit.servers import Server
 
 
 @dataclass

@@ -5,14 +5,13 @@ rows themselves tell which transactions a server has, and whether one came twice
 """
 
 import itertools
-import threading
-from collections.abc import Callable
 
 import psycopg
 from psycopg.rows import TupleRow
 
-from tests.postgres.rig import DATABASES, wait_for
-from tests.postgres.servers import Server
+from tests.kit.servers import Server
+from tests.kit.writers import Clients
+from tests.postgres.rig import DATABASES
 
 Db = psycopg.Connection[TupleRow]
 
@@ -24,42 +23,28 @@ LONG_SECONDS = 0.3
 """How long a long transaction stays open: some thousand others commit meanwhile."""
 
 
-class MixedLoad:
-    """One client for each kind, all at once, until `stop`."""
+class MixedLoad(Clients):
+    """One client for each kind, all at once, until `stop`; and one more in the second database."""
 
     def __init__(self, server: Server) -> None:
+        kinds = (short, long, large, subtransactions, aborted, prepared, truncating)
         self.server = server
-        self.ending = threading.Event()
-        self.broken: list[BaseException] = []
-        kinds: tuple[Callable[[MixedLoad, Db, int, int], None], ...] = (
-            short, long, large, subtransactions, aborted, prepared, truncating,
-        )  # fmt: skip
-        self.threads = [
-            threading.Thread(target=self._run, args=(kind, who, DATABASES[0])) for who, kind in enumerate(kinds, 1)
-        ]
-        self.threads.append(threading.Thread(target=self._run, args=(short, 20, DATABASES[1])))
-        for thread in self.threads:
-            thread.start()
+        self.jobs = [(kind, who, DATABASES[0]) for who, kind in enumerate(kinds, 1)] + [(short, 20, DATABASES[1])]
+        super().__init__(len(self.jobs))
+        self.started()
+
+    def at_work(self) -> bool:
         # The large one writes its first row last.
         everyone = "SELECT count(DISTINCT who) = %s FROM bag"
-        wait_for(lambda: server.sql(everyone, [len(kinds)], DATABASES[0]) == [(True,)], "every kind to be at work")
+        return self.server.sql(everyone, [len(self.jobs) - 1], DATABASES[0]) == [(True,)]
 
-    def stop(self) -> None:
-        """End it and return when the last commit has been acknowledged. Safe to call twice."""
-        self.ending.set()
-        for thread in self.threads:
-            thread.join(60)
-        assert not self.broken, self.broken
-
-    def _run(self, kind: "Callable[[MixedLoad, Db, int, int], None]", who: int, database: str) -> None:
-        try:
-            with self.server.connect(database) as db:
-                for turn in itertools.count(1):
-                    if self.ending.wait(0.02):
-                        return
-                    kind(self, db, who, turn)
-        except BaseException as error:
-            self.broken.append(error)
+    def work(self, number: int) -> None:
+        kind, who, database = self.jobs[number]
+        with self.server.connect(database) as db:
+            for turn in itertools.count(1):
+                if self.stopping.wait(0.02):
+                    return
+                kind(self, db, who, turn)
 
 
 def short(load: MixedLoad, db: Db, who: int, turn: int) -> None:
@@ -76,7 +61,7 @@ def long(load: MixedLoad, db: Db, who: int, turn: int) -> None:
     with db.transaction():
         db.execute(NOTE_SQL, [who, "begun"])
         db.execute(BAG_SQL, [who, turn])
-        load.ending.wait(LONG_SECONDS)
+        load.stopping.wait(LONG_SECONDS)
         db.execute(NOTE_SQL, [who, "ended"])
 
 
@@ -85,7 +70,7 @@ def large(load: MixedLoad, db: Db, who: int, turn: int) -> None:
     with db.transaction():
         db.execute(BAG_SQL, [who, turn])
         db.execute(LARGE_SQL, [who, 1500 if turn % 4 == 0 else 200])
-    load.ending.wait(0.3)
+    load.stopping.wait(0.3)
 
 
 def subtransactions(load: MixedLoad, db: Db, who: int, turn: int) -> None:
@@ -114,7 +99,7 @@ def prepared(load: MixedLoad, db: Db, who: int, turn: int) -> None:
     db.execute(NOTE_SQL, [who, "prepared"])
     db.execute(BAG_SQL, [who, turn])
     db.execute(f"PREPARE TRANSACTION 'p{turn}'")
-    load.ending.wait(0.05)
+    load.stopping.wait(0.05)
     db.execute(f"{'ROLLBACK' if turn % 3 == 0 else 'COMMIT'} PREPARED 'p{turn}'")
 
 

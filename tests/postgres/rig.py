@@ -4,10 +4,7 @@ The source is prepared by this module's own SQL, not by the controller's steps: 
 how they do it.
 """
 
-import os
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,22 +12,19 @@ from typing import Any
 
 from psycopg import conninfo, sql
 
-from encryptdb.controller.migration import Migration, Options
+from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed, observe
 from encryptdb.controller.postgres import control
-from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import Names
-from encryptdb.controller.postgres.server import Server as Side
 from encryptdb.controller.record_values import DatabaseName, Heartbeat
 from encryptdb.controller.records import Databases, Heartbeats
-from encryptdb.controller.waiting import Reporter
-from encryptdb.stacks.contract.outputs import Engine, Outputs
-from encryptdb.stacks.contract.outputs import Side as OutputSide
+from encryptdb.stacks.contract.outputs import Engine
+from tests.kit import migration as kit
+from tests.kit.servers import Server
+from tests.kit.waits import wait_for
+from tests.kit.writers import Clients
 from tests.postgres.log_api import LogApi
-from tests.postgres.servers import Server
-
-os.environ.setdefault("PGSSLMODE", "disable")
 
 STACK = "exact"
 DATABASES = ("app", "Second DB")
@@ -73,7 +67,7 @@ def prepare(source: Server) -> None:
         source.sql(f'CREATE DATABASE "{name}"')
         source.sql(TABLES_SQL, database=name)
         source.sql(f"CREATE PUBLICATION {names.publication} FOR ALL TABLES", database=name)
-    side = Side("source", "127.0.0.1", source.port, Login("master", Secret(""), "the test"))
+    side = kit.side("source", source.port)
     try:
         control.create(side)
         listed = source.sql("SELECT oid::bigint, datname FROM pg_database WHERE datname = ANY (%s)", [list(DATABASES)])
@@ -114,19 +108,8 @@ class Pair:
     @contextmanager
     def migration(self, lsn: LSN | None = None) -> Iterator[tuple[Migration, Observed]]:
         """The migration as `controller replicate` has it when it asks for the exact LSN."""
-        sides = [
-            Side(name, "127.0.0.1", server.port, Login("master", Secret(""), "the test"))  # type: ignore[arg-type]
-            for name, server in (("source", self.source), ("target", self.copy))
-        ]
-        m = Migration(
-            outputs(self.engine),
-            Names.of(STACK),
-            self.log,  # type: ignore[arg-type]
-            sides[0],
-            sides[1],
-            Reporter(stream=_Lines(self.said)),  # type: ignore[arg-type]
-            options=Options(lsn=lsn),
-        )
+        told = kit.outputs(STACK, self.source.port, self.copy.port, engine=self.engine)
+        m = kit.migration(told, self.said, self.log, lsn=lsn)
         try:
             yield m, observe(m)
         finally:
@@ -239,65 +222,34 @@ def digests(server: Server) -> dict[str, tuple[int, str]]:
     return found  # type: ignore[return-value]
 
 
-class Load:
+class Load(Clients):
     """Clients at work: short, long, large, aborted and empty transactions, and subtransactions."""
 
     def __init__(self, server: Server, clients: int = 4) -> None:
-        self.ending = threading.Event()
-        self.threads = [threading.Thread(target=_write, args=(server, who, self.ending)) for who in range(clients)]
-        for thread in self.threads:
-            thread.start()
+        super().__init__(clients)
+        self.server = server
+        self.started()
+
+    def at_work(self) -> bool:
         done = "SELECT min(n) > 3 FROM counter WHERE who < %s"
-        wait_for(lambda: bool(server.sql(done, [clients], DATABASES[0])[0][0]), "every writer to be at work")
+        return bool(self.server.sql(done, [len(self.threads)], DATABASES[0])[0][0])
 
-    def stop(self) -> None:
-        """End it and return when the last commit has been acknowledged. Safe to call twice."""
-        self.ending.set()
-        for thread in self.threads:
-            thread.join(60)
-
-
-def _write(server: Server, who: int, stop: threading.Event) -> None:
-    turn = 0
-    with server.connect(DATABASES[0]) as db:
-        # Enough to be busy, and little enough for a copy that has to catch up on two cores.
-        while not stop.wait(0.01):
-            turn += 1
-            with db.transaction():
-                db.execute("INSERT INTO ledger (who, note) VALUES (%s, %s)", [who, "x" * (turn % 300)])
-                db.execute("INSERT INTO bag VALUES (%s, %s)", [who, turn])
-                db.execute("UPDATE counter SET n = n + 1 WHERE who = %s", [who])
-                if turn % 5 == 0:
-                    with db.transaction(force_rollback=True):
-                        db.execute("INSERT INTO bag VALUES (%s, -1)", [who])
-                    with db.transaction():
-                        db.execute("INSERT INTO bag VALUES (%s, %s)", [who, turn])
-                if turn % 20 == 0:
-                    db.execute(LARGE_SQL, [who])
-            with db.transaction(force_rollback=True):
-                db.execute("INSERT INTO ledger (who) VALUES (%s)", [who])
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Poll until the condition holds; fails the test, saying what it waited for, after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"timed out after {seconds:g} s waiting for {what}"
-        time.sleep(0.05)
-
-
-def outputs(engine: Engine) -> Outputs:
-    side = OutputSide("orders", "db-orders", "127.0.0.1", 5432)
-    copy = OutputSide("orders-encrypted", "db-orders-encrypted", "127.0.0.1", 5432)
-    key = "arn:aws:kms:eu-central-1:123456789012:key/0"
-    return Outputs(1, STACK, "restore", 1, engine, "eu-central-1", "123456789012", side, copy, key, None, None, None)
-
-
-class _Lines:
-    def __init__(self, lines: list[str]) -> None:
-        self.lines = lines
-
-    def write(self, text: str) -> None:
-        self.lines.append(text)
-
-    def flush(self) -> None: ...
+    def work(self, number: int) -> None:
+        turn, who = 0, number
+        with self.server.connect(DATABASES[0]) as db:
+            # Enough to be busy, and little enough for a copy that has to catch up on two cores.
+            while not self.stopping.wait(0.01):
+                turn += 1
+                with db.transaction():
+                    db.execute("INSERT INTO ledger (who, note) VALUES (%s, %s)", [who, "x" * (turn % 300)])
+                    db.execute("INSERT INTO bag VALUES (%s, %s)", [who, turn])
+                    db.execute("UPDATE counter SET n = n + 1 WHERE who = %s", [who])
+                    if turn % 5 == 0:
+                        with db.transaction(force_rollback=True):
+                            db.execute("INSERT INTO bag VALUES (%s, -1)", [who])
+                        with db.transaction():
+                            db.execute("INSERT INTO bag VALUES (%s, %s)", [who, turn])
+                    if turn % 20 == 0:
+                        db.execute(LARGE_SQL, [who])
+                with db.transaction(force_rollback=True):
+                    db.execute("INSERT INTO ledger (who) VALUES (%s)", [who])

@@ -15,9 +15,9 @@ from encryptdb.controller.record_values import as_json, from_json
 from encryptdb.controller.records import ExactLSN
 from encryptdb.stacks.contract.errors import Failed, Refused
 from encryptdb.stacks.contract.outputs import Engine
+from tests.kit.servers import Server
 from tests.postgres.log_api import LogApi
 from tests.postgres.rig import DATABASES, Load, Pair, catch_up, contents, isolate, join, live_on, prepare
-from tests.postgres.servers import Server
 
 
 @dataclass

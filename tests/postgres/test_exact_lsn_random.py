@@ -15,7 +15,7 @@ import pytest
 
 from encryptdb.controller.exact_lsn import find_exact_lsn, slot_stream
 from encryptdb.controller.postgres.lsn import LSN
-from tests.postgres import versions
+from tests.kit import versions
 from tests.postgres.mixed_load import MixedLoad
 from tests.postgres.rig import digests, join, leave
 from tests.postgres.wal_cuts import PAGE_BYTES, SEGMENT_BYTES, Quarry, Rest, Sent, quarry, xids

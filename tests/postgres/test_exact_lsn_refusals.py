@@ -13,9 +13,9 @@ from encryptdb.controller.exact_lsn.slot_stream import Begin, stream
 from encryptdb.controller.postgres import heartbeat
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.stacks.contract.errors import Failed, Refused
+from tests.kit.servers import Server
 from tests.postgres.log_api import LogApi
 from tests.postgres.rig import DATABASES, Pair, heartbeats, isolate, live_on, prepare
-from tests.postgres.servers import Server
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import Server as Side
 from encryptdb.controller.record_values import Candidate
 from encryptdb.controller.records import ExactLSN
+from tests.kit.servers import Server
 from tests.postgres.log_api import LogApi
 from tests.postgres.rig import Pair, isolate, prepare
-from tests.postgres.servers import Server
 
 EXTENSIONS = "SELECT extname FROM pg_extension ORDER BY 1"
 

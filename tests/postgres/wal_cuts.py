@@ -14,9 +14,10 @@ from typing import Literal, Protocol
 
 from encryptdb.controller.exact_lsn.slot_stream import Begin, Commit, Keepalive, stream
 from encryptdb.controller.postgres.lsn import LSN
+from tests.kit.servers import Server, run
+from tests.kit.waits import wait_for
 from tests.postgres.log_api import LogApi
-from tests.postgres.rig import Load, Pair, isolate, prepare, wait_for
-from tests.postgres.servers import Server, run
+from tests.postgres.rig import Load, Pair, isolate, prepare
 
 PAGE_BYTES = 8192
 

@@ -5,29 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import servers
-from tests.postgres.servers import Server
+from tests.kit.fixtures import plain_connections
+from tests.kit.servers import Server
 from tests.preflight.made import CONTROLLER
 from tests.preflight.world import World
 
-
-@pytest.fixture(autouse=True)
-def no_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These servers are plain ones."""
-    monkeypatch.setenv("PGSSLMODE", "disable")
+__all__ = ["plain_connections"]
 
 
-@pytest.fixture(scope="package", params=["system", "wheel"])
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+@pytest.fixture(scope="package")
+def server(blank: Server, room: Path) -> Iterator[Server]:
     """A running server whose role `controller` may do everything. `locked` has a password, all others need none."""
-    with servers.room() as path:
-        yield from running(path, request.param)
-
-
-def running(path: Path, which: str) -> Iterator[Server]:
-    folder = servers.newest_system() if which == "system" else servers.wheel(path)
-    assert folder is not None, "apt install postgresql: these tests run on the system's server and on the wheel's"
-    made = Server(folder, path / "data").create()
+    made = blank.copy_of_files(room / f"{blank.data.name}-preflight")
     rules = made.data / "pg_hba.conf"
     rules.write_text("host all locked 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
     made.start(max_connections="40")

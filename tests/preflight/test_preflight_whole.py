@@ -17,7 +17,7 @@ from encryptdb.controller.waiting import Reporter
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Failed, Refused, Status
 from encryptdb.stacks.contract.outputs import Outputs, Side
-from tests.postgres.servers import free_port
+from tests.kit.servers import free_port
 from tests.preflight.made import ENCRYPTED, OPENED, TARGET, cloud, judged, outputs, server
 from tests.preflight.world import World
 

@@ -15,7 +15,7 @@ from encryptdb.controller.preflight.checks import CHECKS
 from encryptdb.controller.preflight.facts import ServerFacts
 from encryptdb.controller.preflight.read import read_server
 from encryptdb.controller.preflight.report import Report
-from tests.postgres import servers
+from tests.kit import servers
 from tests.preflight.made import CONTROLLER, judged
 
 

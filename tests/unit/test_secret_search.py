@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.secret_search import CHUNK, ProcessWatch, Search, wait_for_sample
+from tests.kit.secret_search import CHUNK, ProcessWatch, Search, wait_for_sample
 
 SECRET = 'pä/ss+w"rd &42'
 SEARCH = Search({"the master's": SECRET})

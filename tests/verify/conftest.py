@@ -5,32 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import servers
+from tests.kit import servers
+from tests.kit.fixtures import plain_connections, programs
 from tests.verify.pair import Pair, following, make_template
 
-
-@pytest.fixture(autouse=True)
-def no_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These servers are plain ones."""
-    monkeypatch.setenv("PGSSLMODE", "disable")
-
-
-@pytest.fixture(scope="package")
-def room() -> Iterator[Path]:
-    with servers.room() as path:
-        yield path
+__all__ = ["plain_connections"]
 
 
 @pytest.fixture(scope="package")
 def template(room: Path) -> servers.Server:
-    folder = servers.newest_system()
-    assert folder is not None, "apt install postgresql: these tests run on the system's server and on the wheel's"
-    return make_template(folder, room / "system")
+    return make_template(programs("system", room), room / "system")
 
 
 @pytest.fixture(scope="package")
 def wheel_template(room: Path) -> servers.Server:
-    return make_template(servers.wheel(room), room / "wheel")
+    return make_template(programs("wheel", room), room / "wheel")
 
 
 @pytest.fixture(scope="package")

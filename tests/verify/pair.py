@@ -5,25 +5,21 @@ import random
 import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
-import psycopg
-
-from encryptdb.controller.migration import Migration, Options
+from encryptdb.controller.migration import Migration
 from encryptdb.controller.postgres import control
-from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.record_values import DatabaseName
 from encryptdb.controller.records import Databases
 from encryptdb.controller.waiting import Reporter
-from encryptdb.stacks.contract.outputs import Outputs, Side
-from tests.postgres import servers
+from tests.kit import migration as kit
+from tests.kit import servers
+from tests.kit.writers import Clients
 
 APP = "app"
 NAMES = Names.of("verify")
@@ -100,42 +96,21 @@ class Pair:
 
     def side(self, name: str) -> Server:
         """A Server as the controller has it, logged in as a master that is no superuser."""
-        server = self.source if name == "source" else self.target
-        login = Login("master", Secret("unused"), "the test")
-        return Server("source" if name == "source" else "target", "127.0.0.1", server.port, login)
+        if name == "source":
+            return kit.side("source", self.source.port)
+        return kit.side("target", self.target.port)
 
     def migration(self) -> Migration:
         """What `verify` and `report` are given. There is no AWS: neither asks it for a decision."""
-        outputs = Outputs(
-            contract=1, stack="verify", phase="restore", attempt=1, engine="postgres", region="eu-central-1",
-            account="123456789012", source=Side("orders", "db-S", "127.0.0.1", self.source.port),
-            target=Side("orders-encrypted", "db-T", "127.0.0.1", self.target.port), kms_key_arn="arn:aws:kms:key/1",
-            snapshot_arn=None, source_parameter_group=None, target_parameter_group=None,
-        )  # fmt: skip
-        return Migration(
-            outputs, NAMES, None, self.side("source"), self.side("target"), self.reporter, options=Options(),  # type: ignore[arg-type]
-        )  # fmt: skip
+        return kit.migration(kit.outputs("verify", self.source.port, self.target.port), self.said)
 
     @property
     def reporter(self) -> Reporter:
-        return Reporter(_Lines(self.said))
+        return kit.reporter(self.said)
 
     def stop(self) -> None:
         for server in (self.source, self.target):
             server.stop("immediate")
-
-
-class _Lines:
-    """A stream that keeps what is said."""
-
-    def __init__(self, said: list[str]) -> None:
-        self.said = said
-
-    def write(self, text: str) -> int:
-        self.said.append(text)
-        return len(text)
-
-    def flush(self) -> None: ...
 
 
 def make_template(folder: Path, data: Path) -> servers.Server:
@@ -203,19 +178,18 @@ def follow(subscriber: servers.Server, publisher: servers.Server, name: str) -> 
     )
 
 
-class Writers:
+class Writers(Clients):
     """Applications that write without pause, in transactions over several tables, in changing order."""
 
     def __init__(self, server: servers.Server, clients: int = 3) -> None:
-        self.server, self.commits, self.failed = server, 0, list[str]()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._write, args=[n]) for n in range(clients)]
+        super().__init__(clients)
+        self.server, self.commits = server, 0
 
-    def _write(self, number: int) -> None:
+    def work(self, number: int) -> None:
         dice = random.Random(number)
         with self.server.connect(APP) as db:
             (mine,) = db.execute("SELECT id FROM every_type ORDER BY id OFFSET %s LIMIT 1", [number]).fetchone() or ()
-            while not self._stop.is_set():
+            while not self.stopping.is_set():
                 work = [
                     ("UPDATE account SET balance = balance + 1 WHERE id = %s", [dice.randrange(1, 100) * 7]),
                     ("INSERT INTO entry (account, amount) VALUES (%s, 1)", [dice.randrange(1, 5000)]),
@@ -228,21 +202,7 @@ class Writers:
                     work.append((bulk, []))
                 # Rows are not fought for in different orders: the writers must not be each other's deadlock victims.
                 work = dice.sample(work, k=3)
-                try:
-                    with db.transaction():
-                        for statement, values in work:
-                            db.execute(statement.encode(), values)
-                except psycopg.Error as error:
-                    self.failed.append(str(error))
-                    return
+                with db.transaction():
+                    for statement, values in work:
+                        db.execute(statement.encode(), values)
                 self.commits += 1
-
-    def __enter__(self) -> "Writers":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()

@@ -25,7 +25,7 @@ from encryptdb.controller.records import Cutover, Databases, ExactLSN
 from encryptdb.controller.report.store import read, with_evidence
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Usage
-from tests.secret_search import Search
+from tests.kit.secret_search import Search
 from tests.verify.pair import Pair
 
 JOINED = ExactLSN(

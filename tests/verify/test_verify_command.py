@@ -14,7 +14,7 @@ from encryptdb.controller.postgres import control
 from encryptdb.controller.records import Open
 from encryptdb.controller.verify import database
 from encryptdb.stacks.contract.errors import Failed, NotYet, Status
-from tests.postgres import servers
+from tests.kit import servers
 from tests.verify.pair import APP, NAMES, Pair, Writers, follow, following
 
 
@@ -92,7 +92,7 @@ def test_after_open_the_sides_are_exchanged_and_sequences_are_compared(template:
             with pytest.raises(VerifyFailed) as failed:
                 verify.run(m)
             document = failed.value.document
-        assert writers.failed == []
+        assert writers.broken == []
         assert document["publisher"] == "target"
         assert {t["equal"] for t in document["tables"]} == {True}
         assert [s["sequence"] for s in document["sequences"] if not s["equal"]] == ["public.ticket"]

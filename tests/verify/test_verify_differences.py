@@ -54,7 +54,7 @@ def test_changed_removed_and_added_rows_under_load(pair: Pair) -> None:
                DELETE FROM account WHERE id = 999999"""
     with broken(pair, "target", breaks, mends), Writers(pair.source, clients=1) as writers:
         found = differing(pair)
-    assert writers.failed == []
+    assert writers.broken == []
     assert found.keys() == {"public.account"}
     account = found["public.account"]
     assert rows(account) == {

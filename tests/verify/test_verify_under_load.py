@@ -8,7 +8,7 @@ from encryptdb.controller.verify.apply import Ends
 from encryptdb.controller.verify.database import compare_database
 from encryptdb.controller.verify.result import DatabaseResult
 from encryptdb.controller.waiting import SystemClock
-from tests.postgres import servers
+from tests.kit import servers
 from tests.verify.pair import APP, NAMES, Pair, Writers, following
 
 COMPARED = {
@@ -31,7 +31,7 @@ def test_equal_again_and_again_under_full_load(pair: Pair) -> None:
     entries = [t.source.rows for r in rounds for t in r.tables if t.table == "public.entry" and t.source]
     assert 0 < entries[0] < entries[1] < entries[2], "the point moves on with the writers"
     assert writers.commits > 0
-    assert writers.failed == []
+    assert writers.broken == []
 
 
 def test_equal_under_full_load_with_parallel_apply(wheel_template: servers.Server, room: Path) -> None:
@@ -43,7 +43,7 @@ def test_equal_under_full_load_with_parallel_apply(wheel_template: servers.Serve
         assert streamed == [(True,)], "the big transactions were streamed, and so applied in parallel"
         assert {t.table: t.equal for t in results.tables} == dict.fromkeys(COMPARED, True)
         assert writers.commits > 0
-        assert writers.failed == []
+        assert writers.broken == []
 
 
 def test_a_table_in_a_long_transaction_is_reported_busy_and_the_others_are_compared(pair: Pair) -> None:
@@ -55,7 +55,7 @@ def test_a_table_in_a_long_transaction_is_reported_busy_and_the_others_are_compa
             result = compare(pair, busy_seconds=2)
             # It is still well, and so is everybody else.
             long.execute("INSERT INTO event VALUES (100001, '2024-02-02')")
-        assert writers.failed == []
+        assert writers.broken == []
     found = {t.table: t for t in result.tables}
     assert found["public.event_2024"].equal is None
     assert "client backend" in (found["public.event_2024"].reason or "")

