@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from encryptdb.controller.engines import Engine, engine_of
 from encryptdb.controller.next_line import Next, line
@@ -42,11 +42,12 @@ class Options:
         return frozenset({"--end-rollback-window"} if self.end_rollback_window else ())
 
 
-Observer = Callable[[str, str], None]
+Moment = Literal["begin", "effect", "end"]
+Observer = Callable[[str, Moment], None]
 """Told the name of a step, or of a verb inside the pause, and one of begin, effect, end."""
 
 
-def unseen(name: str, moment: str) -> None:
+def unseen(name: str, moment: Moment) -> None:
     """Nobody looks."""
 
 

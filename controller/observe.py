@@ -18,7 +18,7 @@ from encryptdb.stacks.contract.names import Ending
 
 @dataclass(frozen=True)
 class Observed:
-    """Both servers, the prepared parameter and, where a control database is gone, the target's tag, at one moment.
+    """Both servers and, where they matter, the prepared parameter and the target's tag, at one moment.
 
     A side is None where the stack has none, or where it could not be read: then its problem says why. `ending` is None
     where the tag is not there or was not asked for; `aws_problem` says why AWS could not be asked.
@@ -119,15 +119,16 @@ def _now(m: Migration, sides: Mapping[SideName, ObservedServer]) -> datetime:
 def _in_aws(
     m: Migration, sides: Mapping[SideName, ObservedServer]
 ) -> tuple[PreparedParameter | None, Ending | None, Problem | None]:
-    """The prepared parameter; and the tag on the target, which matters once a control database is gone or going."""
+    """The prepared parameter and the tag on the target. Asked only when they matter: before there is a target, and once
+    a control database is gone or going."""
+    target = m.outputs.target
+    ended = any(s.records is None or s.records.retired or s.records.abandoned for s in sides.values())
+    if target is not None and sides and not ended:
+        return None, None, None
     try:
         parameter = prepared_parameter.read(m.aws, m.outputs.stack, lenient=True)
-        ended = any(s.records is None or s.records.retired or s.records.abandoned for s in sides.values())
-        target = m.outputs.target
-        if target is None or not (ended or not sides):
-            return parameter, None, None
-        found = m.engine.find(target.identifier)
-        told = found.tags.get(names.STATE) if found is not None and found.resource_id == target.resource_id else None
+        found = m.engine.find(target.identifier) if target is not None else None
+        told = found.tags.get(names.STATE) if found and target and found.resource_id == target.resource_id else None
         return parameter, Ending(told) if told in set(Ending) else None, None
     except Problem as problem:
         return None, None, problem

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from encryptdb.controller import permissions
 from encryptdb.controller.document import document
@@ -16,8 +15,6 @@ from encryptdb.controller.postgres.server import SideName
 from encryptdb.controller.state import Standing, decide
 from encryptdb.controller.steps.step import Command, Step
 from encryptdb.stacks.contract.errors import Failed
-
-Moment = Literal["begin", "effect", "end"]
 
 
 @dataclass(frozen=True)

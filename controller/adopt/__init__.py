@@ -5,6 +5,5 @@ Reads AWS and both servers and changes nothing: `read` → `found.Found` → tex
 
 from encryptdb.controller.adopt.read import read
 from encryptdb.controller.adopt.text import TOOLS, compose, import_file
-from encryptdb.controller.adopt.turn import not_yet
 
-__all__ = ["TOOLS", "compose", "import_file", "not_yet", "read"]
+__all__ = ["TOOLS", "compose", "import_file", "read"]

@@ -31,14 +31,11 @@ class Found:
     """Everything that was read. A side is empty if AWS has no such server, or for the target before it is made. The
     servers of a cluster are the cluster and its instances, the writer first.
 
-    `state` is None if it could not be read; `prepared_parameter` is whether the prepared parameter exists, None if
-    unknown. `groups` are the parameter groups that this stack made and the target uses; `earlier` are the targets of
-    this stack's other attempts.
+    `groups` are the parameter groups that this stack made and the target uses; `earlier` are the targets of this
+    stack's other attempts.
     """
 
     outputs: Outputs
-    state: str | None
-    prepared_parameter: bool | None
     target: tuple[ServerSettings, ...] = ()
     source: tuple[ServerSettings, ...] = ()
     source_seen: bool = True

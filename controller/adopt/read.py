@@ -2,15 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from encryptdb.controller.adopt.found import Found, Reference, Unseen
 from encryptdb.controller.adopt.references import Old, find
-from encryptdb.controller.document import document
 from encryptdb.controller.engines import ServerSettings
 from encryptdb.controller.migration import Migration
-from encryptdb.controller.observe import observe
-from encryptdb.stacks.cloud import prepared_parameter
 from encryptdb.stacks.contract import names
 from encryptdb.stacks.contract.errors import Failed, Problem
 from encryptdb.stacks.contract.outputs import Outputs
@@ -18,21 +15,13 @@ from encryptdb.stacks.contract.outputs import Outputs
 T = TypeVar("T")
 
 
-def read(m: Migration) -> tuple[Found, dict[str, Any]]:
-    """What was found, and the common part of the JSON document. Raises Failed if the target cannot be read."""
+def read(m: Migration) -> Found:
+    """What was found. Raises Failed if the target cannot be read."""
     outputs, unseen = m.outputs, list[Unseen]()
-    base = _attempt(lambda: document(m, observe(m)), "the state of the migration", unseen)
-    written = _attempt(
-        lambda: prepared_parameter.read(m.aws, outputs.stack, lenient=True) is not None,
-        "the prepared parameter",
-        unseen,
-    )
     target = _target(m)
     source = _attempt(lambda: _source(m), f"the source {outputs.source.identifier}", unseen)
     found = Found(
         outputs=outputs,
-        state=base["state"] if base else None,
-        prepared_parameter=written,
         target=target,
         source=source or (),
         source_seen=source is not None,
@@ -45,14 +34,7 @@ def read(m: Migration) -> tuple[Found, dict[str, Any]]:
             m.aws, old_of(found, _log_groups(m, outputs.source.identifier), _log_groups(m, target[0].identifier))
         )
         unseen += refused
-    whole = replace(found, earlier=earlier or (), references=references, unseen=tuple(unseen))
-    return whole, base or {
-        "stack": outputs.stack,
-        "attempt": outputs.attempt,
-        "state": None,
-        "step": None,
-        "databases": {},
-    }
+    return replace(found, earlier=earlier or (), references=references, unseen=tuple(unseen))
 
 
 def _attempt(ask: Callable[[], T], what: str, unseen: list[Unseen]) -> T | None:

@@ -64,7 +64,7 @@ def import_file(found: Found, tool: str) -> str:
 
 def compose(found: Found, tool: str, problem: Problem | None) -> str:
     """The whole page. `problem` is what has to be done before adopting, if anything."""
-    sections = [f"# Adopting the encrypted database of the stack {found.outputs.stack}", _state(found, problem)]
+    sections = [f"# Adopting the encrypted database of the stack {found.outputs.stack}", _state(problem)]
     if isinstance(problem, Refused):
         return "\n\n".join(sections) + "\n"
     sections += [
@@ -78,15 +78,12 @@ def compose(found: Found, tool: str, problem: Problem | None) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _state(found: Found, problem: Problem | None) -> str:
+def _state(problem: Problem | None) -> str:
     if problem is None:
-        where = "The migration is retired."
-        if found.state is None:
-            where = (
-                "The stack is in phase retire, but the servers did not show whether the migration is retired. It may "
-                "have been abandoned, and then its copy must not be adopted."
-            )
-        return f"{where} Nothing below has been done. Follow this order; until section 4 the stack protects the target."
+        return (
+            "The migration is retired. Nothing below has been done. Follow this order; until section 4 the stack "
+            "protects the target."
+        )
     refused = isinstance(problem, Refused)
     lines = [f"**{'No' if refused else 'Not yet'}: {problem.message}** {problem.detail or ''}".rstrip()]
     if problem.hint:

@@ -5,29 +5,32 @@ from typing import Any
 
 import click
 
-from encryptdb.controller import adopt
+from encryptdb.controller import adopt, permissions
 from encryptdb.controller.commands.arguments import stack_command
+from encryptdb.controller.document import document, standing
 from encryptdb.controller.migration import Migration
+from encryptdb.controller.observe import observe
 from encryptdb.stacks.contract.errors import Refused, Usage
 
 
 def run(m: Migration) -> dict[str, Any]:
     """The document; its `text` is the page, its `import_file` what the tool imports from. Raises NotYet or Refused,
     with the document, if the target cannot be adopted yet or at all."""
-    found, base = adopt.read(m)
-    problem = adopt.not_yet(found)
+    observed = observe(m)
+    problem = permissions.refusal(standing(m, observed), "adopt", m.outputs)
+    found = adopt.read(m)
     tool = m.options.tool
     text = adopt.compose(found, tool, problem)
     file = "" if isinstance(problem, Refused) else adopt.import_file(found, tool)
-    document = base | found.as_json() | {"tool": tool, "import_file": file, "text": text}
+    shown = document(m, observed) | found.as_json() | {"tool": tool, "import_file": file, "text": text}
     if m.options.output is not None:
         _write(Path(m.options.output), text)
         m.say(f"wrote {m.options.output}")
-        document |= {"output": m.options.output}
+        shown |= {"output": m.options.output}
     if problem is not None:
-        problem.document = document
+        problem.document = shown
         raise problem
-    return document
+    return shown
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,26 +1,22 @@
 """The move itself: one function of (from, to). Rollback is this function with the sides exchanged."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
 
 from encryptdb.controller.cutover import large_objects, markers, reverse, sequences
 from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.cutover.opening import Opening, Unknown
 from encryptdb.controller.cutover.undo import Undo, uninterrupted
+from encryptdb.controller.migration import Observer
 from encryptdb.controller.postgres import fence, subscriptions, watchdog
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.records import Open
 from encryptdb.controller.switches import Switch
 from encryptdb.controller.waiting import Clock, Reporter
 from encryptdb.stacks.contract.errors import Problem, Refused
-
-Moment = Literal["begin", "end"]
-Observer = Callable[[str, Moment], None]
-"""Told when each verb begins and ends."""
 
 ABORT_MARGIN = 0.2
 """The share of the longest pause, at most a second, that is kept for undoing by ourselves before the watchdog acts."""
@@ -213,7 +209,3 @@ def take_down(direction: Direction) -> None:
 def follow_again(direction: Direction) -> None:
     """Enable the forward subscriptions again: the migration goes on following."""
     direction.in_each(lambda d: subscriptions.enable(direction.to, d.name, direction.forward(d.oid)))
-
-
-def unseen(verb: str, moment: Moment) -> None:
-    """The observer of whoever does not look."""

@@ -131,8 +131,6 @@ def found(**changed: Any) -> Found:
     """A retired stack of an instance whose target is like its source."""
     made = Found(
         outputs=outputs(),
-        state="retired",
-        prepared_parameter=False,
         source=(instance(instance_answer()),),
         target=(instance(instance_answer("copy")),),
     )

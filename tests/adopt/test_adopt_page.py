@@ -5,43 +5,19 @@ from typing import Any
 
 import pytest
 
-from encryptdb.controller.adopt import compose, not_yet
+from encryptdb.controller.adopt import compose
 from encryptdb.controller.adopt.found import Found, Reference, Unseen
 from encryptdb.controller.adopt.read import old_of
-from encryptdb.stacks.contract.errors import Status
+from encryptdb.controller.permissions import refusal
+from encryptdb.controller.state import Condition, Standing, State
 from tests.adopt.answers import REGION, found, found_cluster, group, instance, instance_answer, outputs
 
 HEADINGS = ["## 1. Import", "## 2. Settings", "## 3. What refers", "## 4. Removing", "## Could not be read"]
 
 
-def page(one: Found) -> str:
-    return compose(one, "pulumi", not_yet(one))
-
-
-@pytest.mark.parametrize(
-    ("changed", "status", "said"),
-    [
-        ({"outputs": outputs(target=None)}, Status.NOT_YET, "no target"),
-        ({"state": "open"}, Status.NOT_YET, "controller retire"),
-        ({"state": "caught-up"}, Status.NOT_YET, "controller retire"),
-        ({"prepared_parameter": True}, Status.NOT_YET, "controller retire"),
-        ({"state": None, "prepared_parameter": True}, Status.NOT_YET, "controller retire"),
-        ({"outputs": outputs(phase="restore")}, Status.NOT_YET, "encryptdb:phase retire"),
-        ({"state": "abandoned"}, Status.REFUSED, "abandoned"),
-        ({"state": "rolled-back"}, Status.REFUSED, "rolled back"),
-    ],
-)
-def test_before_its_turn_it_says_what_comes_first(changed: dict[str, Any], status: Status, said: str) -> None:
-    problem = not_yet(found(**changed))
-    assert problem is not None
-    assert problem.status == status
-    assert said in f"{problem.message} {problem.detail} {problem.hint}"
-
-
-@pytest.mark.parametrize("state", ["retired", None])
-def test_after_retire_it_is_its_turn_also_where_the_servers_do_not_tell(state: str | None) -> None:
-    assert not_yet(found(state=state)) is None
-    assert not_yet(found(state=state, prepared_parameter=None)) is None
+def page(one: Found, state: State = State.RETIRED, *conditions: Condition) -> str:
+    problem = refusal(Standing(state, None, frozenset(conditions)), "adopt", one.outputs)
+    return compose(one, "pulumi", problem)
 
 
 def test_the_sections_come_in_the_order_of_the_work() -> None:
@@ -51,34 +27,34 @@ def test_the_sections_come_in_the_order_of_the_work() -> None:
 
 
 def test_what_is_known_is_shown_before_its_turn_too() -> None:
-    text = page(found(state="open"))
+    text = page(found(), State.OPEN)
     assert "Not yet" in text
     assert '"id": "copy"' in text
 
 
 @pytest.mark.parametrize(
-    "changed", [{"state": "open"}, {"prepared_parameter": True}, {"outputs": outputs(phase="restore")}]
+    "where",
+    [
+        (State.OPEN,),
+        (State.RETIRED, Condition.UNFINISHED),
+        (State.RETIRED, Condition.BEFORE_RETIRE_PHASE),
+        (State.UNKNOWN,),
+    ],
 )
-def test_no_command_that_removes_the_stack_is_shown_before_its_turn(changed: dict[str, Any]) -> None:
+def test_no_command_that_removes_the_stack_is_shown_before_its_turn(where: Any) -> None:
     assert "pulumi destroy" in page(found())
-    assert "pulumi state delete" not in page(found(**changed))
-    assert "pulumi destroy" not in page(found(**changed))
+    assert "pulumi state delete" not in page(found(), *where)
+    assert "pulumi destroy" not in page(found(), *where)
 
 
 def test_of_an_abandoned_copy_nothing_is_shown() -> None:
-    text = page(found(state="abandoned"))
+    text = page(found(), State.ABANDONED)
     assert "No: This attempt was abandoned" in text
     assert "import" not in text
 
 
-def test_where_the_servers_do_not_tell_it_does_not_claim_to_know() -> None:
-    assert "The migration is retired." in page(found())
-    assert "The migration is retired." not in page(found(state=None))
-    assert "may have been abandoned" in page(found(state=None))
-
-
 def test_without_a_target_there_is_nothing_to_import_and_no_stack_to_remove() -> None:
-    text = page(found(outputs=outputs(target=None), target=()))
+    text = page(found(outputs=outputs(target=None), target=()), State.PREPARED)
     assert "nothing to import" in text
     assert "pulumi destroy" not in text
 

@@ -13,12 +13,11 @@ from psycopg import sql
 from encryptdb.controller.cli import _terminate
 from encryptdb.controller.commands import cutover, rollback
 from encryptdb.controller.cutover import move
-from encryptdb.controller.cutover.move import Moment, Observer
-from encryptdb.controller.migration import Migration
+from encryptdb.controller.migration import Migration, Moment, Observer
 from encryptdb.controller.postgres import connect_privileges, control, watchdog
 from encryptdb.controller.records import Records
 from encryptdb.stacks.contract.errors import Problem
-from tests.cutover.rig import DATABASES, World, controller_process, migration
+from tests.cutover.rig import DATABASES, World, controller_process, migration, watched
 from tests.kit.proxy import Proxy
 from tests.kit.waits import wait_for
 from tests.kit.writers import Writers, lost_and_repeated
@@ -78,7 +77,7 @@ def by_sigterm(world: World, point: Point) -> str:
 def by_sigkill(world: World, point: Point) -> str:
     killed = controller_process(
         world,
-        f"cutover.run(m, lambda *at: os.kill(os.getpid(), signal.SIGKILL) if at == {point!r} else None)",
+        f"cutover.run(watched(m, lambda *at: os.kill(os.getpid(), signal.SIGKILL) if at == {point!r} else None))",
         max_pause=MAX_PAUSE,
     )
     _, said = killed.communicate(timeout=60)
@@ -88,12 +87,12 @@ def by_sigkill(world: World, point: Point) -> str:
 
 def by_losing_the_source(world: World, point: Point) -> str:
     with Proxy(world.source.port) as proxy, through(world, proxy.port, world.target.port) as m:
-        return _said(lambda: cutover.run(m, at(point, proxy.cut)))
+        return _said(lambda: cutover.run(watched(m, at(point, proxy.cut))))
 
 
 def by_losing_the_target(world: World, point: Point) -> str:
     with Proxy(world.target.port) as proxy, through(world, world.source.port, proxy.port) as m:
-        return _said(lambda: cutover.run(m, at(point, proxy.cut)))
+        return _said(lambda: cutover.run(watched(m, at(point, proxy.cut))))
 
 
 def by_losing_the_watchdog(world: World, point: Point) -> str:
@@ -197,7 +196,7 @@ def _past_the_proxy(world: World) -> None:
 
 def _broken(world: World, point: Point, action: Callable[[], None]) -> str:
     with world.migration(max_pause=MAX_PAUSE) as m:
-        return _said(lambda: cutover.run(m, at(point, action)))
+        return _said(lambda: cutover.run(watched(m, at(point, action))))
 
 
 def _said(run: Callable[[], Any]) -> str:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from encryptdb.controller.migration import Migration
+from encryptdb.controller.migration import Migration, Observer
 from encryptdb.controller.observe import observe
 from encryptdb.controller.postgres import connect_privileges, control
 from encryptdb.controller.postgres.lsn import LSN
@@ -127,7 +127,7 @@ class World:
         """The migration as one command has it."""
         m = migration(self.source.port, self.target.port, self.switches, self.rollback_window, self.said, **options)
         if self.aws is not None:
-            m = Migration(m.outputs, m.names, self.aws, m.source, m.target, m.reporter, m.clock, m.options)
+            m = replace(m, aws=self.aws)
         try:
             yield m
         finally:
@@ -214,11 +214,16 @@ def migration(
     return kit.migration(told, said, Aws(told.region), PASSWORD, **options)
 
 
+def watched(m: Migration, observer: Observer) -> Migration:
+    """The same migration, whose steps and verbs are told to `observer`."""
+    return replace(m, observer=observer)
+
+
 def controller_process(world: World, script: str, max_pause: float = 2.0) -> "subprocess.Popen[str]":
     """Run a piece of Python with `world` rebuilt in it, in a process of its own that can be killed."""
     head = (
         "import os, signal\n"
-        "from tests.cutover.rig import migration\n"
+        "from tests.cutover.rig import migration, watched\n"
         "from encryptdb.controller.commands import cutover\n"
         f"m = migration({world.source.port}, {world.target.port}, {tuple(world.switches)!r}, "
         f"{world.rollback_window!r}, [], max_pause={max_pause})\n"

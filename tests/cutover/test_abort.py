@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from encryptdb.controller.commands import cutover
-from encryptdb.controller.cutover.move import Moment
+from encryptdb.controller.migration import Moment
 from encryptdb.controller.postgres import connect_privileges
 from encryptdb.stacks.contract.errors import Failed, Interrupted, Problem
 from tests.cutover.aborts import Fault, assert_as_before
-from tests.cutover.rig import DATABASES, World, controller_process
+from tests.cutover.rig import DATABASES, World, controller_process, watched
 from tests.kit.waits import wait_for
 from tests.kit.writers import Writers, lost_and_repeated
 
@@ -42,7 +42,7 @@ def test_a_fault_at_any_verb_leaves_the_source_serving(world: World, verb: str, 
     error = KeyboardInterrupt if moment == "end" and verb in ("fence", "drain", "detach") else Fault
     with Writers(world.source, 2) as writers:
         with world.migration() as m, pytest.raises(Problem) as told:
-            cutover.run(m, raising(verb, moment, error))  # type: ignore[arg-type]
+            cutover.run(watched(m, raising(verb, moment, error)))  # type: ignore[arg-type]
         assert isinstance(told.value, Interrupted if error is KeyboardInterrupt else Failed)
         assert "The source serves again" in (told.value.detail or "")
         count = len(writers.acknowledged)
@@ -58,7 +58,7 @@ def test_a_pause_that_outlasts_the_watchdog_does_not_open(world: World) -> None:
             wait_for(lambda: world.writable(world.source), "the watchdog to open the source")
 
     with world.migration(max_pause=1.5) as m, pytest.raises(Failed, match="the watchdog is not running any more"):
-        cutover.run(m, dawdle)
+        cutover.run(watched(m, dawdle))
     assert_as_before(world)
 
 
@@ -68,7 +68,7 @@ def test_a_target_that_dies_in_the_pause_leaves_the_source_serving(world: World)
             world.target.stop("immediate")
 
     with world.migration(max_pause=3) as m, pytest.raises(Failed):
-        cutover.run(m, crash)
+        cutover.run(watched(m, crash))
     assert world.writable(world.source)
     world.target.start()
     with world.migration(dry_run=True) as m:
@@ -89,8 +89,8 @@ def test_killed_inside_the_pause_the_watchdog_lets_the_source_serve(world: World
     with Writers(world.source, 2) as writers:
         killed = controller_process(
             world,
-            f"cutover.run(m, lambda verb, moment: os.kill(os.getpid(), signal.SIGKILL) "
-            f"if (verb, moment) == ({verb!r}, 'end') else None)",
+            f"cutover.run(watched(m, lambda verb, moment: os.kill(os.getpid(), signal.SIGKILL) "
+            f"if (verb, moment) == ({verb!r}, 'end') else None))",
         )
         _, said = killed.communicate(timeout=60)
         assert killed.returncode == -signal.SIGKILL, said
@@ -107,8 +107,8 @@ def test_killed_inside_the_pause_the_next_run_does_not_wait_for_the_watchdog(wor
         world,
         "import dataclasses\n"
         "m = dataclasses.replace(m, options=dataclasses.replace(m.options, max_pause=600.0))\n"
-        "cutover.run(m, lambda verb, moment: os.kill(os.getpid(), signal.SIGKILL) "
-        "if (verb, moment) == ('fence', 'end') else None)",
+        "cutover.run(watched(m, lambda verb, moment: os.kill(os.getpid(), signal.SIGKILL) "
+        "if (verb, moment) == ('fence', 'end') else None))",
     )
     killed.communicate(timeout=60)
     assert not world.writable(world.source)
@@ -130,7 +130,7 @@ def test_sigterm_in_the_pause_is_an_interruption(world: World) -> None:
         "        print('fenced', flush=True)\n"
         "        time.sleep(30)\n"
         "try:\n"
-        "    cutover.run(m, wait)\n"
+        "    cutover.run(watched(m, wait))\n"
         "except Interrupted as told:\n"
         "    print(told.detail)\n",
     )
@@ -146,7 +146,7 @@ def test_cut_off_after_open_the_same_command_completes_it(fresh: Callable[[], Wo
     world = fresh()
     with Writers(world.source, 2) as writers:
         with world.migration() as m, pytest.raises(Fault):
-            cutover.run(m, raising("switch", "begin", Fault))  # type: ignore[arg-type]
+            cutover.run(watched(m, raising("switch", "begin", Fault)))  # type: ignore[arg-type]
         assert world.writable(world.target)
         assert not world.writable(world.source)
     with world.migration() as m:

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from encryptdb.controller.commands import cutover
-from encryptdb.controller.cutover.move import Moment
+from encryptdb.controller.migration import Moment
 from encryptdb.controller.postgres import control
-from tests.cutover.rig import World
+from tests.cutover.rig import World, watched
 from tests.kit.servers import Server
 from tests.kit.waits import wait_for
 from tests.kit.writers import Writers, lost_and_repeated
@@ -99,7 +99,7 @@ def test_nobody_of_any_kind_commits_after_the_end_markers(fresh: Callable[[], Wo
             ends.callback(client.stop)
         wait_for(lambda: all(c.acknowledged for c in clients), "every client to write")
         with world.migration(max_pause=30) as m:
-            cutover.run(m, end_superusers)
+            cutover.run(watched(m, end_superusers))
             # All go on trying against the lasting fence, until the rollback path has been seen to run.
             with Writers(world.target, 1) as after:
                 pass
@@ -130,7 +130,7 @@ def test_a_subscription_of_the_source_runs_again_where_the_move_breaks_off(
     with own_subscription(world, publisher):
         with world.migration() as m:
             try:
-                cutover.run(m, fail)
+                cutover.run(watched(m, fail))
             except Exception as told:
                 assert "The source serves again" in str(getattr(told, "detail", ""))
             found = control.records(m.source)

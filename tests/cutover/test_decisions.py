@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from encryptdb.controller import epoch
 from encryptdb.controller.cutover.undo import Undo
 from encryptdb.controller.postgres.login import Login, Secret
 from encryptdb.controller.postgres.server import Server
@@ -14,23 +13,6 @@ from encryptdb.stacks.contract.errors import Failed, Interrupted, Refused
 from encryptdb.stacks.contract.outputs import window_length
 
 SIDE = Server("source", "127.0.0.1", 1, Login("master", Secret("x"), "the test"))
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "serves", "following"),
-    [
-        (None, None, "source", 1),
-        ({}, {}, "source", 1),
-        ({}, {"open": {"at": "now"}}, "target", 2),
-        ({}, {"open": {"epoch": 1}}, "target", 2),
-        ({"open": {"epoch": 2}}, {"open": {"epoch": 1}}, "source", 3),
-        ({"open": {"epoch": 2}}, {}, "source", 3),
-        ({"open": {"epoch": 2}}, {"open": {"epoch": 3}}, "target", 4),
-    ],
-)
-def test_the_side_opened_last_serves(source: object, target: object, serves: str, following: int) -> None:
-    assert epoch.serving(source, target) == serves  # type: ignore[arg-type]
-    assert epoch.following(source, target) == following  # type: ignore[arg-type]
 
 
 def test_the_rollback_window_is_a_duration() -> None:

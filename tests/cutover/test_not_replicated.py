@@ -7,10 +7,10 @@ import pytest
 
 from encryptdb.controller.commands import cutover, rollback, status
 from encryptdb.controller.cutover import definitions
+from encryptdb.controller.document import document, standing
 from encryptdb.controller.observe import observe
-from encryptdb.controller.state import document
 from encryptdb.stacks.contract.errors import Refused
-from tests.cutover.rig import World
+from tests.cutover.rig import World, watched
 from tests.cutover.test_checks import refusal
 from tests.kit.servers import Server
 from tests.kit.waits import wait_for
@@ -69,7 +69,7 @@ def test_a_large_object_written_in_the_last_moment_breaks_the_move_off(
             world.source.sql("SELECT lo_from_bytea(0, 'too late')", database="app")
 
     with world.migration() as m, pytest.raises(Refused, match="A large object was written on the source just now"):
-        cutover.run(m, observer=writes)
+        cutover.run(watched(m, writes))
     assert world.writable(world.source)
 
 
@@ -113,7 +113,7 @@ def test_views_are_refreshed_and_those_that_went_stale_named_and_what_makes_the_
             world.source.sql("INSERT INTO ledger (who, n) VALUES ('in the last moment', 1)", database="app")
 
     with world.migration() as m:
-        there = cutover.run(m, observer=writes)
+        there = cutover.run(watched(m, writes))
     assert there["stale_views"] == ["app: public.busy"]
     assert world.target.sql('SELECT n FROM "Quiet one"', database="app") == [(1,)]
 
@@ -151,7 +151,7 @@ def test_status_reads_the_lag_of_the_direction_that_runs(fresh: Callable[[], Wor
     def look() -> dict[str, Any]:
         with world.migration() as m:
             observed = observe(m)
-            return document(m, observed, None) | status.health(m, observed)
+            return document(m, observed) | status.health(m, observed, standing(m, observed))
 
     wait_for(lambda: set(look()["slots"]) >= {back} and look()["lag_bytes"] == 0, "the source to have followed")
     assert look()["lag_seconds"] == 0

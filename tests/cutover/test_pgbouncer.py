@@ -87,8 +87,8 @@ def test_a_controller_that_is_killed_does_not_leave_the_clients_waiting(
     with Writers(world.source, 2, port=one.port, begin="BEGIN") as writers:
         killed = controller_process(
             world,
-            "cutover.run(m, lambda verb, moment: os.kill(os.getpid(), signal.SIGKILL) "
-            "if (verb, moment) == ('drain', 'end') else None)",
+            "cutover.run(watched(m, lambda verb, moment: os.kill(os.getpid(), signal.SIGKILL) "
+            "if (verb, moment) == ('drain', 'end') else None))",
         )
         _, said = killed.communicate(timeout=60)
         assert killed.returncode == -signal.SIGKILL, said

@@ -15,7 +15,7 @@ from encryptdb.controller.cutover import readers
 from encryptdb.controller.migration import Migration
 from encryptdb.stacks.cloud.client import NotFound
 from encryptdb.stacks.contract.errors import NotYet
-from tests.cutover.rig import World
+from tests.cutover.rig import World, watched
 from tests.kit.servers import Server, place
 from tests.kit.waits import wait_for
 
@@ -173,7 +173,7 @@ def test_a_reader_that_stops_showing_leaves_the_move_to_be_completed(clusters: C
             clusters.on_reader("copy", "SELECT pg_wal_replay_pause()")
 
     with clusters.migration() as m, pytest.raises(Exception, match="open and serves, but not all is done"):
-        cutover.run(m, stop_reading)
+        cutover.run(watched(m, stop_reading))
     assert clusters.world.writable(clusters.world.target)
     clusters.on_reader("copy", "SELECT pg_wal_replay_resume()")
     with clusters.migration() as m:
