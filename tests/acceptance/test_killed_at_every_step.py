@@ -1,7 +1,6 @@
 """The controller is killed at the beginning, after the effect and at the end of every step of the plan, then run again:
 it ends as if nothing had happened. A step that is added to the plan tomorrow is killed as well."""
 
-import pytest
 
 from encryptdb.controller.plan import PLAN
 from encryptdb.controller.steps.step import Command
@@ -54,7 +53,6 @@ def test_every_step_of_the_plan(world: World) -> None:
     assert world.controller("status").document["state"] == "retired"
 
 
-@pytest.mark.full
 def test_every_step_of_abandon(world: World) -> None:
     world.ready("caught-up")
     for step in (s for s in reversed(PLAN) if s.undo is not None):

@@ -3,8 +3,6 @@ table says; what it says to type next is a command that the table lets go."""
 
 import shlex
 
-import pytest
-
 from encryptdb.controller.next_line import Next, line
 from encryptdb.controller.permissions import COMMANDS, TABLE, Row, Verdict
 from encryptdb.controller.state import State
@@ -68,7 +66,6 @@ def test_every_command_in_every_state_up_to_retired(world: World) -> None:
     follow(world)
 
 
-@pytest.mark.full
 def test_every_command_after_a_rollback_and_after_abandon(world: World) -> None:
     world.ready("caught-up")
     assert world.controller("cutover").status == 0
@@ -81,7 +78,6 @@ def test_every_command_after_a_rollback_and_after_abandon(world: World) -> None:
     assert world.outputs()["attempt"] == 2
 
 
-@pytest.mark.full
 def test_every_command_without_a_rollback_path(world: World) -> None:
     assert world.up(rollbackWindow="none").status == 0 or True
     world.ready("caught-up")
@@ -91,7 +87,6 @@ def test_every_command_without_a_rollback_path(world: World) -> None:
     follow(world)
 
 
-@pytest.mark.full
 def test_every_command_once_the_rollback_window_is_over(world: World) -> None:
     world.ready("caught-up")
     assert world.controller("cutover").status == 0
