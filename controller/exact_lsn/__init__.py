@@ -34,7 +34,7 @@ def find_exact_lsn(m: Migration, observed: Observed) -> ExactLSN:
         brackets = {d.name: find_bracket(m, d, slots[d.name], near) for d in observed.migrated}
     except Unproved as reason:
         raise unproved(str(reason), candidates, m.next_attempt) from None
-    replicate = f"python -m controller replicate --stack {m.outputs.stack}"
+    replicate = f"encryptdb replicate --stack {m.outputs.stack}"
     evidence = Evidence(candidates, brackets, slots, flushed(m.source), replicate, m.next_attempt)
     exact = decide(evidence, m.options.lsn)
     m.say(

@@ -19,7 +19,7 @@ def refuse_wrong_copy(m: Migration, observed: Observed) -> None:
     LSN can be proved. Changes nothing."""
     side = m.outputs.target
     assert side is not None
-    replicate = f"python -m controller replicate --stack {m.outputs.stack}"
+    replicate = f"encryptdb replicate --stack {m.outputs.stack}"
     found = m.described(side.identifier)
     if not found.serving:
         hint = f"When it is available: {replicate}"

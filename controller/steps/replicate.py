@@ -53,7 +53,7 @@ def refuse_other_lsn(m: Migration, observed: Observed) -> None:
     raise Refused(
         f"--lsn {m.options.lsn} is refused: the exact LSN is {recorded.value}.",
         detail=f"An earlier replicate proved it. {bracket(recorded.proof)}. {UNCHANGED}",
-        hint=f"python -m controller replicate --stack {m.outputs.stack}",
+        hint=f"encryptdb replicate --stack {m.outputs.stack}",
     )
 
 

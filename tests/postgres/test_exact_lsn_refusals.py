@@ -189,9 +189,9 @@ def test_a_copy_that_was_started_once_without_commit_timestamps_is_refused_befor
             assert refused.value.hint == (
                 "aws rds modify-db-parameter-group --db-parameter-group-name theirs --parameters "
                 "ParameterName=track_commit_timestamp,ParameterValue=1,ApplyMethod=pending-reboot && "
-                "python -m controller abandon --stack exact && pulumi config set attempt 2 --stack exact && "
-                "pulumi config set phase prepare --stack exact && pulumi up --stack exact && "
-                "python -m controller prepare --stack exact"
+                "encryptdb abandon --stack exact && pulumi config set encryptdb:attempt 2 --stack exact && "
+                "pulumi config set encryptdb:phase prepare --stack exact && pulumi up --stack exact && "
+                "encryptdb prepare --stack exact"
             )
             source.sql("INSERT INTO ledger (who, note) VALUES (1, 'still serving')", database="app")
             assert pair.slots() == before, "inherited slots included: nothing was isolated"
