@@ -8,6 +8,7 @@ from encryptdb.controller.exact_lsn.candidates import collect
 from encryptdb.controller.exact_lsn.decision import UNCHANGED, Evidence, decide, unproved
 from encryptdb.controller.exact_lsn.proof import Unproved, check_heartbeats, find_bracket, flushed
 from encryptdb.controller.migration import Migration
+from encryptdb.controller.next_line import Next, line
 from encryptdb.controller.observe import Observed
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.records import ExactLSN
@@ -34,7 +35,7 @@ def find_exact_lsn(m: Migration, observed: Observed) -> ExactLSN:
         brackets = {d.name: find_bracket(m, d, slots[d.name], near) for d in observed.migrated}
     except Unproved as reason:
         raise unproved(str(reason), candidates, m.next_attempt) from None
-    replicate = f"encryptdb replicate --stack {m.outputs.stack}"
+    replicate = line(Next.REPLICATE, m.outputs)
     evidence = Evidence(candidates, brackets, slots, flushed(m.source), replicate, m.next_attempt)
     exact = decide(evidence, m.options.lsn)
     m.say(

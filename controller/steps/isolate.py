@@ -4,6 +4,7 @@ from psycopg import sql
 
 from encryptdb.controller.exact_lsn import refuse_unprovable, slot_positions
 from encryptdb.controller.migration import Migration
+from encryptdb.controller.next_line import Next, line
 from encryptdb.controller.observe import Observed
 from encryptdb.controller.postgres import connect_privileges, control, slots, subscriptions
 from encryptdb.controller.postgres.object_names import REPLICATION_ROLE
@@ -19,7 +20,7 @@ def refuse_wrong_copy(m: Migration, observed: Observed) -> None:
     LSN can be proved. Changes nothing."""
     side = m.outputs.target
     assert side is not None
-    replicate = f"encryptdb replicate --stack {m.outputs.stack}"
+    replicate = line(Next.REPLICATE, m.outputs)
     found = m.described(side.identifier)
     if not found.serving:
         hint = f"When it is available: {replicate}"
@@ -45,7 +46,7 @@ def refuse_wrong_copy(m: Migration, observed: Observed) -> None:
         raise NotYet(
             "The source is not prepared.",
             detail="The snapshot must be taken after prepare.",
-            hint=f"python -m controller prepare --stack {m.outputs.stack}",
+            hint=line(Next.PREPARE, m.outputs),
         )
     if theirs != ours.identity:
         raise Refused(

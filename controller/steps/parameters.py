@@ -23,7 +23,7 @@ def refuse_reboot_without_leave(m: Migration, observed: Observed) -> None:
         detail=f"wal_level is {settings['wal_level']} and track_commit_timestamp is "
         f"{settings['track_commit_timestamp']}; logical and on are needed, and both act only after a reboot "
         "(usually well under a minute, longer where recovery has much to do). Nothing was attached or changed.",
-        hint=f"In a quiet moment: python -m controller prepare --stack {m.outputs.stack} --allow-reboot",
+        hint=f"In a quiet moment: encryptdb prepare --stack {m.outputs.stack} --allow-reboot",
     )
 
 

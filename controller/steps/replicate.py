@@ -5,6 +5,7 @@ from dataclasses import replace
 from encryptdb.controller.exact_lsn import find_exact_lsn
 from encryptdb.controller.exact_lsn.decision import UNCHANGED, bracket
 from encryptdb.controller.migration import Migration
+from encryptdb.controller.next_line import Next, line
 from encryptdb.controller.observe import Observed
 from encryptdb.controller.observed_server import Subscription
 from encryptdb.controller.postgres import control, heartbeat, replication_role, slots, subscriptions
@@ -53,7 +54,7 @@ def refuse_other_lsn(m: Migration, observed: Observed) -> None:
     raise Refused(
         f"--lsn {m.options.lsn} is refused: the exact LSN is {recorded.value}.",
         detail=f"An earlier replicate proved it. {bracket(recorded.proof)}. {UNCHANGED}",
-        hint=f"encryptdb replicate --stack {m.outputs.stack}",
+        hint=line(Next.REPLICATE, m.outputs),
     )
 
 
@@ -139,7 +140,7 @@ def catch_up(m: Migration, observed: Observed) -> None:
                 detail=f"Not caught up: {', '.join(sorted(waiting))}. {_workers(m)} The slots on the source keep what "
                 "is missing. The target's server log has the apply worker's error (a table that differs, a lock, a "
                 "trigger).",
-                hint=f"python -m controller status --stack {m.outputs.stack}",
+                hint=line(Next.STATUS, m.outputs),
             )
         return None
 

@@ -56,7 +56,7 @@ def test_a_copy_that_was_started_without_commit_timestamps_is_refused(
     assert "cannot be proved: the copy runs with track_commit_timestamp = off" in error["message"]
     assert "forgetful" in error["detail"] and "The source goes on serving" in error["detail"]
     assert "parameter-group-name forgetful --parameters ParameterName=track_commit_timestamp" in error["hint"]
-    assert f"pulumi config set encryptdb:attempt 3 --stack {world.stack}" in error["hint"]
+    assert f"encryptdb abandon --stack {world.stack} && " in error["hint"] and "attempt=3" in error["hint"]
     with world.connect("orders") as db:
         db.execute("CREATE TABLE still_served ()")
 
