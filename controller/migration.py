@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from encryptdb.controller.engines import Engine, engine_of
 from encryptdb.controller.next_line import Next, line
@@ -16,9 +16,6 @@ from encryptdb.controller.waiting import Clock, Reporter, SystemClock
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.cloud.database import Database
 from encryptdb.stacks.contract.outputs import Outputs, Side
-
-if TYPE_CHECKING:
-    from encryptdb.controller.observe import Observed
 
 
 @dataclass(frozen=True)
@@ -100,12 +97,6 @@ class Migration:
     def close(self) -> None:
         for server in self.sides():
             server.close()
-
-    def note(self, observed: "Observed", event: str, **detail: Any) -> None:
-        """Journal an event on the side that serves, where it has a control database."""
-        server = self.target if observed.serving == "target" else self.source
-        if server is not None and observed.records:
-            control.note(server, event, **detail)
 
 
 def open_migration(outputs: Outputs, options: Options, purpose: str, reporter: Reporter) -> Migration:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from encryptdb.controller import permissions
 from encryptdb.controller.document import document
@@ -114,9 +115,16 @@ def advance(m: Migration, command: Command, locks: Locks) -> Observed:
                     f"The step {step.name} ended without reaching its goal: {step.summary}.",
                     hint=f"encryptdb {command} --stack {m.outputs.stack}",
                 )
-            m.note(observed, step.name, command=command)
+            note(m, observed, step.name, command=command)
         m.observer(step.name, "end")
     return observed
+
+
+def note(m: Migration, observed: Observed, event: str, **detail: Any) -> None:
+    """Journal an event on the side that serves, if it has a control database."""
+    server = m.target if observed.serving == "target" else m.source
+    if server is not None and observed.records:
+        control.note(server, event, **detail)
 
 
 def undo(m: Migration, locks: Locks) -> None:

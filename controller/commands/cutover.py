@@ -9,7 +9,7 @@ from encryptdb.controller.cutover.conduct import dry_run
 from encryptdb.controller.document import document
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.record_values import as_json
-from encryptdb.controller.runner import advance, begin, locked
+from encryptdb.controller.runner import advance, begin, locked, note
 
 
 def run(m: Migration) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def run(m: Migration) -> dict[str, Any]:
         with locked(m, "source", "target") as locks:
             if m.options.dry_run:
                 return document(m, observed, **dry_run(m, observed))
-            m.note(observed, "cutover begun", approved_by=m.approved_by)
+            note(m, observed, "cutover begun", approved_by=m.approved_by)
             observed = advance(m, "cutover", locks)
     recorded = observed.records.cutover
     return document(m, observed, **(as_json(recorded) if recorded else {}))

@@ -8,7 +8,7 @@ from encryptdb.controller.document import document
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import observe
 from encryptdb.controller.record_values import as_json
-from encryptdb.controller.runner import begin, locked
+from encryptdb.controller.runner import begin, locked, note
 
 
 def run(m: Migration) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def run(m: Migration) -> dict[str, Any]:
     observed = begun.observed
     if not begun.done:
         with locked(m, "source", "target"):
-            m.note(observed, "rollback begun", approved_by=m.approved_by)
+            note(m, observed, "rollback begun", approved_by=m.approved_by)
             roll_back(m, observed)
         observed = observe(m)
     recorded = observed.records.rollback

@@ -1,7 +1,6 @@
 """The controller is killed at the beginning, after the effect and at the end of every step of the plan, then run again:
 it ends as if nothing had happened. A step that is added to the plan tomorrow is killed as well."""
 
-
 from encryptdb.controller.plan import PLAN
 from encryptdb.controller.steps.step import Command
 from tests.acceptance.killed import DIED
