@@ -87,7 +87,8 @@ def observe(m: Migration, *, need: Collection[SideName] = (), partial: bool = Fa
     """
     sides: dict[SideName, ObservedServer] = {}
     problems: dict[SideName, Problem] = {}
-    for server in m.sides():
+    # In the phase `retire` the stack no longer reads the source, so it names no address.
+    for server in (s for s in m.sides() if s.host):
         try:
             sides[server.side] = observe_server(server, partial=partial)
         except Refused:

@@ -117,7 +117,7 @@ PLAN: tuple[Step, ...] = (
         act=replicate.catch_up,
     ),
     Step(
-        name="cutover",
+        name="move",
         command="cutover",
         summary="fence, end markers, drain, sequences, OPEN, switch",
         done=cutover.is_cut_over,

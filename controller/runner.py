@@ -140,6 +140,8 @@ def undo(m: Migration, locks: Locks) -> None:
             locks.release("source")
         step.undo(m, observed)
         m.observer(f"undo {step.name}", "effect")
+        if step.reboots:
+            locks.renew()
         m.observer(f"undo {step.name}", "end")
 
 

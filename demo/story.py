@@ -165,7 +165,7 @@ def _tell(settings: Settings, scene: Scene, cleanup: ExitStack) -> list[proof.Ch
     narrator.chapter("retire: what the migration made is dropped; what still holds plaintext is listed")
     settings.report.parent.mkdir(parents=True, exist_ok=True)
     # It writes the report first: the evidence lives in the databases that it drops.
-    scene.controller("retire", "--output", str(settings.report))
+    scene.controller("retire", "--end-rollback-window", "--output", str(settings.report))
     scene.up(phase="retire")
     return checks
 

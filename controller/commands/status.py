@@ -36,7 +36,7 @@ def run(m: Migration) -> dict[str, Any]:
 
 
 def look(m: Migration) -> dict[str, Any]:
-    """One look at both servers."""
+    """One look at both servers. Raises the problem of one that does not answer, with the document."""
     observed = observe(m)
     standing = decide(m.outputs, m.names, observed)
     found = document(m, observed) | health(m, observed, standing)
@@ -47,6 +47,9 @@ def look(m: Migration) -> dict[str, Any]:
         m.say(f"{found['lag_bytes']:,} bytes behind, {behind.format(found['lag_seconds'])}")
     for warning in found["warnings"]:
         m.say(warning)
+    if (problem := observed.target_problem or observed.source_problem) is not None:
+        problem.document = found
+        raise problem
     return found
 
 

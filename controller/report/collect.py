@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from encryptdb.controller import leftovers
+from encryptdb.controller import leftovers, permissions
 from encryptdb.controller.document import standing
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed
@@ -13,7 +13,7 @@ from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.record_values import as_json
 from encryptdb.controller.records import Records
-from encryptdb.controller.state import State
+from encryptdb.controller.state import Standing, State
 from encryptdb.stacks.contract.errors import Problem
 from encryptdb.stacks.contract.outputs import Side
 
@@ -28,15 +28,15 @@ class _Side:
     journal: list[Data]
 
 
-def collect(m: Migration, observed: Observed) -> Data:
-    """Everything the report shows, as JSON.
+def collect(m: Migration, observed: Observed, found: Standing | None = None) -> Data:
+    """Everything the report shows, as JSON. `found` is the state to show, where it is not the one observed.
 
     Raises nothing for a server or an AWS that does not answer: that becomes part of the report.
     """
     problems: list[Data] = []
     sides = {server.side: _read(server, problems) for server in m.sides()}
     source, target = sides["source"], sides.get("target", _Side(Records(), []))
-    found = standing(m, observed)
+    found = found or standing(m, observed)
     serves = found.serves
     # Where both sides have a record, the serving side's counts.
     in_order = (target.records, source.records) if serves == "source" else (source.records, target.records)
@@ -54,6 +54,7 @@ def collect(m: Migration, observed: Observed) -> Data:
         "kms_key_arn": m.outputs.kms_key_arn,
         "snapshot_arn": m.outputs.snapshot_arn,
         "state": found.state,
+        "summary": found.reason or permissions.row(found).summary,
         "serves": serves,
         "evidence_at": datetime.now(UTC).isoformat() if records else None,
         "instances": {

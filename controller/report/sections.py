@@ -10,18 +10,6 @@ from encryptdb.controller.report.moves import moves
 
 Data = Mapping[str, Any]
 
-STATIONS = {
-    None: "The migration has not begun, or where it stands could not be read.",
-    "prepared": "The source is prepared and keeps every change. Nothing has been copied yet.",
-    "restored": "The encrypted copy is there. It does not follow the source yet.",
-    "replicating": "The encrypted copy follows the source, and is still catching up.",
-    "caught-up": "The encrypted copy has caught up and follows the source. Applications use the source.",
-    "open": "Applications use the encrypted target. The rollback path is open until retire.",
-    "rolled-back": "Applications were moved back to the source.",
-    "retired": "The move is complete: applications use the encrypted target, and replication is taken down.",
-    "abandoned": "The attempt was abandoned before the target was opened. Applications use the source.",
-}
-
 
 def summary(data: Data) -> Html:
     """Where it stands, and what could not be read."""
@@ -49,7 +37,7 @@ def summary(data: Data) -> Html:
     for problem in data["problems"]:
         what = f"Not known: {problem['what']}. {problem['message']} {problem['detail'] or ''}"
         notes.append(paragraph(what, class_="warn"))
-    return join([paragraph(STATIONS.get(data["state"], str(data["state"])), class_="lead"), *notes, facts(rows)])
+    return join([paragraph(data["summary"], class_="lead"), *notes, facts(rows)])
 
 
 def encryption(data: Data) -> Html:

@@ -12,7 +12,7 @@ from encryptdb.controller.observed_server import Database, ObservedServer
 from encryptdb.controller.postgres import control, heartbeat, replication_role, slots, subscriptions
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.records import Retired
-from encryptdb.controller.state import State
+from encryptdb.controller.state import Standing, State
 from encryptdb.controller.steps.step import observed_target
 from encryptdb.stacks.cloud import prepared_parameter
 from encryptdb.stacks.contract.names import Ending
@@ -27,7 +27,7 @@ def is_recorded(m: Migration, observed: Observed) -> bool:
 
 def record(m: Migration, observed: Observed) -> None:
     if (kept := observed_target(observed).records) is not None and kept.retired is None:
-        evidence = report.collect(m, observed) | {"state": State.RETIRED, "serves": "target"}
+        evidence = report.collect(m, observed, Standing(State.RETIRED, "target"))
         control.write(m.the_target, Retired(observed.at, m.approved_by, evidence))
     m.engine.tag_ending(_target(m), Ending.RETIRED)
 

@@ -73,7 +73,7 @@ def test_before_there_is_a_target(world: World, tmp_path: Path, silent: tuple[st
     assert world.up(phase="prepare").status == 0
 
     # replicate and cutover before restore
-    assert "phase" in told(world.controller("replicate"), 3)
+    assert "prepare" in told(world.controller("replicate"), 3)
     told(world.controller("cutover"), 3)
     told(world.controller("retire"), 3)
 

@@ -39,7 +39,7 @@ def test_a_whole_migration_tells_nobody_its_secrets(world: World, tmp_path: Path
         assert wrong.status == 1
         stored = passwords_of_subscriptions(world)
         assert len(stored) >= 2, "one for the way there and one for the rollback path"
-        assert world.controller("retire", "--json").status == 0
+        assert world.controller("retire", "--end-rollback-window").status == 0
     assert watch.found() == []
 
     search = Search({"master": master} | {f"replication {n}": word for n, word in enumerate(sorted(stored))})

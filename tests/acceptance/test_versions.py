@@ -26,11 +26,11 @@ def test_the_whole_way_without_a_superuser(newest: World, tmp_path: Path) -> Non
     writer.start()
     assert newest.up(source=newest.source["identifier"], phase="prepare").status == 0
     waits = newest.controller("run", "--allow-reboot")
-    assert (waits.status, waits.document["state"], waits.document["step"]) == (3, "prepared", "isolate")
+    assert (waits.status, waits.document["state"]) == (3, "prepared")
     assert newest.up(phase="restore").status == 0
     for _ in range(2):
         waits = newest.controller("run")
-        assert (waits.status, waits.document["state"], waits.document["step"]) == (3, "caught-up", "cutover")
+        assert (waits.status, waits.document["state"]) == (3, "caught-up")
     assert newest.controller("verify").document["equal"] is True
     moved = newest.controller("cutover")
     assert moved.status == 0, moved.told

@@ -25,7 +25,7 @@ def test_the_order_that_must_hold() -> None:
         "origin",
         "enable",
         "catch-up",
-        "cutover",
+        "move",
         "retirement",
         "report",
         "subscriptions",

@@ -18,11 +18,13 @@ from encryptdb.controller import report
 from encryptdb.controller.commands import report as command
 from encryptdb.controller.commands import verify
 from encryptdb.controller.migration import Migration, Options
+from encryptdb.controller.permissions import TABLE, Row
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.record_values import Bracket, Candidate, DatabaseName, Proof, Validity, as_json
 from encryptdb.controller.records import Cutover, Databases, ExactLSN
 from encryptdb.controller.report.store import read, with_evidence
+from encryptdb.controller.state import State
 from encryptdb.stacks.cloud.client import Aws
 from encryptdb.stacks.contract.errors import Usage
 from tests.kit.secret_search import Search
@@ -58,6 +60,7 @@ DATA: dict[str, Any] = {
     "version": 1, "at": "2024-11-24T05:00:00+00:00", "by": "somebody@somewhere", "stack": "orders", "attempt": 1,
     "phase": "restore", "engine": "postgres", "region": "eu-central-1", "account": "123456789012",
     "kms_key_arn": "arn:aws:kms:eu-central-1:123456789012:key/1", "snapshot_arn": None, "state": "open",
+    "summary": "The target serves, and the source follows it.",
     "serves": "target", "evidence_at": "2024-11-24T05:00:00+00:00",
     "instances": {
         "source": {"identifier": "orders", "resource_id": "db-S", "known": True, "status": "available",
@@ -144,18 +147,11 @@ def test_nothing_is_claimed_without_evidence() -> None:
     assert "holds" not in text.split("What this establishes")[1].split("Journal")[0].replace("What still holds", "")
 
 
-@pytest.mark.parametrize(
-    ("state", "expected"),
-    [
-        (None, "has not begun"), ("prepared", "Nothing has been copied"), ("caught-up", "follows the source"),
-        ("open", "use the encrypted target"), ("rolled-back", "moved back"), ("retired", "The move is complete"),
-        ("abandoned", "abandoned"),
-    ],
-)  # fmt: skip
-def test_it_can_be_made_at_every_state(state: str | None, expected: str) -> None:
-    bare = {"state": state, "records": {}, "journal": [], "leftovers": None, "evidence_at": None}
-    instances = DATA["instances"] | ({"target": None} if state in (None, "prepared") else {})
-    assert expected in shown(**bare, instances=instances)
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_it_can_be_made_at_every_state(row: Row) -> None:
+    bare = {"state": row.state, "summary": row.summary, "records": {}, "journal": [], "leftovers": None}
+    instances = DATA["instances"] | ({"target": None} if row.state in (State.NOT_PREPARED, State.PREPARED) else {})
+    assert row.summary in shown(**bare, instances=instances, evidence_at=None)
 
 
 def test_everything_is_escaped_and_nothing_is_loaded_or_run() -> None:
