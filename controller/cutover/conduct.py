@@ -49,8 +49,7 @@ def roll_back(m: Migration, observed: Observed) -> None:
 
 def conduct(m: Migration, direction: Direction, *, rollback_path: bool) -> dict[str, Any]:
     """Move, and return the document. The caller holds the lock. Raises Problems that say which side serves."""
-    if not m.options.dry_run:
-        recover(m, direction)
+    recover(m, direction)
     observed = observe(m, need=("source", "target"))
     leaving, arriving = (
         (observed.source, observed.target) if direction.name == "cutover" else (observed.target, observed.source)

@@ -151,7 +151,8 @@ def abort_after_open(world: World, fault: str, point: Point) -> None:
     with world.migration() as m:
         done = cutover.run(m)
         assert done["serving"] == "target"
-        assert cutover.run(m) == done
+        # How far the databases are behind is measured anew.
+        assert cutover.run(m) | {"databases": done["databases"]} == done
     assert not world.writable(world.source)
     _past_the_proxy(world)
     with Writers(world.target, 2) as later:

@@ -207,7 +207,7 @@ def test_the_check_does_not_pass_before_the_instance_is_registered(lab: Lab) -> 
 def test_a_proxy_knows_the_logins_that_it_uses(lab: Lab) -> None:
     made = Proxy(lab, "logins").switch()
     (found,) = made.logins()
-    assert (found.login.user, found.login.password.reveal()) == ("master", lab.source["password"])
+    assert (found.login.user, found.login.password("", 0).reveal()) == ("master", lab.source["password"])
     assert lab.source["password"] not in repr(found)
 
 

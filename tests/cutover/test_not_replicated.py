@@ -119,7 +119,8 @@ def test_views_are_refreshed_and_those_that_went_stale_named_and_what_makes_the_
 
     def told() -> dict[str, Any]:
         with world.migration() as m:
-            return status.health(m, observe(m))
+            observed = observe(m)
+            return status.health(m, observed, standing(m, observed))
 
     whole = told()["rollback_path"]
     assert whole["lossy"] == [] and whole["open"] is True and whole["until"]
