@@ -7,15 +7,6 @@ from encryptdb.controller.commands.arguments import Call, make_command
 from encryptdb.controller.permissions import COMMANDS, TABLE, Row, Verdict
 from encryptdb.controller.state import Condition, State
 
-HEADER = """\
-# States
-
-Printed by `encryptdb states --markdown` from the table that every command asks (`controller/permissions.py`). `status`
-shows the state, the side that serves and the next command line. Commands that are not in the table only read, and
-answer in every state.
-
-"""
-
 DIAGRAM = (
     ("not-prepared", "prepared", "prepare"),
     ("prepared", "restored", "pulumi up (restore)"),
@@ -45,7 +36,7 @@ def text() -> str:
 
 
 def markdown() -> str:
-    """The page docs/states.md."""
+    """The table and its diagram as docs/states.md has them."""
     arrows = "\n".join(f"    {_id(a)} --> {_id(b)}: {label}" for a, b, label in DIAGRAM)
     rules = "|".join("---" for _ in range(len(COMMANDS) + 1))
     table = "\n".join(
@@ -53,7 +44,7 @@ def markdown() -> str:
     )
     meanings = "\n".join(f"| {row.name} | {row.summary} | `{row.next}` |" for row in TABLE)
     return (
-        f"{HEADER}```mermaid\nstateDiagram-v2\n    [*] --> {_id(State.NOT_PREPARED)}\n{arrows}\n```\n\n"
+        f"```mermaid\nstateDiagram-v2\n    [*] --> {_id(State.NOT_PREPARED)}\n{arrows}\n```\n\n"
         f"| state, condition | {' | '.join(COMMANDS)} |\n|{rules}|\n{table}\n\n"
         f"| state, condition | what holds | next |\n|---|---|---|\n{meanings}\n"
     )
@@ -87,5 +78,7 @@ def _callback(markdown_: bool, json: bool) -> Call:
 
 
 command = make_command(
-    "states", _callback, click.Option(["--markdown", "markdown_"], is_flag=True, help="Print the page docs/states.md.")
+    "states",
+    _callback,
+    click.Option(["--markdown", "markdown_"], is_flag=True, help="Print Markdown, with the diagram."),
 )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from encryptdb.controller.commands.states import markdown
 from encryptdb.controller.preflight.checks import SUBJECTS, of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -21,7 +22,10 @@ def checks() -> str:
     return "\n".join(lines)
 
 
-SECTIONS: Mapping[tuple[str, str], Callable[[], str]] = {("preflight.md", "checks"): checks}
+SECTIONS: Mapping[tuple[str, str], Callable[[], str]] = {
+    ("preflight.md", "checks"): checks,
+    ("states.md", "states"): markdown,
+}
 """(file, name of the markers) → what stands between them."""
 
 
