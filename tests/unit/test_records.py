@@ -95,7 +95,8 @@ def test_the_report_shows_a_sample_of_everything_reported() -> None:
     data: dict[str, Any] = {
         "version": 1, "at": "2024-11-24T05:00:00+00:00", "by": "me", "stack": "s", "attempt": 1, "phase": "restore",
         "engine": "postgres", "region": "eu-central-1", "account": "1", "kms_key_arn": "k", "snapshot_arn": None,
-        "state": "open", "summary": "The target serves.", "serves": "target", "evidence_at": None, "instances": {"source": instance, "target": instance},
+        "state": "open", "summary": "The target serves.", "serves": "target", "evidence_at": None,
+        "instances": {"source": instance, "target": instance},
         "records": {r.key: as_json(r) for r in SAMPLES.values() if r.reported}, "journal": [], "leftovers": None,
         "problems": [],
     }  # fmt: skip

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from encryptdb.controller.migration import Migration
@@ -15,7 +16,7 @@ from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.record_values import DatabaseName
-from encryptdb.controller.records import Databases
+from encryptdb.controller.records import Databases, Prepared
 from encryptdb.controller.waiting import Reporter
 from tests.kit import migration as kit
 from tests.kit import servers
@@ -133,6 +134,7 @@ def make_template(folder: Path, data: Path) -> servers.Server:
         oid = server.sql("SELECT oid::bigint FROM pg_database WHERE datname = 'app'")[0][0]
         with server.connect("encryptdb", user="master") as db:
             control.write(db, Databases((DatabaseName(oid, APP),)))
+            control.write(db, Prepared("db-source", 1, {}, datetime.now(UTC)))
         with server.connect(APP) as db:
             db.execute(f"CREATE PUBLICATION {NAMES.publication} FOR ALL TABLES".encode())
             db.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [NAMES.slot(oid)])
