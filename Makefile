@@ -4,7 +4,7 @@ ENGINE ?= rds
 VENV := .venv
 PY := $(VENV)/bin/python
 # Most tests wait for servers rather than compute, so there are more workers than cores.
-PYTEST := $(PY) -m pytest -n 4 --no-loadscope-reorder
+PYTEST := $(PY) -m pytest -n 3 --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup engine demo test test-all test-engine test-lsn test-cutover check docs bench clean

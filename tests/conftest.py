@@ -21,6 +21,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 LONGEST_FIRST = ("acceptance", "cutover", "engine", "infra", "lab", "postgres")
 """Areas in the order of what one of their groups takes: a long one that begins last would be waited for alone."""
 
+TOGETHER = ("init", "preflight", "verify")
+"""Areas whose files share labs or servers that are made for the whole of them."""
+
 SERVER = re.compile(r"\[(system|wheel|\d\d-\d+)\b")
 """The parameter that stands for a server of its own."""
 
@@ -40,11 +43,12 @@ class ByServers(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
-        if "/acceptance/" in file and not file.endswith("/test_wrong_copies.py"):
+        area, name = Path(file).parent.name, Path(file).name
+        if area == "acceptance" and name != "test_wrong_copies.py":
             # Each of these has a lab of its own.
             return nodeid
         server = SERVER.search(test)
-        return f"{file} {server[1]}" if server else file
+        return " ".join((area if area in TOGETHER else file, server[1] if server else ""))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:

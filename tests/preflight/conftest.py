@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.fixtures import plain_connections
-from tests.kit.servers import Server
+from tests.kit.servers import Server, place
 from tests.preflight.made import CONTROLLER
 from tests.preflight.world import World
 
@@ -16,7 +16,7 @@ __all__ = ["plain_connections"]
 @pytest.fixture(scope="package")
 def server(blank: Server, room: Path) -> Iterator[Server]:
     """A running server whose role `controller` may do everything. `locked` has a password, all others need none."""
-    made = blank.copy_of_files(room / f"{blank.data.name}-preflight")
+    made = blank.copy_of_files(place(room, "preflight"))
     rules = made.data / "pg_hba.conf"
     rules.write_text("host all locked 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
     made.start(max_connections="40")

@@ -18,7 +18,7 @@ from tests.preflight.made import CONTROLLER, NAMES, OPENED, TARGET, changed_on, 
 from tests.preflight.world import World
 
 # What is asked here, every version answers alike.
-pytestmark = pytest.mark.parametrize("server", ["system"], indirect=True)
+pytestmark = pytest.mark.parametrize("bin_folder", ["system"], indirect=True)
 
 IDENTITY = Identity("shop-prod", 1, "db-SOURCE", datetime(2024, 4, 27, 10, 0, tzinfo=UTC))
 

@@ -22,7 +22,7 @@ from tests.preflight.made import ENCRYPTED, OPENED, TARGET, cloud, judged, outpu
 from tests.preflight.world import World
 
 # What is asked here, every version answers alike.
-on_one_version = pytest.mark.parametrize("server", ["system"], indirect=True)
+on_one_version = pytest.mark.parametrize("bin_folder", ["system"], indirect=True)
 
 
 def migration(world: World, *, port: int | None = None, role: str = "controller", target: bool = False) -> Migration:

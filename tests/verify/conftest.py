@@ -14,12 +14,12 @@ __all__ = ["plain_connections"]
 
 @pytest.fixture(scope="package")
 def template(room: Path) -> servers.Server:
-    return make_template(programs("system", room), room / "system")
+    return make_template(programs("system", room), servers.place(room, "system"))
 
 
 @pytest.fixture(scope="package")
 def wheel_template(room: Path) -> servers.Server:
-    return make_template(programs("wheel", room), room / "wheel")
+    return make_template(programs("wheel", room), servers.place(room, "wheel"))
 
 
 @pytest.fixture(scope="package")
