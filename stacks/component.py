@@ -95,6 +95,10 @@ class Encrypted(pulumi.ComponentResource):
     def tags(self, like: Database, *more: Mapping[str, str]) -> dict[str, str]:
         """The tags of a target: those of what it is like, and what marks it as this attempt's."""
         tags = names.owners(like.tags) | dict(self.plan.tags)
+        # The controller writes how the migration ended; it stays.
+        ended = self.plan.target.tags.get(names.STATE) if self.plan.target else None
+        if ended:
+            tags[names.STATE] = ended
         for extra in more:
             tags |= extra
         return tags

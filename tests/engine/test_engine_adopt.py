@@ -25,6 +25,7 @@ def restored(world: World, real: Callable[[str], Real], request: pytest.FixtureR
 
 @pytest.fixture
 def retired(world: World, restored: Real) -> Real:
+    world.ended(f"{restored.name}-1")
     world.not_prepared(restored.name)
     restored.up(phase="retire").succeed()
     return restored
@@ -32,8 +33,13 @@ def retired(world: World, restored: Real) -> Real:
 
 def test_before_retire_it_says_what_comes_first_and_shows_what_is_known(world: World, restored: Real) -> None:
     page = adoption.adopt(world, restored)
+    assert page.status == 4, page.told
+    assert "The control database is missing on the source" in page.told
+
+    world.ended(f"{restored.name}-1")
+    page = adoption.adopt(world, restored)
     assert page.status == 3, page.told
-    assert "controller retire" in page.told
+    assert f"encryptdb retire --stack {restored.name}" in page.told
     assert "Not yet" in page.text
     assert f'"id": "{restored.name}-1"' in page.text
 

@@ -20,6 +20,7 @@ def test_the_printed_file_adopts_and_the_printed_commands_remove_the_stack(
 ) -> None:
     one = real("adopted")
     world.up_to_restore(one)
+    world.ended("adopted-1")
     world.not_prepared(one.name)
     outputs = Outputs.from_json(one.up(phase="retire").succeed().outputs)
     adoption.write_row(world, outputs)

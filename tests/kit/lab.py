@@ -187,6 +187,14 @@ class Lab:
         """Delete it, as `controller retire` and `controller abandon` do."""
         self.client("ssm").delete_parameter(Name=f"/encryptdb/{stack}/prepared")
 
+    def ended(self, target: str, how: str = "retired") -> None:
+        """Tag an instance or a cluster as `controller retire` and `controller abandon` do."""
+        rds = self.client("rds")
+        listed = rds.describe_db_instances()["DBInstances"] + rds.describe_db_clusters()["DBClusters"]
+        found = {d.get("DBInstanceIdentifier") or d["DBClusterIdentifier"]: d for d in listed}[target]
+        arn = found.get("DBInstanceArn") or found["DBClusterArn"]
+        rds.add_tags_to_resource(ResourceName=arn, Tags=[{"Key": "encryptdb:state", "Value": how}])
+
     def create(self, name: str, **more: Any) -> None:
         """A small instance, once it is available; `more` goes to CreateDBInstance."""
         given = {
