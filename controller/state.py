@@ -36,7 +36,7 @@ class State(StrEnum):
 
 
 class Condition(StrEnum):
-    """What holds besides. The first six select a row of the table of states; the others are for people."""
+    """What holds besides. The first five select a row of the table of states; the others are for people."""
 
     UNFINISHED = "unfinished"
     """The command that led to this state was interrupted after its decision: run again, it completes the rest."""
