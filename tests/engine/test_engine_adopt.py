@@ -46,7 +46,7 @@ def test_before_retire_it_says_what_comes_first_and_shows_what_is_known(world: W
     world.not_prepared(restored.name)
     page = adoption.adopt(world, restored)
     assert page.status == 3, page.told
-    assert "encryptdb:phase retire" in page.told
+    assert "phase=retire" in page.told
 
 
 def test_it_changes_nothing(world: World, retired: Real) -> None:
