@@ -45,6 +45,8 @@ class Runner:
         self.environment = {**found.environment(), **mine}
         # The outputs are to be asked from Pulumi, as on AWS, and not from what `lab up` keeps.
         self.environment.pop("LAB_DIR")
+        # What `pip install -e .` does in a clone: the command runs on its files.
+        self.environment["PYTHONPATH"] = str(project)
         self.environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), self.environment["PATH"]])
 
     def run(self, line: str) -> str:
