@@ -5,6 +5,7 @@ A command's module is imported when it is called, so that --help answers at once
 
 import importlib
 import json
+import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ import click
 
 from encryptdb import __version__
 from encryptdb.controller.commands import COMMANDS, EXIT_STATUSES
-from encryptdb.stacks.contract.errors import Interrupted, Problem, Status, Usage
+from encryptdb.stacks.contract.errors import AGAIN, Interrupted, Problem, Status, Usage
 
 if TYPE_CHECKING:
     from encryptdb.controller.commands.arguments import Call
@@ -79,15 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_error_document(Usage(error.format_message(), hint=hint)))
         return Status.USAGE
     except (KeyboardInterrupt, click.Abort):
-        return _end(Interrupted("Interrupted.", detail=_INTERRUPTED, hint="Run the command again."), as_json)
+        return _end(Interrupted("Interrupted.", detail=_INTERRUPTED, hint=AGAIN), argv)
     except Problem as problem:
-        return _end(problem, as_json)
+        return _end(problem, argv)
     return Status.OK
 
 
-_INTERRUPTED = (
-    "Nothing was lost: what was done stays done, and the source goes on serving unless it was fenced for good."
-)
+_INTERRUPTED = "Nothing was lost: completed steps stay done, and the source serves unless it was fenced for good."
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -104,8 +103,10 @@ def _show(document: Mapping[str, Any], as_json: bool) -> None:
         print(document["text"], end="")
 
 
-def _end(problem: Problem, as_json: bool) -> int:
-    """Say what happened, what it means, what to do."""
+def _end(problem: Problem, argv: Sequence[str]) -> int:
+    """Print the problem, with the command line where its hint says to run it again; returns the exit status."""
+    as_json = "--json" in argv
+    problem.name_again(shlex.join(["encryptdb", *argv]))
     if not as_json:
         _show(problem.document or {}, as_json)
     print(f"\n{problem.message}", file=sys.stderr)

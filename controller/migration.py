@@ -1,4 +1,4 @@
-"""One migration as a command works on it: the stack's outputs, both servers, AWS, and the words for the operator."""
+"""One migration as a command works on it: the stack's outputs, both servers, AWS, and the reporter."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from encryptdb.stacks.contract.outputs import Outputs, Side
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asked for: the union of what the commands declare. `max_pause` is in seconds."""
+    """The options of all commands. `max_pause` is in seconds."""
 
     allow_reboot: bool = False
     lsn: LSN | None = None
@@ -35,7 +35,7 @@ class Options:
 
     @property
     def given(self) -> frozenset[str]:
-        """The options that the table of states knows, as they were given."""
+        """Those of the options given that the table of states refers to."""
         return frozenset({"--end-rollback-window"} if self.end_rollback_window else ())
 
 
@@ -45,7 +45,7 @@ Observer = Callable[[str, Moment], None]
 
 
 def unseen(name: str, moment: Moment) -> None:
-    """Nobody looks."""
+    """The observer of a normal run: does nothing."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Migration:
 
     @property
     def approved_by(self) -> str:
-        """Who approved, for the journal; without --approved-by whoever runs the command."""
+        """For the journal: --approved-by, or whoever runs the command."""
         return self.options.approved_by or control.who()
 
     def say(self, text: str) -> None:
@@ -72,26 +72,26 @@ class Migration:
 
     @cached_property
     def engine(self) -> Engine:
-        """RDS or Aurora: chosen here, from the outputs, and asked nowhere else."""
+        """RDS or Aurora, by the outputs."""
         return engine_of(self.outputs.engine, self.aws)
 
     def described(self, identifier: str) -> Database:
-        """What AWS says of a server. Raises Failed where there is none of that name."""
+        """The server in AWS. Raises Failed if it does not exist."""
         return self.engine.the(identifier)
 
     @property
     def the_target(self) -> Server:
-        """The target. For commands that the table of states lets go on only where there is one."""
+        """The target, for commands that the table of states allows only if there is one."""
         assert self.target is not None
         return self.target
 
     @property
     def next_attempt(self) -> str:
-        """The commands that give this attempt up and begin the next one."""
+        """The command line that abandons this attempt and begins the next one."""
         return " && ".join(line(n, self.outputs) for n in (Next.ABANDON, Next.NEXT_ATTEMPT, Next.PREPARE))
 
     def sides(self) -> list[Server]:
-        """The servers there are: the source, and the target if there is one."""
+        """The source, and the target if there is one."""
         return [self.source] + ([self.target] if self.target else [])
 
     def close(self) -> None:
@@ -100,11 +100,11 @@ class Migration:
 
 
 def open_migration(outputs: Outputs, options: Options, purpose: str, reporter: Reporter) -> Migration:
-    """Resolve logins and describe both servers. Connects to nothing but Secrets Manager, where asked to."""
+    """Resolve the logins of both servers. Connects to Secrets Manager only. `purpose` is the command's name."""
     aws = Aws(outputs.region)
 
     def server(name: SideName, side: Side) -> Server:
-        return Server(name, side.host or "", side.port, login(name, outputs, aws), purpose)
+        return Server(name, side.host or "", side.port, login(name, outputs, aws), purpose, outputs.stack)
 
     source = server("source", outputs.source)
     target = server("target", outputs.target) if outputs.target is not None else None

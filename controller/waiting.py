@@ -1,17 +1,17 @@
-"""Waits with a deadline, and words for whoever watches."""
+"""Waits with a deadline, and the operator's log."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TextIO, TypeVar
 
-from encryptdb.stacks.contract.errors import Failed
+from encryptdb.stacks.contract.errors import AGAIN, Failed
 
 T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """The passing of time, injected so that a test can own it. Seconds."""
+    """Time in seconds, injected so that a test can control it."""
 
     def monotonic(self) -> float: ...
 
@@ -19,8 +19,6 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
-
     def monotonic(self) -> float:
         return time.monotonic()
 
@@ -30,7 +28,7 @@ class SystemClock:
 
 @dataclass
 class Reporter:
-    """Tells the operator what happens, one line each; without a stream, nobody. Never given a secret."""
+    """Writes one line per event for the operator; nothing without a stream. Never given a secret."""
 
     stream: TextIO | None = None
     quiet: bool = False
@@ -52,10 +50,9 @@ def wait_until(
     progress: Callable[[], str] | None = None,
     hint: str | None = None,
 ) -> T:
-    """Poll `probe` until it returns something other than None, and return that.
+    """Poll `probe` until it returns something other than None, and return that. Raises Failed after `seconds`.
 
-    Polls every `every` seconds, more rarely (up to ten times that) in a long wait; says what it waits for
-    every 10 seconds. Raises Failed when `seconds` have passed.
+    The interval grows from `every` seconds to ten times that; a line is reported every 10 seconds.
     """
     started = clock.monotonic()
     told = started
@@ -67,9 +64,9 @@ def wait_until(
         now = clock.monotonic()
         if now - started >= seconds:
             raise Failed(
-                f"Waited {seconds:g} s for {what}, in vain.",
+                f"Timed out after {seconds:g} s waiting for {what}.",
                 detail=progress() if progress else None,
-                hint=hint or "Nothing was lost. Run the command again: it goes on where it stands.",
+                hint=hint or f"Nothing was lost. To resume: {AGAIN}",
             )
         if now - told >= 10:
             told = now

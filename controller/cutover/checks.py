@@ -1,7 +1,7 @@
-"""What must hold before the pause begins. Everything is looked at, then the first grave finding is raised.
+"""What must hold before the pause. Every check runs; then the gravest finding is raised, with the others in its detail.
 
-Not yet (status 3): something that time or another command brings. Refused (status 4): what would lose or repeat rows,
-or could not be taken back.
+Not yet (status 3): time or another command resolves it. Refused (status 4): rows would be lost or applied twice, or the
+move could not be undone.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.preflight.checks.roles import missing_for_fence
 from encryptdb.controller.waiting import Clock, Reporter
-from encryptdb.stacks.contract.errors import Failed, NotYet, Refused
+from encryptdb.stacks.contract.errors import AGAIN, Failed, NotYet, Refused
 
 LONG_SQL = """
 -- Transactions that have been running for more than a second: the fence ends them.
@@ -30,7 +30,7 @@ SELECT format('pid %%s of %%s in %%s, running for %%s s', pid, usename, datname,
 
 
 SETTLE_SECONDS = 10.0
-"""An apply worker that ended is started again after wal_retrieve_retry_interval, 5 s unless somebody changed it."""
+"""An apply worker is restarted after wal_retrieve_retry_interval (default 5 s)."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Finding:
 def check(
     direction: Direction, leaving: ObservedServer, arriving: ObservedServer, *, rollback_path: bool
 ) -> large_objects.Counts:
-    """Raise Refused or NotYet, with everything that was found. Returns how much had been written to large objects of
-    the left side just before they were compared."""
+    """Raise Refused or NotYet with every finding. Returns the counts of writes to large objects on `from_`, read just
+    before they were compared."""
     found = [
         *_states(direction, leaving, arriving),
         *_prepared(direction, leaving),
@@ -56,7 +56,7 @@ def check(
         *(_leaks(direction) if rollback_path else ()),
     ]
     counts: large_objects.Counts = {}
-    # What is in the databases can only be read where they are there on both sides.
+    # Contents can only be read if the databases exist on both sides.
     if not found:
         counts = large_objects.written(direction.from_, direction)
         found += [*_definitions(direction), *_large_objects(direction)]
@@ -78,18 +78,18 @@ def _states(direction: Direction, leaving: ObservedServer, arriving: ObservedSer
     if new:
         yield Finding(
             "refused",
-            f"There are databases on the {direction.from_.side} that do not move along.",
-            f"Made (or renamed) since the snapshot: {', '.join(sorted(d.name for d in new))}.",
-            "They would stay behind on the unencrypted side. Drop them, or abandon and begin again with a new attempt.",
+            f"The {direction.from_.side} has databases that would not be migrated.",
+            f"Created or renamed since the snapshot: {', '.join(sorted(d.name for d in new))}.",
+            f"Drop them, or begin a new attempt: {direction.next_attempt}",
         )
     closed = arriving.records.closed if arriving.records else set()
     open_ = [d.name for d in direction.databases if d.name not in closed]
     if open_ and not any(f.kind == "not yet" for f in _replication(direction, leaving, arriving)):
         yield Finding(
             "refused",
-            f"The {direction.to.side} is not closed.",
+            f"The {direction.to.side} is not closed to applications.",
             f"Applications may be writing in: {', '.join(open_)}.",
-            "Run `python -m controller replicate`: it closes the copy to everyone but the apply workers.",
+            direction.follow,
         )
 
 
@@ -97,9 +97,9 @@ def _replication(direction: Direction, leaving: ObservedServer, arriving: Observ
     if leaving.settings["wal_level"] != "logical":
         yield Finding(
             "refused",
-            f"Logical replication was switched off on the {direction.from_.side}.",
-            f"Its wal_level is {leaving.settings['wal_level']}: changes may be missing.",
-            "Somebody attached another parameter group. Abandon, set attempt one higher, and begin again.",
+            f"Logical replication was turned off on the {direction.from_.side}.",
+            f"wal_level is {leaving.settings['wal_level']}. Changes may be missing.",
+            direction.next_attempt,
         )
     for database in direction.databases:
         name = direction.forward(database.oid)
@@ -107,21 +107,16 @@ def _replication(direction: Direction, leaving: ObservedServer, arriving: Observ
         if subscription is None or not subscription.enabled:
             yield Finding(
                 "not yet",
-                f"Database {database.name!r} does not follow.",
-                f"The subscription {name} on the {direction.to.side} is {'disabled' if subscription else 'not there'}.",
-                (
-                    "Run `python -m controller replicate` first."
-                    if direction.name == "cutover"
-                    else "Run cutover again first."
-                ),
+                f"Database {database.name!r} is not replicated.",
+                f"The subscription {name} on the {direction.to.side} is {'disabled' if subscription else 'missing'}.",
+                direction.follow,
             )
         elif leaving.slot_lost(name):
             yield Finding(
                 "refused",
-                f"The slot of database {database.name!r} is gone.",
-                f"{name} on the {direction.from_.side} is {'invalidated' if slot else 'not there'}: changes are lost"
-                " to it.",
-                "Abandon, set attempt one higher, and begin again.",
+                f"The slot of database {database.name!r} is lost.",
+                f"{name} on the {direction.from_.side} is {'invalidated' if slot else 'missing'}: changes are missing.",
+                direction.next_attempt,
             )
 
 
@@ -131,9 +126,9 @@ def _prepared(direction: Direction, leaving: ObservedServer) -> Iterator[Finding
     if found:
         yield Finding(
             "refused",
-            f"There are prepared transactions on the {direction.from_.side}.",
-            f"{'; '.join(found)}. What they hold is on neither side until somebody commits them.",
-            "COMMIT PREPARED or ROLLBACK PREPARED them, then run the command again.",
+            f"The {direction.from_.side} has prepared transactions.",
+            f"{'; '.join(found)}. Replication does not carry them until they are committed.",
+            f"COMMIT PREPARED or ROLLBACK PREPARED them, then: {AGAIN}",
         )
 
 
@@ -156,7 +151,7 @@ def _leaks(direction: Direction) -> Iterator[Finding]:
     if roles:
         yield Finding(
             "refused",
-            f"The {direction.from_.side} could not be kept closed.",
+            f"The {direction.from_.side} could not be kept closed after the {direction.name}.",
             "These roles inherit from one that replication or the controller needs: "
             + ", ".join(sorted({role for _, role in roles})) + ".",
             "REVOKE that membership from them, or give the controller a role of its own.",
@@ -168,21 +163,14 @@ def _definitions(direction: Direction) -> Iterator[Finding]:
     if differ:
         yield Finding(
             "refused",
-            (
-                "The tables of both sides differ."
-                if direction.name == "cutover"
-                else "The definitions of both sides differ."
-            ),
+            f"The {'tables' if direction.name == 'cutover' else 'definitions'} of source and target differ.",
             f"{'; '.join(differ[:20])}{f' and {len(differ) - 20} more' if len(differ) > 20 else ''}. Definitions are "
-            "not replicated, and rows of a table that is only on one side are skipped in silence.",
-            (
-                "Where no row was written to it yet: make the same change on both sides. Otherwise abandon, set attempt"
-                " one higher, and begin again; and change no schema until the cutover is done."
+            "not replicated, and rows of a table that only one side has are skipped without an error.",
+            f"If no row was written to it yet, make the same change on the {direction.to.side}. Otherwise "
+            + (
+                f"begin a new attempt, and change no schema until the cutover is done: {direction.next_attempt}"
                 if direction.name == "cutover"
-                else (
-                    f"Make the same change on the {direction.to.side} where no row was written to it yet; otherwise"
-                    " there is no rollback path without loss."
-                )
+                else "rollback would lose data."
             ),
         )
 
@@ -192,27 +180,22 @@ def _large_objects(direction: Direction) -> Iterator[Finding]:
     if differ:
         yield Finding(
             "refused",
-            "The large objects of both sides differ, or cannot be compared.",
-            f"{'; '.join(differ)}. Large objects are not replicated: what was written to them since the snapshot is on "
-            f"the {direction.from_.side} only.",
+            "The large objects of source and target differ, or cannot be compared.",
+            f"{'; '.join(differ)}. Large objects are not replicated: writes to them since the snapshot are on the "
+            f"{direction.from_.side} only.",
             (
-                f"To compare their contents, {direction.from_.login.user} must be a member of their owners. Where they"
-                " changed: move them into bytea columns, or stop what writes them, then begin again with a new"
-                " attempt."
+                f"To compare their contents, {direction.from_.login.user} must be a member of their owners. If they "
+                f"changed, stop what writes them, then begin a new attempt: {direction.next_attempt}"
                 if direction.name == "cutover"
-                else (
-                    f"Copy what changed to the {direction.to.side} by hand (lo_export, lo_import), then run the command"
-                    " again."
-                )
+                else f"Copy the changes to the {direction.to.side} (lo_export, lo_import), then: {AGAIN}"
             ),
         )
 
 
 def rehearse(direction: Direction, arriving: ObservedServer, *, max_pause: float, clock: Clock) -> dict[str, float]:
-    """Send a marker through without a fence; milliseconds for its commit and for its arrival.
+    """Send a marker without a fence; milliseconds for its commit and for its arrival.
 
-    An apply worker that does not run just now gets some time. Raises NotYet where a marker does not arrive in half of
-    the longest pause: then the pause would not suffice."""
+    Apply workers get time to start. Raises NotYet if a marker takes more than half of the longest pause."""
     workers = [arriving.subscriptions[direction.forward(d.oid)].worker_pid for d in direction.databases]
     if None in workers:
         _send(direction, max(max_pause / 2, SETTLE_SECONDS), clock)
@@ -229,16 +212,13 @@ def _send(direction: Direction, seconds: float, clock: Clock) -> dict[str, float
         raise NotYet(
             f"The {direction.to.side} has not caught up.",
             detail=f"A change made just now did not arrive within {seconds:g} s. {problem.detail}",
-            hint=(
-                "Run `python -m controller replicate`: it ends when the target has caught up. If it never does, see "
-                "what `status` says about the lag."
-            ),
+            hint=direction.follow if direction.name == "cutover" else AGAIN,
         ) from None
     return {"end markers": round(1000 * (marked - began), 1), "drain": round(1000 * (clock.monotonic() - marked), 1)}
 
 
 def name_long_transactions(direction: Direction, reporter: Reporter) -> None:
-    """Tell whom the fence will end."""
+    """Report the transactions that the fence will end."""
     ours = [*direction.from_.pids(), 0]
     for (words,) in direction.from_.rows(None, LONG_SQL, [[d.oid for d in direction.databases], ours]):
         reporter.say(f"the fence will end a transaction: {words}")

@@ -16,21 +16,21 @@ from encryptdb.controller.postgres import control, watchdog
 from encryptdb.controller.records import LargeObjects, Moving
 from encryptdb.controller.switches import Endpoint, Switch, build
 from encryptdb.controller.switches.guard import guarding
-from encryptdb.stacks.contract.errors import Interrupted, Problem
+from encryptdb.stacks.contract.errors import AGAIN, Interrupted, Problem
 
 
 def cut_over(m: Migration, observed: Observed) -> None:
     """Move the applications to the target, or complete a cutover that was interrupted after OPEN."""
     direction = Direction.cutover(m, observed.migrated)
     if observed.serving == "target":
-        m.say("the target is open already: completing what is left")
+        m.say("the target is already open: completing the cutover")
         finish.complete(m, direction, make_switches(m, direction), moved=None)
     else:
         conduct(m, direction, rollback_path=m.outputs.rollback_window != "none")
 
 
 def dry_run(m: Migration, observed: Observed) -> dict[str, Any]:
-    """All checks and probes of a cutover; its document foretells the pause."""
+    """All checks and probes of a cutover; its document predicts the pause."""
     return conduct(m, Direction.cutover(m, observed.migrated), rollback_path=m.outputs.rollback_window != "none")
 
 
@@ -87,7 +87,7 @@ def conduct(m: Migration, direction: Direction, *, rollback_path: bool) -> dict[
         control.write(direction.to, LargeObjects(large_objects.written(direction.to, direction)))
         sequences.put(direction, planned, sequences.read(direction, planned))
         control.write(direction.from_, Moving(direction.name, control.who()))
-        # Best effort: what a side that is out of reach now keeps of it, the next run finds by the record.
+        # Best effort: the record tells the next run what a side that is unreachable now still has.
         tidy.callback(_if_possible, lambda: _take_away(m, direction))
         if rollback_path:
             m.say("making the rollback path")
@@ -104,7 +104,7 @@ def conduct(m: Migration, direction: Direction, *, rollback_path: bool) -> dict[
             moved = _move(m, direction, prepared, refreshed, tidy)
     m.say(f"the {direction.to.side} is open; writers waited {moved.pause_ms:.0f} ms")
     for view in moved.stale_views:
-        m.say(f"to be refreshed on the {direction.to.side}, its tables changed meanwhile: the materialized view {view}")
+        m.say(f"materialized view {view} on the {direction.to.side} is stale: its tables changed after its refresh")
     try:
         return finish.complete(m, direction, switches, moved=moved)
     except KeyboardInterrupt:
@@ -118,8 +118,8 @@ def conduct(m: Migration, direction: Direction, *, rollback_path: bool) -> dict[
 def _interrupted(direction: Direction) -> Interrupted:
     return Interrupted(
         f"Interrupted after the {direction.to.side} was opened: it serves.",
-        detail=f"The {direction.from_.side} stays closed. Switches may not all be applied.",
-        hint=f"Run {direction.name} again: it completes what is left.",
+        detail=f"The {direction.from_.side} stays closed. Some switches may not have been applied.",
+        hint=AGAIN,
     )
 
 
@@ -130,7 +130,7 @@ def _move(
     refreshed: views.Refreshed,
     tidy: contextlib.ExitStack,
 ) -> Moved:
-    """The move; once the other side is open, or may be, nothing that was made for it is taken away."""
+    """The move; once the other side is open, or may be, nothing that was made for it is dropped."""
     try:
         moved = move(
             direction, prepared, max_pause=m.options.max_pause, reporter=m.reporter, clock=m.clock, observer=m.observer
@@ -161,18 +161,18 @@ def _if_possible(action: Callable[[], object]) -> None:
 
 
 def recover(m: Migration, direction: Direction) -> None:
-    """Undo what a run that was killed before OPEN left: its fence, and a direction that was stopped for good."""
+    """Undo what a run killed before OPEN left: its fence, and disabled forward subscriptions."""
     left = watchdog.restore_leftover(direction.from_)
     if left:
-        m.say(f"an earlier run was cut off: took its fence down from {', '.join(left)}")
+        m.say(f"an earlier run was interrupted: took its fence down from {', '.join(left)}")
     found = control.records(direction.from_)
     if found and found.moving:
-        m.say("an earlier run was cut off: letting the changes follow again")
+        m.say("an earlier run was interrupted: resuming replication")
         _take_away(m, direction)
 
 
 def _take_away(m: Migration, direction: Direction) -> None:
-    """Let the changes follow again, and take away what was made for the move: wholly, or the record stays."""
+    """Resume replication and drop what was made for the move. The record goes last."""
     follow_again(direction)
     reverse.drop(direction, reporter=m.reporter, clock=m.clock)
     control.forget(direction.from_, Moving)

@@ -1,8 +1,8 @@
-"""Definitions are not replicated: where those of both sides differ, changes are lost or the apply stops.
+"""Definitions are not replicated: where they differ, changes are lost or the apply worker stops.
 
-On the way there, tables, their columns and enum labels must be equal: rows of a table that one side lacks are skipped
-in silence, the rest stops the apply. On the rollback path every definition counts that applications rely on, because
-what was made on the target since the cutover would be left behind. Plain indexes do not: they lose nothing.
+A cutover needs equal tables, columns and enum labels: rows of a table that the target lacks are skipped without an
+error, other differences stop the apply worker. A rollback needs all definitions that applications rely on to be equal,
+because those created on the target since the cutover would be lost. Plain indexes do not count.
 """
 
 from collections.abc import Iterator, Mapping
@@ -67,7 +67,7 @@ Definitions = Mapping[tuple[str, str], str | None]
 
 
 def differences(direction: Direction) -> list[str]:
-    """What differs, `DATABASE: NAME (how)` each, in the order of databases and names. Needs both sides' databases."""
+    """The differences, each as `DATABASE: NAME (how)`, in the order of databases and names."""
     everything = direction.name == "rollback"
     here = direction.in_each(lambda d: _read(direction.from_, d, everything))
     there = direction.in_each(lambda d: _read(direction.to, d, everything))
@@ -79,7 +79,7 @@ def differences(direction: Direction) -> list[str]:
 
 
 def compare(here: Definitions, there: Definitions, side: str, other_side: str) -> Iterator[str]:
-    """In words, what differs between the definitions of two sides. Pure."""
+    """The differences between the definitions of two sides, as text. Pure."""
     for kind, name in sorted(here.keys() | there.keys()):
         one, other = here.get((kind, name)), there.get((kind, name))
         if one != other or ((kind, name) in here) != ((kind, name) in there):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from encryptdb.controller.migration import Migration
+from encryptdb.controller.next_line import Next, line
 from encryptdb.controller.postgres.connect_privileges import Named
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE, REPLICATION_ROLE
 from encryptdb.controller.postgres.server import Server
@@ -15,9 +16,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Direction:
-    """From where to where, and what the replication objects of this direction and of the rollback path are called.
+    """Both servers, and the names of the replication objects of this direction and of the rollback path.
 
     Changes go through a slot on `from_` to a subscription on `to`; the rollback path has its slot on `to`.
+    `follow` is the command line that makes `to` follow `from_`, `next_attempt` the one that begins a new attempt.
     """
 
     name: Literal["cutover", "rollback"]
@@ -27,34 +29,39 @@ class Direction:
     publication: str
     forward: Callable[[int], str]
     back: Callable[[int], str]
+    follow: str
+    next_attempt: str
 
     @classmethod
     def cutover(cls, m: Migration, databases: Sequence[Named]) -> "Direction":
-        names = m.names
-        return cls("cutover", m.source, m.the_target, tuple(databases), names.publication, names.slot, names.back_slot)
+        return cls(
+            "cutover", m.source, m.the_target, tuple(databases), m.names.publication, m.names.slot, m.names.back_slot,
+            line(Next.REPLICATE, m.outputs), m.next_attempt,
+        )  # fmt: skip
 
     @classmethod
     def rollback(cls, m: Migration, databases: Sequence[Named]) -> "Direction":
-        names = m.names
-        return cls("rollback", m.the_target, m.source, tuple(databases), names.publication, names.back_slot, names.slot)
+        return cls(
+            "rollback", m.the_target, m.source, tuple(databases), m.names.publication, m.names.back_slot, m.names.slot,
+            line(Next.CUTOVER, m.outputs), m.next_attempt,
+        )  # fmt: skip
 
     @property
     def keep(self) -> list[str]:
-        """Roles that a closed side still lets in: those we log in with, and the replication role."""
+        """Roles that may still connect to a closed side: the controller's, and the replication role."""
         return list(dict.fromkeys([self.from_.login.user, self.to.login.user, REPLICATION_ROLE]))
 
     def forward_slots(self) -> list[str]:
         return [self.forward(d.oid) for d in self.databases]
 
     def warm_up(self) -> None:
-        """Open every connection that the pause needs, anew, and make each commit on them wait for the disk: inside
-        the pause none could be opened any more."""
+        """Reopen every connection that the pause needs, with synchronous commit: the fence lets no new one in."""
         for server in (self.from_, self.to):
             server.close()
         self._in_all("SELECT set_config('synchronous_commit', 'on', false)")
 
     def limit(self, seconds: float) -> None:
-        """No statement on these connections may take longer."""
+        """Set statement_timeout on these connections."""
         self._in_all(f"SELECT set_config('statement_timeout', '{int(seconds * 1000)}', false)")
 
     def _in_all(self, statement: str) -> None:
@@ -63,12 +70,12 @@ class Direction:
                 server.execute(statement, database=database)
 
     def cool_down(self) -> None:
-        """Close them all, so that whoever comes next gets connections with the usual limits."""
+        """Close them all: later connections have the usual limits."""
         self.from_.close()
         self.to.close()
 
     def in_each(self, work: Callable[[Named], T]) -> dict[str, T]:
-        """Do the same in every database, at the same time, and return the results by name. Raises the first error."""
+        """Run `work` in all databases in parallel; the results by name. Raises the first error."""
         if len(self.databases) == 1:
             return {d.name: work(d) for d in self.databases}
         with ThreadPoolExecutor(max_workers=len(self.databases), thread_name_prefix="database") as pool:

@@ -1,6 +1,6 @@
-"""What comes after OPEN: only forward, each part safe to repeat, so a command that was cut off is completed by itself
-run again. The order: applications first, then the side that was left gets its lasting fence, then the rollback
-path runs.
+"""What follows OPEN. Every part is safe to repeat, so running an interrupted command again completes it.
+
+The order: switches, then the lasting fence of the side that was left, then the rollback path.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from encryptdb.controller.record_values import as_json
 from encryptdb.controller.records import CLEARED, Cutover, Open, Records, Rollback, SideClosed, Switched
 from encryptdb.controller.switches import Switch
 from encryptdb.controller.waiting import Clock, Reporter
-from encryptdb.stacks.contract.errors import Failed, Problem
+from encryptdb.stacks.contract.errors import AGAIN, Failed, Problem
 
 CARRY_JOURNAL_SQL = """
 INSERT INTO encryptdb.journal (at, who, event, detail)
@@ -28,21 +28,21 @@ SELECT j.at, j.who, j.event, j.detail::jsonb
 
 
 class Unfinished(Failed):
-    """The other side is open and serves; something is still to be done, by running the command again."""
+    """The other side is open and serves; running the command again completes the rest."""
 
     def __init__(self, direction: Direction, problems: Sequence[Problem]) -> None:
         first = problems[0]
+        hint = first.hint or ""
         super().__init__(
-            f"The {direction.to.side} is open and serves, but not all is done: {first.message}",
+            f"The {direction.to.side} is open and serves, but the {direction.name} is not complete: {first.message}",
             detail=" ".join(f"{p.message} {p.detail or ''}".strip() for p in problems)
             + f" The {direction.from_.side} stays closed to applications.",
-            hint=(f"{first.hint} Then run" if first.hint else "Run")
-            + f" {direction.name} again: it completes what is left.",
+            hint=hint if AGAIN in hint else f"{hint} Then: {AGAIN}" if hint else AGAIN,
         )
 
 
 def carry(direction: Direction) -> None:
-    """Copy evidence and journal to the side that will decide: the other one may be deleted some day."""
+    """Copy evidence and journal to `to`: `from_` may be deleted later."""
     for record in control.records(direction.from_) or ():
         if record.carried:
             control.write(direction.to, record)
@@ -52,9 +52,9 @@ def carry(direction: Direction) -> None:
 
 
 def complete(m: Migration, direction: Direction, switches: Sequence[Switch], *, moved: Moved | None) -> dict[str, Any]:
-    """Bring the move to its end and return its document. `moved` is None where an earlier run was cut off after OPEN.
+    """Complete the move and return its document. `moved` is None if an earlier run was interrupted after OPEN.
 
-    Raises Failed where something is still to be done: running the command again does it.
+    Raises Unfinished if a part of it failed.
     """
     records = control.records(direction.to) or Records()
     opened = records.open
@@ -89,7 +89,7 @@ def complete(m: Migration, direction: Direction, switches: Sequence[Switch], *, 
 
 
 def settle(switches: Sequence[Switch], reporter: Reporter, clock: Clock) -> list[Problem]:
-    """Wait until each switch's change has spread. Clients were resumed before: this is not part of the pause."""
+    """Wait until each switch's change has taken effect everywhere. Clients are resumed by then."""
     problems = []
     for switch in switches:
         try:
@@ -100,9 +100,9 @@ def settle(switches: Sequence[Switch], reporter: Reporter, clock: Clock) -> list
 
 
 def leave(direction: Direction, *, rollback_path: bool, reporter: Reporter, clock: Clock) -> None:
-    """The side that was left: the lasting fence without a gap, the rollback path enabled, the old direction dropped.
+    """Put the lasting fence on `from_` without a gap, enable the rollback path, drop the old direction.
 
-    Where there is no rollback path its databases take no connections at all, for ever. Safe to repeat.
+    Without a rollback path, the databases of `from_` stay closed to all connections. Safe to repeat.
     """
     records = control.records(direction.to) or Records()
     if records.side_closed is None:

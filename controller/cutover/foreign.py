@@ -1,9 +1,9 @@
-"""Subscriptions that the left side has of its own, to servers that are none of ours.
+"""The left side's own subscriptions to other servers.
 
-The fence of the pause keeps their workers out, the lasting fence may not: an apply worker enters as its subscription's
-owner, and where that is the controller's role (on RDS below 16 it is the master) or a superuser, it would go on writing
-on the side that nobody reads any more. So they are disabled before the pause, recorded first, and enabled again
-wherever the move does not come to its end. What they would have applied waits in their publishers' slots.
+The lasting fence may not keep their workers out: an apply worker connects as its subscription's owner, and if that is
+the controller's role (on RDS below 16 the master) or a superuser, it would keep writing on the side that was left. So
+they are recorded and disabled before the pause, and enabled again if the move fails. Their publishers' slots keep the
+changes.
 """
 
 from psycopg import errors, sql
@@ -12,7 +12,7 @@ from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.postgres import control, subscriptions
 from encryptdb.controller.records import DisabledSubscriptions
 from encryptdb.controller.waiting import Reporter
-from encryptdb.stacks.contract.errors import Refused
+from encryptdb.stacks.contract.errors import AGAIN, Refused
 
 ENABLED_SQL = """
 -- Enabled subscriptions in these databases. Ours on the left side are disabled until the move is done.
@@ -22,12 +22,12 @@ SELECT d.datname::text, s.subname::text FROM pg_subscription s JOIN pg_database 
 
 
 def enabled(direction: Direction) -> list[tuple[str, str]]:
-    """(database, name) of those that would run."""
+    """(database, name) of each."""
     return [(d, s) for d, s in direction.from_.rows(None, ENABLED_SQL, [[d.oid for d in direction.databases]])]
 
 
-def silence(direction: Direction, reporter: Reporter) -> None:
-    """Record and disable them. Raises Refused, which names it, where one is not ours to disable."""
+def disable(direction: Direction, reporter: Reporter) -> None:
+    """Record and disable them. Raises Refused if the role may not disable one."""
     found = enabled(direction)
     if not found:
         return
@@ -38,18 +38,18 @@ def silence(direction: Direction, reporter: Reporter) -> None:
         )
         with direction.from_.translated(database):
             try:
-                disable = sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(name))
-                direction.from_.db(database).execute(disable)
+                alter = sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(name))
+                direction.from_.db(database).execute(alter)
             except errors.InsufficientPrivilege:
                 raise Refused(
                     f"Database {database!r} on the {direction.from_.side} has a subscription of its own, {name!r}.",
-                    detail="It would go on writing there when applications have left, and it is not ours to disable.",
-                    hint=f"ALTER SUBSCRIPTION {name} DISABLE; as its owner, then run the command again.",
+                    detail="It would keep writing there after the cutover, and this role may not disable it.",
+                    hint=f"As its owner: ALTER SUBSCRIPTION {name} DISABLE; then: {AGAIN}",
                 ) from None
 
 
-def let_go(direction: Direction) -> None:
-    """Enable again what `silence` recorded. Safe to repeat, and where nothing was recorded."""
+def enable_again(direction: Direction) -> None:
+    """Enable those that `disable` recorded. Safe to repeat, and if nothing was recorded."""
     for database, names in _disabled(direction).items():
         for name in names:
             query = "SELECT FROM pg_subscription WHERE subname = %s"
@@ -59,24 +59,24 @@ def let_go(direction: Direction) -> None:
 
 
 def refuse_enabled(direction: Direction) -> None:
-    """Inside the pause: raise Refused where somebody enabled or made one since."""
+    """Inside the pause: raise Refused if one was enabled or created since."""
     found = enabled(direction)
     if found:
         raise Refused(
-            f"A subscription was enabled on the {direction.from_.side} just now.",
+            f"A subscription was enabled on the {direction.from_.side} during the {direction.name}.",
             detail="; ".join(f"{name} in {database}" for database, name in found)
-            + ". It would go on writing there when applications have left.",
-            hint="Disable it, then run the command again.",
+            + f". It would keep writing there after the {direction.name}.",
+            hint=f"Disable it, then: {AGAIN}",
         )
 
 
 def leave_behind(direction: Direction, reporter: Reporter) -> None:
-    """The move is done: tell which subscriptions stay disabled, in the journal of the side that serves as well."""
-    silenced = _disabled(direction)
-    if silenced:
-        control.note(direction.to, "subscriptions left disabled", side=direction.from_.side, subscriptions=silenced)
-        for database, names in silenced.items():
-            reporter.say(f"left disabled on the {direction.from_.side}, to be made on the {direction.to.side}: "
+    """The move is done: report which subscriptions stay disabled, and journal it on the side that serves."""
+    left = _disabled(direction)
+    if left:
+        control.note(direction.to, "subscriptions left disabled", side=direction.from_.side, subscriptions=left)
+        for database, names in left.items():
+            reporter.say(f"left disabled on the {direction.from_.side}, to be created on the {direction.to.side}: "
                          f"{', '.join(names)} in {database!r}")  # fmt: skip
     control.forget(direction.from_, DisabledSubscriptions)
 

@@ -1,8 +1,8 @@
-"""Large objects are not replicated: they arrive with the snapshot only, so none may have changed since.
+"""Large objects are not replicated: they come with the snapshot only, so none may have changed since.
 
-Their contents are compared before the pause. Inside it, the server's own count of what was written to them is read once
-more (with the sequences, at no round trip of its own): sessions report it at their end at the latest, and the fence has
-ended them all. Below PostgreSQL 15 that report travels by UDP and may come late, so there it is a help, no proof.
+Their contents are compared before the pause. Inside it, the server's count of writes to them is read once more:
+sessions report it at their end at the latest, and the fence has ended them all. Below PostgreSQL 15 the report travels
+by UDP and may come late, so there it is no proof.
 """
 
 from collections.abc import Mapping
@@ -38,12 +38,12 @@ Counts = Mapping[str, int | None]
 
 
 def written(server: Server, direction: Direction) -> dict[str, int | None]:
-    """The counts of one side."""
+    """The counts of one server."""
     return direction.in_each(lambda d: _one(server, d.name, WRITTEN_SQL))
 
 
 def differences(direction: Direction) -> list[str]:
-    """Databases whose large objects differ, or cannot be compared, in words. Reads all of them."""
+    """Databases whose large objects differ or cannot be compared, as text. Reads all contents."""
     return [words for words in direction.in_each(lambda d: _compare(direction, d)).values() if words is not None]
 
 

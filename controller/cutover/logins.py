@@ -1,14 +1,13 @@
-"""Whether applications will be able to log in to the side they are sent to, learnt while it is still closed to them.
+"""Whether applications will be able to log in to the other side, tested while it is still closed to them.
 
-A server checks the password first and the right to CONNECT afterwards. So "permission denied for database" is what a
-right password gets from a closed database, and it proves the password as well as being let in would.
+PostgreSQL authenticates before it checks CONNECT, so "permission denied for database" proves the password.
 """
 
 from collections.abc import Iterable
 
 from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.switches import ApplicationLogin, Switch
-from encryptdb.stacks.contract.errors import Refused
+from encryptdb.stacks.contract.errors import AGAIN, Refused
 
 
 def known(switches: Iterable[Switch]) -> list[ApplicationLogin]:
@@ -17,7 +16,7 @@ def known(switches: Iterable[Switch]) -> list[ApplicationLogin]:
 
 
 def probe(direction: Direction, logins: Iterable[ApplicationLogin]) -> int:
-    """Try each on the arriving side; how many there were. Raises Refused, naming all that are turned away."""
+    """Try each on `to`; returns how many there were. Raises Refused, naming all that were rejected."""
     tried, wrong = 0, []
     for known_login in logins:
         names = [d.name for d in direction.databases]
@@ -28,14 +27,10 @@ def probe(direction: Direction, logins: Iterable[ApplicationLogin]) -> int:
             wrong.append(f"{known_login.login.origin}, role {known_login.login.user!r}: {said}")
     if wrong:
         raise Refused(
-            f"The {direction.to.side} would turn applications away.",
-            detail=(
-                f"It refuses {'; '.join(wrong)}. Roles and passwords that changed after the snapshot are on the "
-                f"{direction.from_.side} only."
-            ),
-            hint=(
-                f"On the {direction.to.side}, make the role as it is on the {direction.from_.side} (ALTER ROLE …"
-                " PASSWORD …), then run the command again."
-            ),
+            f"The {direction.to.side} rejects logins of applications.",
+            detail=f"{'; '.join(wrong)}. Roles and passwords changed since the snapshot are on the "
+            f"{direction.from_.side} only.",
+            hint=f"On the {direction.to.side}, change the role to match the {direction.from_.side} (ALTER ROLE … "
+            f"PASSWORD …), then: {AGAIN}",
         )
     return tried

@@ -1,4 +1,4 @@
-"""The move itself: one function of (from, to). Rollback is this function with the sides exchanged."""
+"""The pause: one function of (from, to). Rollback is the same function with the sides exchanged."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,10 @@ from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.records import Open
 from encryptdb.controller.switches import Switch
 from encryptdb.controller.waiting import Clock, Reporter
-from encryptdb.stacks.contract.errors import Problem, Refused
+from encryptdb.stacks.contract.errors import AGAIN, Problem, Refused
 
 ABORT_MARGIN = 0.2
-"""The share of the longest pause, at most a second, that is kept for undoing by ourselves before the watchdog acts."""
+"""The share of the longest pause, at most a second, reserved for the undo before the watchdog acts."""
 
 PAUSE_SHARE = 0.3
 """The share of the longest pause that poolers have to hold their clients, and the fence to become empty."""
@@ -77,10 +77,10 @@ class Moved:
 def move(
     direction: Direction, prepared: Prepared, *, max_pause: float, reporter: Reporter, clock: Clock, observer: Observer
 ) -> Moved:
-    """Move the applications from `way.from_` to `way.to`.
+    """Move the applications from `direction.from_` to `direction.to`.
 
-    Any exception before OPEN (Ctrl-C included) ends with the left side serving, its databases and poolers as they were,
-    and the changes still following. Raises Unknown, and undoes nothing, where OPEN's outcome cannot be learnt.
+    After any exception before OPEN (Ctrl-C included) `from_` serves, databases and poolers are as they were, and
+    replication continues. Raises Unknown, and undoes nothing, if the outcome of OPEN cannot be determined.
     """
     watch = Stopwatch(clock, observer)
     databases, leaving = direction.databases, direction.from_.db()
@@ -125,7 +125,7 @@ def move(
             sequences.put(direction, prepared.sequences, values)
 
         with watch.verb("detach"):
-            undo.then("let the changes follow again", lambda: follow_again(direction))
+            undo.then("resume replication", lambda: follow_again(direction))
             direction.in_each(
                 lambda d: subscriptions.disable(direction.to, d.name, direction.forward(d.oid), clock=clock)
             )
@@ -156,27 +156,26 @@ def move(
             undo.past_return()
             dog.connection.close()
 
-    # From here on nothing is undone: what fails is repeated and told.
+    # From here on nothing is undone: failures are retried and reported.
     with watch.verb("switch"):
         problems = [p for s in prepared.switches if (p := turn(s, clock)) is not None]
     return Moved(opened, watch.pause_ms(), watch.steps_ms, problems)
 
 
 def read_the_rest(direction: Direction, prepared: Prepared) -> sequences.Values:
-    """What replication does not carry: the sequences' last state, and that no large object was written since the
-    comparison. Raises Refused."""
+    """Read the sequences. Raises Refused if a large object was written since the comparison."""
     written = large_objects.changed(direction.from_, direction, prepared.large_objects)
     if written:
         raise Refused(
-            f"A large object was written on the {direction.from_.side} just now, in {', '.join(written)}.",
-            detail="Large objects are not replicated.",
-            hint="Stop what writes them, then run the command again: it compares them anew.",
+            f"Large objects were written on the {direction.from_.side} during the {direction.name}.",
+            detail=f"In {', '.join(written)}. Large objects are not replicated.",
+            hint=f"Stop what writes them, then: {AGAIN}",
         )
     return sequences.read(direction, prepared.sequences)
 
 
 def turn(switch: Switch, clock: Clock) -> Problem | None:
-    """Apply, check, and resume the clients, whatever happened. Returns what went wrong, after a few attempts."""
+    """Apply and check a switch, a few times if need be, and resume its clients in any case. Returns the problem."""
     problem: Problem | None = None
     for attempt in range(SWITCH_ATTEMPTS):
         if attempt:
@@ -196,7 +195,7 @@ def turn(switch: Switch, clock: Clock) -> Problem | None:
 
 
 def take_down(direction: Direction) -> None:
-    """Take the fence down, over a new connection where the old one is gone."""
+    """Take the fence down, over a new connection if the old one is lost."""
     try:
         with direction.from_.translated(CONTROL_DATABASE):
             fence.down(direction.from_.db(), "the move was broken off")
@@ -207,5 +206,5 @@ def take_down(direction: Direction) -> None:
 
 
 def follow_again(direction: Direction) -> None:
-    """Enable the forward subscriptions again: the migration goes on following."""
+    """Enable the forward subscriptions again."""
     direction.in_each(lambda d: subscriptions.enable(direction.to, d.name, direction.forward(d.oid)))

@@ -1,8 +1,7 @@
 """OPEN, the point of no return: one transaction on the arriving side writes the record and opens the databases.
 
-Everything is executed beforehand and only the COMMIT is left when the watchdog has stood down: between those two nobody
-would take the fence down, so it must be short. An answer that is lost on the way is asked for again; while it is
-unknown, neither side is opened by us.
+Only its COMMIT comes after the watchdog has ended: in between, nobody would take the fence down. If the answer to
+COMMIT is lost, the record is read; until it can be, neither side is opened.
 """
 
 import contextlib
@@ -15,18 +14,18 @@ from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import Db
 from encryptdb.controller.records import CLEARED, Open, Records
 from encryptdb.controller.waiting import Clock
-from encryptdb.stacks.contract.errors import Failed
+from encryptdb.stacks.contract.errors import AGAIN, Failed
 
 ASK_SECONDS = 10.0
-"""How long we try to learn whether a COMMIT whose answer was lost has happened."""
+"""How long to try to read the record after the answer to COMMIT was lost."""
 
 
 class Unknown(Failed):
-    """Nobody can say at the moment whether the other side is open."""
+    """Whether the other side is open could not be determined."""
 
 
 class NotOpened(Failed):
-    """The transaction did not commit: the other side is closed as before."""
+    """The transaction did not commit: the other side is still closed."""
 
 
 class Opening:
@@ -40,7 +39,7 @@ class Opening:
             self.statements = connect_privileges.plan_reopen(self.connection, direction.databases)
 
     def execute(self, record: Open) -> None:
-        """Do all but the COMMIT."""
+        """Execute everything but the COMMIT."""
         with self.direction.to.translated(CONTROL_DATABASE):
             self.connection.execute("BEGIN")
             self.connection.execute("DELETE FROM encryptdb.record WHERE key = ANY (%s)", [[r.key for r in CLEARED]])
@@ -49,7 +48,7 @@ class Opening:
                 self.connection.execute(self.statements)
 
     def commit(self, clock: Clock) -> None:
-        """OPEN. Raises NotOpened where it certainly did not happen, Unknown where nobody can tell."""
+        """OPEN. Raises NotOpened if it did not commit, Unknown if that cannot be determined."""
         try:
             self.connection.execute("COMMIT")
         except psycopg.Error as error:
@@ -61,7 +60,7 @@ class Opening:
         self.opened = True
 
     def close(self) -> None:
-        """Give up the transaction, if it is not committed. Safe to repeat."""
+        """Roll back unless committed. Safe to repeat."""
         with contextlib.suppress(psycopg.Error):
             self.connection.close()
 
@@ -74,15 +73,9 @@ class Opening:
             except Failed as problem:
                 if clock.monotonic() - started > ASK_SECONDS:
                     raise Unknown(
-                        f"Whether the {self.direction.to.side} was opened is not known.",
-                        detail=(
-                            f"Its answer to COMMIT was lost, and it does not answer now: {problem.detail} The"
-                            f" {self.direction.from_.side} stays closed, because two open sides would be worse than"
-                            " none."
-                        ),
-                        hint=(
-                            f"Bring the {self.direction.to.side} back within reach, then run the command again: it"
-                            " reads there what happened and completes it, or opens the side that was left."
-                        ),
+                        f"Could not determine whether the {self.direction.to.side} was opened.",
+                        detail=f"The answer to COMMIT was lost, and the server is unavailable now: {problem.detail} "
+                        f"The {self.direction.from_.side} stays closed, so that never both sides are open.",
+                        hint=f"Make the {self.direction.to.side} available, then: {AGAIN}",
                     ) from None
                 clock.sleep(0.2)

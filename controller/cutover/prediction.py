@@ -1,7 +1,7 @@
-"""How long a move would hold writers, from what can be timed without changing anything.
+"""Predicts how long a move would hold writers, without changing anything.
 
-The sum of: what the rehearsed marker took; one reading of the sequences, as in the pause; how long transactions run at
-the moment, because a pooler's PAUSE waits for those under way; and a fence and some round trips.
+The sum of: the rehearsed marker, one read of the sequences, the age of running transactions (a pooler's PAUSE waits for
+them), a fence and some round trips.
 """
 
 import statistics
@@ -17,10 +17,10 @@ ROUND_TRIPS = 25
 """Round trips in the pause, counted for one database."""
 
 FENCE_MS = 15.0
-"""Milliseconds until a server whose clients are held by a pooler is empty (8 to 27 were measured on two cores)."""
+"""Milliseconds until a server whose clients a pooler holds is empty (8 to 27 measured on two cores)."""
 
 LOOKS, LOOK_SECONDS = 10, 0.02
-"""How often we look at the transactions that run, and how far apart."""
+"""Samples of the running transactions, and the seconds between them."""
 
 UNDER_WAY_SQL = """
 -- The age of the oldest transaction under way, in milliseconds. Long ones are the fence's, which ends them.

@@ -1,9 +1,7 @@
-"""Readers: the instances of a side that only read. RDS has none of them; an Aurora cluster has, behind an endpoint of
-their own.
+"""Readers: the read-only instances of an Aurora cluster, behind an endpoint of their own. RDS has none.
 
-They are judged by what they show, not by what is said about their lag: something was written through the writer, and it
-is read through each reader and through the reader endpoint. Before the pause that is a heartbeat that came over by
-replication (so a dry run changes nothing here either), after OPEN a record of this very epoch.
+Their lag is tested by content, not by metrics: what the writer has must be seen through each reader and the reader
+endpoint. Before the pause that is a replicated heartbeat (a dry run changes nothing), after OPEN a record of its epoch.
 """
 
 from collections.abc import Sequence
@@ -17,11 +15,11 @@ from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.record_values import Endpoints
 from encryptdb.controller.records import ReaderProbe
-from encryptdb.stacks.contract.errors import Failed, NotYet, Problem
+from encryptdb.stacks.contract.errors import AGAIN, Failed, NotYet, Problem
 from encryptdb.stacks.contract.outputs import Side
 
 SEEN_SECONDS = 20.0
-"""How long a reader may take to show what its writer wrote. Aurora's readers take well under a second."""
+"""How long a reader may lag behind its writer. Aurora's readers lag well under a second."""
 
 SEEN_SQL = f"SELECT (value ->> 'epoch')::bigint FROM encryptdb.record WHERE key = '{ReaderProbe.key}'"
 
@@ -34,21 +32,21 @@ SELECT count(*) FROM pg_stat_activity
 
 @dataclass(frozen=True)
 class Reader:
-    """One place to read through: an instance, or the reader endpoint."""
+    """An instance, or the reader endpoint."""
 
     name: str
     server: Server
 
 
 def check(m: Migration, direction: Direction) -> None:
-    """Raise NotYet unless every reader of `way.to` is up and shows what came over just before."""
+    """Raise NotYet unless every reader of `direction.to` is available and has caught up."""
     side = side_of(m, direction.to)
-    lame = [f"{r.identifier} is {r.status}" for r in m.engine.readers(side) if not r.serving]
-    if lame:
+    unavailable = [f"{r.identifier} is {r.status}" for r in m.engine.readers(side) if not r.serving]
+    if unavailable:
         raise NotYet(
             f"Not every reader of the {direction.to.side} is available.",
-            detail=f"{', '.join(lame)}. Applications that read there would find nobody.",
-            hint=f"Wait for it (or delete that instance), then run {direction.name} again. Nothing was changed.",
+            detail=f"{', '.join(unavailable)}. Nothing was changed.",
+            hint=f"Wait until it is available, or delete the instance, then: {AGAIN}",
         )
     found = places(m, direction.to)
     if not found:
@@ -59,19 +57,19 @@ def check(m: Migration, direction: Direction) -> None:
     except Problem as problem:
         raise NotYet(
             f"The readers of the {direction.to.side} have not caught up.",
-            detail=f"{problem.message} {problem.detail or ''}",
-            hint=f"See to that instance (its log, its lag), then run {direction.name} again. Nothing was changed.",
+            detail=f"{problem.message} {problem.detail or ''} Nothing was changed.",
+            hint=f"Check the log and the lag of that instance, then: {AGAIN}",
         ) from None
     m.say(f"{named(found)} of the {direction.to.side} show what its writer has")
 
 
 def confirm(m: Migration, direction: Direction, epoch: int) -> Endpoints | None:
-    """After OPEN: write through the endpoint of `way.to`, and see it through its readers. What was looked at, for the
-    document; None where there are no readers. Raises Failed."""
+    """After OPEN: write through the endpoint of `direction.to`, and read it through its readers. Returns the endpoints
+    tested, None without readers. Raises Failed."""
     found = places(m, direction.to)
     if not found:
         return None
-    # A connection of its own: what is tested is the way that applications come now.
+    # A new connection: it tests the address that applications use now.
     with direction.to.connect(CONTROL_DATABASE) as db, direction.to.translated(CONTROL_DATABASE):
         control.write(db, ReaderProbe(epoch))
     see(found, CONTROL_DATABASE, SEEN_SQL, epoch, m)
@@ -80,29 +78,28 @@ def confirm(m: Migration, direction: Direction, epoch: int) -> Endpoints | None:
 
 
 def lingering(m: Migration, server: Server, oids: Sequence[int]) -> list[str]:
-    """In words, which readers of a side that was left still have sessions. The fence is in the catalog, which readers
-    follow: it lets nobody in there either, but it ends only sessions of the writer."""
+    """The readers of a side that was left that still have sessions, as text. The fence keeps new sessions out of them,
+    but ends only those of the writer."""
 
     def look(place: Reader) -> str | None:
         try:
             sessions = place.server.value(SESSIONS_SQL, [list(oids)], database="postgres")
         except Problem as problem:
-            return f"sessions on the reader {place.name} of the {server.side} are not known: {problem.detail}"
+            return f"could not read the sessions on the reader {place.name} of the {server.side}: {problem.detail}"
         finally:
             place.server.close()
         if not sessions:
             return None
         return (
-            f"{place.name} of the {server.side}, which applications have left, still has sessions that read there: "
-            f"{sessions}. End them there (pg_terminate_backend), or reboot that instance."
+            f"the reader {place.name} of the {server.side} still has {sessions} sessions: end them there "
+            "(pg_terminate_backend), or reboot that instance"
         )
 
     return [words for place in members(m, server) if (words := look(place)) is not None]
 
 
 def see(found: Sequence[Reader], database: str, query: str, wanted: int, m: Migration) -> None:
-    """Return when each place answers the query with at least `wanted`. Raises Failed, which names the one that does
-    not within SEEN_SECONDS."""
+    """Return when the query gives at least `wanted` on each. Raises Failed, naming one, after SEEN_SECONDS."""
 
     def one(place: Reader) -> None:
         ends = m.clock.monotonic() + SEEN_SECONDS
@@ -110,7 +107,7 @@ def see(found: Sequence[Reader], database: str, query: str, wanted: int, m: Migr
             while (shown := place.server.value(query, database=database)) is None or shown < wanted:
                 if m.clock.monotonic() > ends:
                     raise Failed(
-                        f"{place.name} does not show within {SEEN_SECONDS:g} s what was written.",
+                        f"Timed out after {SEEN_SECONDS:g} s waiting for {place.name} to show the last write.",
                         detail=f"Read at {place.server.host}, database {database!r}.",
                     )
                 m.clock.sleep(0.05)
@@ -135,14 +132,14 @@ def members(m: Migration, server: Server) -> list[Reader]:
 
 
 def side_of(m: Migration, server: Server) -> Side:
-    """What the stack knows of the side that a server is."""
+    """The stack's outputs for the side of a server."""
     side = m.outputs.source if server.side == "source" else m.outputs.target
     assert side is not None, "a server of the target is there only where the outputs name one"
     return side
 
 
 def _beside(server: Server, host: str, port: int) -> Server:
-    return Server(server.side, host, port, server.login, server.purpose)
+    return Server(server.side, host, port, server.login, server.purpose, server.stack)
 
 
 def named(found: Sequence[Reader]) -> str:

@@ -1,8 +1,8 @@
-"""The rollback path: changes made on the side that is opened follow to the side that was left.
+"""The rollback path: replication from the side that is opened to the side that was left.
 
-Its slot is made before the pause, because making one waits for every running transaction; so it also sees what the
-forward subscription applied. It must not send that back: after the drain its origin is set to the end of WAL of the
-arriving side, made durable by a synchronous commit, and everything before that is skipped.
+Its slot is created before the pause, because that waits for running transactions, so it also decodes what the forward
+subscription applied. To skip that, its origin is set after the drain to the end of WAL of `to`, made durable by a
+synchronous commit.
 """
 
 from encryptdb.controller.cutover import foreign
@@ -12,10 +12,10 @@ from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import at_once
 from encryptdb.controller.waiting import Clock, Reporter
-from encryptdb.stacks.contract.errors import Refused
+from encryptdb.stacks.contract.errors import AGAIN, Refused
 
 SLOT_SECONDS = 60.0
-"""Making the slot waits for transactions that run on the arriving side: only apply workers run there."""
+"""Creating the slot waits for running transactions; only apply workers run on `to`."""
 
 PUBLISHED_SQL = "SELECT FROM pg_publication WHERE pubname = %s AND puballtables"
 
@@ -27,17 +27,16 @@ BEGIN; SET LOCAL synchronous_commit = on; SELECT txid_current(); COMMIT; SELECT 
 
 
 def prepare(direction: Direction, *, reporter: Reporter, clock: Clock) -> None:
-    """Make slots on `to` and disabled subscriptions on `from_`, anew. Before the pause."""
+    """Create slots on `to` and disabled subscriptions on `from_`, after dropping old ones. Before the pause."""
     drop(direction, reporter=reporter, clock=clock)
-    # What lets the rollback path run after OPEN may let these run as well.
-    foreign.silence(direction, reporter)
+    # The lasting fence may let these run, as it does the rollback path.
+    foreign.disable(direction, reporter)
     for database in direction.databases:
         if direction.to.row(PUBLISHED_SQL, [direction.publication], database=database.name) is None:
             raise Refused(
-                f"Database {database.name!r} on the {direction.to.side} has lost the publication"
-                f" {direction.publication}.",
-                detail="Without it there is no rollback path.",
-                hint=f"CREATE PUBLICATION {direction.publication} FOR ALL TABLES; there, then run the command again.",
+                f"Database {database.name!r} on the {direction.to.side} has no publication {direction.publication}.",
+                detail="The rollback path needs it.",
+                hint=f"There: CREATE PUBLICATION {direction.publication} FOR ALL TABLES; then: {AGAIN}",
             )
     password = replication_role.set_password(direction.to)
     for database in direction.databases:
@@ -55,7 +54,7 @@ def prepare(direction: Direction, *, reporter: Reporter, clock: Clock) -> None:
 
 
 def advance(direction: Direction) -> LSN:
-    """Set every reverse origin to the end of `to`'s WAL. After the drain, with the forward workers gone."""
+    """Set every reverse origin to the end of `to`'s WAL. After the drain, once the forward workers have ended."""
     foreign.refuse_enabled(direction)
     with direction.to.translated(CONTROL_DATABASE):
         *_, flushed = at_once(direction.to.db(), DURABLE_END_SQL)
@@ -65,15 +64,15 @@ def advance(direction: Direction) -> LSN:
 
 
 def enable(direction: Direction) -> None:
-    """Let the rollback path run. Once connections to `from_` are allowed again, for the apply workers."""
+    """Enable the rollback path, once apply workers may connect to `from_`."""
     for database in direction.databases:
         subscriptions.enable(direction.from_, database.name, direction.back(database.oid))
 
 
 def drop(direction: Direction, *, reporter: Reporter, clock: Clock) -> None:
-    """Take down the rollback path, where there is one: subscriptions on `from_`, slots on `to`. Those of others, which
-    were disabled for it, run again."""
-    foreign.let_go(direction)
+    """Drop the rollback path, if it exists: subscriptions on `from_`, slots on `to`. Enable the foreign subscriptions
+    that were disabled for it."""
+    foreign.enable_again(direction)
     for database in direction.databases:
         subscriptions.drop(direction.from_, database.name, direction.back(database.oid))
     for database in direction.databases:
@@ -81,7 +80,7 @@ def drop(direction: Direction, *, reporter: Reporter, clock: Clock) -> None:
 
 
 def drop_forward(direction: Direction, *, reporter: Reporter, clock: Clock) -> None:
-    """Take down the direction that has done its work: a slot that nobody reads would keep WAL for ever."""
+    """Drop the forward direction: an unused slot would retain WAL."""
     for database in direction.databases:
         subscriptions.drop(direction.to, database.name, direction.forward(database.oid))
     for database in direction.databases:

@@ -1,6 +1,5 @@
-"""Whether the rollback path is open and would lose nothing, as far as that shows without comparing contents: cheap
-enough to be asked by every `status`. `rollback` itself looks more closely, at the contents of large objects for one.
-"""
+"""Whether the rollback path is open and would lose nothing, cheaply enough for every `status`: `rollback` itself also
+compares contents, such as those of large objects."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -15,8 +14,8 @@ from encryptdb.stacks.contract.errors import Problem
 
 @dataclass(frozen=True)
 class RollbackPath:
-    """`open`: rollback would not be refused for what is known here. `until`: when the window closes, ISO 8601.
-    `lossy`: what on the target would be lost, in words."""
+    """`open`: nothing found here would refuse a rollback. `until`: when the window closes, ISO 8601.
+    `lossy`: what on the target would be lost, as text."""
 
     open: bool
     until: str | None
@@ -30,7 +29,7 @@ CLOSED = RollbackPath(False, None, ())
 
 
 def look(m: Migration, observed: Observed, closes: datetime | None) -> RollbackPath:
-    """Read both sides. `closes` is None where there is none: nothing was cut over, or without it."""
+    """Read both sides. `closes` is None if there is no rollback path."""
     if closes is None or observed.target is None:
         return CLOSED
     until = closes.isoformat(timespec="seconds")
@@ -41,11 +40,11 @@ def look(m: Migration, observed: Observed, closes: datetime | None) -> RollbackP
 
 
 def lossy(m: Migration, observed: Observed) -> list[str]:
-    """What rollback would lose. A side that cannot be read counts as lossy: nothing is known of it."""
+    """What rollback would lose. A side that cannot be read counts as lossy."""
     assert observed.target is not None
     direction = Direction.rollback(m, observed.migrated)
     moving = {d.oid: d.name for d in direction.databases}
-    found = [f"{d.name}: a database made since the snapshot" for d in observed.target.unlisted(moving)]
+    found = [f"{d.name}: a database created since the snapshot" for d in observed.target.unlisted(moving)]
     try:
         found += definitions.differences(direction)
         recorded = observed.target.records.large_objects if observed.target.records else None
@@ -55,5 +54,5 @@ def lossy(m: Migration, observed: Observed) -> list[str]:
             for name in large_objects.changed(direction.from_, direction, before)
         ]
     except Problem as problem:
-        found.append(f"it cannot be told what was made on the target: {problem.detail or problem.message}")
+        found.append(f"could not read what was created on the target: {problem.detail or problem.message}")
     return found

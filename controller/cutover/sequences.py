@@ -1,8 +1,7 @@
-"""Sequences are not replicated: copy the state of all of them, whatever kind they are, in few round trips.
+"""Sequences are not replicated: copy last_value and is_called of all of them.
 
-A copy's sequence can be behind (nextval is not sent) or ahead (32 values are logged at a time). Both the value and
-whether it was handed out already are set to what the other side has. Copied once before the pause and again inside it,
-where only those that moved in between are set: one round trip to read, one to set, however many there are.
+A copy's sequence can be behind (nextval is not replicated) or ahead (32 values are logged at a time). Copied before the
+pause and again inside it, where only those that changed in between are set: one round trip to read, one to set.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,10 +13,10 @@ from psycopg import sql
 from encryptdb.controller.cutover.direction import Direction
 from encryptdb.controller.postgres import catalog
 from encryptdb.controller.postgres.server import Server, at_once
-from encryptdb.stacks.contract.errors import Refused
+from encryptdb.stacks.contract.errors import AGAIN, Refused
 
 BATCH = 1000
-"""Sequences per transaction: each costs a lock until its end, and the lock table is shared with everybody."""
+"""Sequences per transaction: each holds a lock until its end, and the lock table is shared."""
 
 LIST_SQL = f"""
 -- The sequences of this database that move, their definition, and whether we may read and set them.
@@ -57,7 +56,7 @@ SELECT count(setval(u.oid::regclass, u.value, u.called))
 
 @dataclass(frozen=True)
 class Definition:
-    """A sequence as it is declared. `permitted`: we may read and set it."""
+    """A sequence's definition. `permitted`: this role may read and set it."""
 
     schema: str
     name: str
@@ -72,7 +71,7 @@ class Definition:
 
 @dataclass(frozen=True)
 class Value:
-    """The state of a sequence: nextval gives `last_value` itself where it was not called, else the one after it."""
+    """The state of a sequence, as in its relation."""
 
     last_value: int
     is_called: bool
@@ -80,16 +79,16 @@ class Value:
 
 @dataclass
 class Plan:
-    """For each database: oid on the leaving side → oid on the arriving side, and what the latter is known to hold."""
+    """By database: oid on `from_` → oid on `to`, and the last known state on `to`."""
 
     pairs: dict[str, dict[int, int]]
     known: dict[str, dict[int, Value]]
 
 
 def plan(direction: Direction) -> Plan:
-    """Pair the sequences of both sides by name, and read what `to` has. Before the pause; changes nothing.
+    """Pair the sequences of both sides by name, and read those of `to`. Before the pause; changes nothing.
 
-    Raises Refused where one side has a sequence that the other has not, or has it otherwise, or it is not ours to set.
+    Raises Refused if definitions differ, or a sequence may not be read or set.
     """
     leaving, arriving = (
         direction.in_each(lambda d: _list(direction.from_, d.name)),
@@ -103,25 +102,25 @@ def plan(direction: Direction) -> Plan:
         pairs[database] = {here[key].oid: there[key].oid for key in here.keys() & there.keys()}
     if problems:
         raise Refused(
-            "The sequences of both sides differ, or are not ours to read and set.",
+            "The sequences of source and target differ, or may not be read and set.",
             detail="; ".join(problems),
-            hint="Definitions are not replicated: make them the same on both sides. For those that are not permitted: "
-            f"GRANT SELECT, UPDATE ON SEQUENCE … TO {direction.from_.login.user}, on both sides.",
+            hint="Definitions are not replicated: make the same change on both sides. Where permission is missing, on "
+            f"both sides: GRANT SELECT, UPDATE ON SEQUENCE … TO {direction.from_.login.user};",
         )
     return Plan(pairs, direction.in_each(lambda d: _read(direction.to, d.name, list(pairs[d.name].values()))))
 
 
 Values = Mapping[str, Mapping[int, Value]]
-"""For each database: oid on the leaving side → its state there."""
+"""By database: oid on `from_` → its state there."""
 
 
 def read(direction: Direction, planned: Plan) -> Values:
-    """The state of every sequence on `from_`. Raises Refused where a sequence appeared or went since `plan`."""
+    """The state of every sequence on `from_`. Raises Refused if one was created or dropped since `plan`."""
     return direction.in_each(lambda d: _read_planned(direction, d.name, planned.pairs[d.name]))
 
 
 def put(direction: Direction, planned: Plan, values: Values) -> int:
-    """Bring every sequence of `to` to that state; returns how many had to be set."""
+    """Set the sequences of `to` to that state; returns how many differed."""
     return sum(direction.in_each(lambda d: _put(direction, d.name, planned, values[d.name])).values())
 
 
@@ -131,9 +130,10 @@ def _read_planned(direction: Direction, database: str, pairs: Mapping[int, int])
     )
     if {oid for (oid,) in present} != pairs.keys():
         raise Refused(
-            f"A sequence was made or dropped in {database!r} on the {direction.from_.side} just now.",
+            f"A sequence was created or dropped in {database!r} on the {direction.from_.side} during the "
+            f"{direction.name}.",
             detail="Definitions are not replicated.",
-            hint="Make it on the other side as well, stop changing the schema, and run the command again.",
+            hint=f"Make the same change on the {direction.to.side}, stop changing the schema, then: {AGAIN}",
         )
     return _values(read)
 
@@ -197,7 +197,7 @@ def _differences(
         elif here[key].definition != there[key].definition:
             yield f"{name} is {here[key].definition} here and {there[key].definition} on the {direction.to.side}"
         elif not (here[key].permitted and there[key].permitted):
-            yield f"{name} is not permitted"
+            yield f"{name}: permission denied"
 
 
 def _batches(oids: Iterable[int]) -> Iterator[list[int]]:

@@ -1,7 +1,7 @@
-"""The undo inside the pause: every verb registers how it is undone, and any exception before OPEN undoes them all.
+"""The undo inside the pause: every verb registers its undo, and an exception before OPEN runs them all.
 
-What makes the left side serve again comes first, in the reverse order of the verbs; tidying up comes after it. A second
-Ctrl-C does not interrupt this. An undo that fails does not stop the others: it is told, with what the watchdog will do.
+Those that `from_` needs to serve run first, in reverse order; then the cleanup. A second Ctrl-C does not interrupt
+this. A failed undo does not stop the others; it is reported with what the watchdog will do.
 """
 
 import contextlib
@@ -14,14 +14,14 @@ import psycopg
 
 from encryptdb.controller.postgres.server import Server
 from encryptdb.controller.waiting import Clock
-from encryptdb.stacks.contract.errors import Failed, Interrupted, Problem
+from encryptdb.stacks.contract.errors import AGAIN, Failed, Interrupted, Problem
 
 Action = Callable[[], object]
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """SIGINT and SIGTERM wait until the block has ended: what is in it must be done wholly."""
+    """Block SIGINT and SIGTERM inside the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
@@ -31,26 +31,26 @@ def uninterrupted() -> Iterator[None]:
 
 @dataclass
 class Undo:
-    """A context manager: an exception inside it undoes what was registered; `past_return` forgets it."""
+    """A context manager: an exception inside it undoes what was registered, unless `past_return` was called."""
 
     server: Server
     clock: Clock
     deadline: float | None
-    """Monotonic time at which the watchdog acts; None once it has stood down."""
+    """Monotonic time at which the watchdog acts; None once it has ended."""
     _serve: list[tuple[str, Action]] = field(default_factory=list)
     _tidy: list[tuple[str, Action]] = field(default_factory=list)
     _past_return: bool = False
 
     def first(self, what: str, action: Action) -> None:
-        """Register something that the left side's serving depends on."""
+        """Register an undo that `from_` needs to serve."""
         self._serve.append((what, action))
 
     def then(self, what: str, action: Action) -> None:
-        """Register something that can wait until the left side serves."""
+        """Register cleanup."""
         self._tidy.append((what, action))
 
     def past_return(self) -> None:
-        """The other side is open, or may be: nothing is undone any more."""
+        """The other side is open, or may be: undo nothing."""
         self._past_return = True
 
     def __enter__(self) -> "Undo":
@@ -80,7 +80,7 @@ class Undo:
 
     def _who_takes_it_down(self) -> str:
         if self.deadline is None:
-            return f"The watchdog has stood down already: run the command again, it opens the {self.server.side}."
+            return f"The watchdog has ended; the next run opens the {self.server.side}."
         left = max(0.0, self.deadline - self.clock.monotonic())
         return (
             f"The watchdog in the {self.server.side} takes the fence down by itself in {left:.1f} s at the latest; "
@@ -90,17 +90,17 @@ class Undo:
     def _explain(self, error: BaseException, failed: list[str], untidy: list[str], took: float) -> BaseException:
         side = self.server.side
         if failed:
-            now = f"Not all could be undone ({'; '.join(failed)}). {self._who_takes_it_down()}"
+            now = f"Undo failed ({'; '.join(failed)}). {self._who_takes_it_down()}"
         else:
-            now = f"The {side} serves again, {1000 * took:.0f} ms after this was noticed. Nothing was moved or lost."
+            now = f"The {side} serves again, {1000 * took:.0f} ms after the failure. Nothing was moved or lost."
         if untidy:
             now += f" Left for the next run: {'; '.join(untidy)}."
         if isinstance(error, KeyboardInterrupt):
-            return Interrupted("Interrupted before the other side was opened.", detail=now, hint="Run it again.")
+            return Interrupted("Interrupted before the other side was opened.", detail=now, hint=AGAIN)
         if isinstance(error, psycopg.Error):
             error = self.server.explain(error, "encryptdb")
         if isinstance(error, Problem):
             return type(error)(error.message, detail=f"{error.detail or ''} {now}".strip(), hint=error.hint)
         if isinstance(error, Exception):
-            return Failed(f"The move broke off: {type(error).__name__}: {error}", detail=now, hint="Run it again.")
+            return Failed(f"The move failed: {type(error).__name__}: {error}", detail=now, hint=AGAIN)
         return error

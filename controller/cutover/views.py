@@ -1,6 +1,5 @@
-"""Materialized views are not replicated: the arriving side's are as old as the snapshot. They are refreshed before the
-pause, and those whose tables changed between their refresh and the fence are named, for their owner to refresh.
-"""
+"""Materialized views are not replicated: they are refreshed on `to` before the pause. Those whose tables changed
+between the refresh and the fence are named, for their owner to refresh."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,15 +44,15 @@ SELECT format('%I.%I', n.nspname, v.relname),
 
 @dataclass(frozen=True)
 class Refreshed:
-    """`written`: database → view → what had been written to its tables on the left side before its refresh.
-    `failed`: those that could not be refreshed, `DATABASE: VIEW`."""
+    """`written`: database → view → rows written to its tables on `from_` before its refresh. `failed`: those that could
+    not be refreshed, `DATABASE: VIEW`."""
 
     written: Mapping[str, Mapping[str, int]]
     failed: tuple[str, ...]
 
 
 def refresh(direction: Direction, reporter: Reporter) -> Refreshed:
-    """Refresh all of `to`. One that cannot be refreshed is told and named as stale: it stops nothing."""
+    """Refresh all of `to`. A failed refresh is reported, and the view counts as stale."""
     written = direction.in_each(lambda d: _written(direction.from_, d.name))
     failed: list[str] = []
     for database in (d.name for d in direction.databases):
@@ -66,15 +65,15 @@ def refresh(direction: Direction, reporter: Reporter) -> Refreshed:
                 ):
                     connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(sql.Identifier(schema, view)))
             except Problem as problem:
-                reporter.say(f"it could not be refreshed: {problem.detail or problem.message}")
+                reporter.say(f"could not refresh {schema}.{view}: {problem.detail or problem.message}")
                 failed.append(f"{database}: {schema}.{view}")
     return Refreshed(written, tuple(failed))
 
 
 def stale(direction: Direction, refreshed: Refreshed) -> tuple[str, ...]:
-    """Those that do not show the last state of the left side, `DATABASE: VIEW`; where that cannot be learnt, all.
+    """Those older than the last state of `from_`, `DATABASE: VIEW`; all of a database that cannot be read.
 
-    Once the fence has been up: sessions have reported what they wrote by then (below PostgreSQL 15 perhaps not all).
+    After the fence: sessions have reported their writes by then (below PostgreSQL 15 perhaps not all).
     """
     found = set(refreshed.failed)
     for database, before in refreshed.written.items():

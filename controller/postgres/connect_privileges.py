@@ -1,12 +1,11 @@
-"""The lasting fence: databases that replication and the controller may enter, and nobody else.
+"""The lasting fence: only replication and the controller may connect to a database.
 
-It isolates the restored copy until OPEN, closes the source after it, and the target after a rollback. CONNECT is taken
-from everybody, the owner and PUBLIC included, and given to a few roles; sessions start read-only. Unlike
-ALLOW_CONNECTIONS false it lets apply workers and walsenders start. Superusers still pass (on RDS only AWS has any).
+It isolates the restored copy until OPEN, closes the source after it, and the target after a rollback. CONNECT is
+revoked from everybody, the owner and PUBLIC included, and granted to a few roles; sessions start read-only. Unlike
+ALLOW_CONNECTIONS false, apply workers and walsenders can start. Superusers still pass (on RDS only AWS has any).
 
-What was there is recorded in the server's control database, in the same transaction, and only once: closing what is
-closed never overwrites the record. `reopen` restores the privileges recorded; an ACL that was NULL (the default)
-comes back spelled out, which is the same to the server.
+The privileges are recorded in the control database, in the same transaction and only once: closing again never
+overwrites the record. `reopen` restores them; an ACL that was NULL (the default) comes back spelled out.
 """
 
 from collections.abc import Sequence
@@ -50,7 +49,7 @@ SELECT d.datname::text, r.rolname::text
 
 
 class Named(Protocol):
-    """A database: its oid, which source and target share, and its name."""
+    """A database. Source and target share its oid."""
 
     @property
     def oid(self) -> int: ...
@@ -60,13 +59,12 @@ class Named(Protocol):
 
 
 def close(server: Server, databases: Sequence[Named], *, keep: Sequence[str]) -> None:
-    """Let only the roles in `keep` (and always our own) connect; record first what was there.
+    """Let only the roles in `keep` and our own connect, and record the privileges revoked.
 
-    Sessions that are connected stay: see `fence.clear`. Raises Refused where the privileges are not ours to take.
+    Existing sessions stay: see `fence.clear`. Raises Refused if a privilege could not be revoked.
     """
     with server.transaction() as connection:
         close_within(connection, databases, keep=keep)
-    # Checked after the commit: it is closed for all others, and who slips through is told.
 
 
 def close_within(connection: Db, databases: Sequence[Named], *, keep: Sequence[str]) -> None:
@@ -107,14 +105,14 @@ def close_within(connection: Db, databases: Sequence[Named], *, keep: Sequence[s
     if kept:
         names = {d.oid: d.name for d in databases}
         raise Refused(
-            "Not every connection privilege could be taken away.",
+            "Could not revoke every CONNECT privilege.",
             detail="; ".join(f"{names[g.database]}: {g.grantee or 'PUBLIC'} (granted by {g.grantor})" for g in kept),
-            hint=f"Make {ours} a member of the role that owns the database: GRANT owner TO {ours}.",
+            hint=f"Make {ours} a member of the role that owns the database: GRANT owner TO {ours};",
         )
 
 
 def reopen(server: Server, databases: Sequence[Named]) -> None:
-    """Restore exactly what `close` recorded, and forget the record. Databases that are not closed stay as they are."""
+    """Restore what `close` recorded, and drop the record. Databases that are not closed stay as they are."""
     with server.transaction() as connection:
         statements = plan_reopen(connection, databases)
         if statements is not None:
@@ -122,10 +120,7 @@ def reopen(server: Server, databases: Sequence[Named]) -> None:
 
 
 def plan_reopen(connection: Db, databases: Sequence[Named]) -> sql.Composed | None:
-    """Everything `reopen` will execute, as one text, so that inside the pause it is a single round trip.
-
-    None where nothing is closed. To be executed in a transaction.
-    """
+    """The statements of `reopen` as one text, a single round trip in a transaction; None if nothing is closed."""
     ours, present, _ = _read(connection, databases)
     recorded = _recorded(connection)
     mine = [d for d in databases if d.oid in recorded]
@@ -160,8 +155,7 @@ def closed(server: Server) -> set[str]:
 
 
 def still_enter(server: Server, databases: Sequence[Named], *, keep: Sequence[str]) -> list[tuple[str, str]]:
-    """(database, role) of the login roles that a lasting fence would not keep out, because they inherit from one
-    that it lets in. To be asked before relying on it."""
+    """(database, role) of login roles that a lasting fence would let in, because they inherit from one in `keep`."""
     with server.translated("encryptdb"):
         connection = server.db()
         let_in = [connection.info.user, *keep]
@@ -208,8 +202,7 @@ def _revoke_all(database: sql.Identifier, grants: Sequence[Grant]) -> list[sql.C
 
 
 def _grant_again(database: sql.Identifier, grants: Sequence[Grant], reachable: frozenset[str]) -> list[sql.Composable]:
-    """The owner's grants first, then those that others could make by them; as their grantor where we can become
-    it, else as the owner."""
+    """The owner's grants first, then those that depend on them; as their grantor if possible, else as the owner."""
     statements: list[sql.Composable] = []
     held: set[str | None] = set()
     waiting = sorted(grants, key=lambda g: not g.by_owner)

@@ -1,8 +1,8 @@
-"""The control database: what must be remembered, who is at work, and what happened.
+"""The control database: records, lock and journal.
 
-`prepare` makes it on the source before the snapshot, so the restored copy has one as well. It is in no publication
-and is never fenced. The source's records decide until the target's hold `open`; from then on the target's do.
-CI runners are thrown away: nothing that matters is kept anywhere else.
+`prepare` creates it on the source before the snapshot, so the restored copy has it too. It is never published or
+fenced. The source's records decide until the target's hold `open`, then the target's. CI runners are ephemeral: no
+state is kept anywhere else.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import Db, Server
 from encryptdb.controller.record_values import as_json, from_json
 from encryptdb.controller.records import CLASSES, Record, Records
-from encryptdb.stacks.contract.errors import Failed, Refused
+from encryptdb.stacks.contract.errors import AGAIN, Failed, Refused
 
 LOCK_KEY = int.from_bytes(b"encrypt", "big")
 """Key of the advisory lock, taken in the control database."""
@@ -37,13 +37,13 @@ SELECT a.application_name, a.usename, a.client_addr::text, a.backend_start
 
 
 def exists(server: Server) -> bool:
-    """Whether the server has a control database. Raises Failed where it cannot be told."""
+    """Whether the server has a control database. Raises Failed."""
     query = "SELECT FROM pg_database WHERE datname = %s"
     return server.row(query, [CONTROL_DATABASE], database="postgres") is not None
 
 
 def create(server: Server) -> None:
-    """Make the control database and its tables, where they are not there. Applications cannot connect to it."""
+    """Create the control database and its tables if missing. Applications cannot connect to it."""
     name = sql.Identifier(CONTROL_DATABASE)
     with server.translated(CONTROL_DATABASE):
         if not exists(server):
@@ -56,7 +56,7 @@ def create(server: Server) -> None:
 
 
 def install(server: Server) -> None:
-    """Make the tables and functions of control.sql in the control database. Safe to repeat."""
+    """Create the tables and functions of control.sql. Safe to repeat."""
     with server.transaction() as connection:
         connection.execute(schema())
 
@@ -67,16 +67,16 @@ def schema() -> bytes:
 
 
 def drop(server: Server) -> None:
-    """Drop the control database, with whoever is still connected to it."""
+    """Drop the control database, ending its sessions."""
     server.drop_cached(CONTROL_DATABASE)
     statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(CONTROL_DATABASE))
     server.execute(statement, database="postgres")
 
 
 def parse(rows: Iterable[tuple[str, int, Any]], server: str) -> Records:
-    """Build the records from rows (key, version, value). `server` is named in the error, for example `source`.
+    """The records from rows (key, version, value). `server` is for the error, for example `source`.
 
-    Raises Refused for a record or a version that this version does not know, and for one that it cannot read.
+    Raises Refused for an unknown record or version, and for an invalid one.
     """
     found: dict[str, Any] = {}
     for key, version, value in rows:
@@ -93,17 +93,14 @@ def parse(rows: Iterable[tuple[str, int, Any]], server: str) -> Records:
         except Exception as error:
             raise Refused(
                 f"The record {key!r} in the control database on the {server} cannot be read.",
-                detail=f"Its version {version} is known, but its fields are not as they should be: {error}",
-                hint="Restore that row of encryptdb.record as it was: nobody but encryptdb may write there.",
+                detail=f"Its version {version} is known, but its fields are invalid: {error}",
+                hint="Restore that row of encryptdb.record; only encryptdb may write to it.",
             ) from None
     return Records(**found)
 
 
 def records(server: Server) -> Records | None:
-    """All records, or None where the server has no control database; empty where that has no tables.
-
-    Raises Refused where a newer version of encryptdb wrote them.
-    """
+    """All records; None without a control database, empty if that has no tables. Raises Refused as `parse`."""
     if not exists(server):
         return None
     with server.translated(CONTROL_DATABASE):
@@ -115,8 +112,7 @@ def records(server: Server) -> Records | None:
 
 
 def write(to: Server | Db, record: Record) -> None:
-    """Write one record, over an older one: on a server it survives a crash once this returns, on a connection to the
-    control database it belongs to the caller's transaction."""
+    """Upsert one record: durable once this returns, or, given a connection, in the caller's transaction."""
     if isinstance(to, Server):
         with to.translated(CONTROL_DATABASE):
             write(to.db(), record)
@@ -130,7 +126,7 @@ def write(to: Server | Db, record: Record) -> None:
 
 
 def forget(server: Server, *kinds: type[Record]) -> None:
-    """Remove these records, where they are there."""
+    """Delete these records, if they exist."""
     server.execute("DELETE FROM encryptdb.record WHERE key = ANY (%s)", [[kind.key for kind in kinds]])
 
 
@@ -148,21 +144,20 @@ def journal(server: Server) -> list[tuple[Any, ...]]:
 
 
 def who() -> str:
-    """The person or job at work, for the journal and the lock."""
+    """The user or job, for the journal and the lock."""
     name = os.environ.get("GITHUB_ACTOR") or os.environ.get("CODEBUILD_INITIATOR") or getpass.getuser()
     return f"{name}@{socket.gethostname()}"
 
 
 class Lock:
-    """Only one controller at a time works on a migration: a session-level advisory lock, so that it goes with
-    the controller's connection, whatever ends it."""
+    """A session-level advisory lock: one controller at a time works on a migration."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.connection: Db | None = None
 
     def acquire(self) -> None:
-        """Take the lock or raise Refused, which says who holds it."""
+        """Take the lock. Raises Refused, naming its holder."""
         connection = self.server.connect(CONTROL_DATABASE)
         with self.server.translated(CONTROL_DATABASE):
             row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK_KEY]).fetchone()
@@ -176,13 +171,13 @@ class Lock:
             for name, role, address, since in holders
         )
         raise Refused(
-            "Another controller is at work on this migration.",
+            "Another controller is working on this migration.",
             detail=f"The lock on the {self.server.side} is held by: {shown or 'a session that has just ended'}.",
-            hint="Wait until it has ended. If it hangs, end its process: the lock goes with its connection.",
+            hint=f"When it has ended: {AGAIN} (if it hangs, end its process)",
         )
 
     def check(self) -> None:
-        """Raise Failed unless the lock is still ours. Called before every step."""
+        """Raise Failed if the lock was lost. Called before every step."""
         if self.connection is None:
             return
         try:
@@ -190,12 +185,12 @@ class Lock:
         except Exception:
             raise Failed(
                 f"The controller lost its lock on the {self.server.side}.",
-                detail="Its connection ended, so another controller may be at work now. This one does nothing more.",
-                hint="Run the command again.",
+                detail="Its connection ended, so another controller may be working now. This one has stopped.",
+                hint=AGAIN,
             ) from None
 
     def renew(self) -> None:
-        """Take the lock again where a reboot of our own ended its connection. Raises Refused as `acquire`."""
+        """Take the lock again after a reboot. Raises Refused as `acquire`."""
         try:
             self.check()
         except Failed:
@@ -203,7 +198,7 @@ class Lock:
             self.acquire()
 
     def release(self) -> None:
-        """Give the lock back. Safe to call twice."""
+        """Release the lock. Safe to repeat."""
         if self.connection is not None:
             self.connection.close()
             self.connection = None

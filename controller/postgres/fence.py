@@ -1,9 +1,8 @@
-"""The fence of the pause: no connections to any migrated database, and nobody left in them.
+"""The fence of the pause: no connections to any migrated database, and no sessions left in them.
 
-`ALLOW_CONNECTIONS false` keeps out superusers and background workers too, which no other fence does, but leaves
-sessions where they are. So they are ended until the databases are closed, which means, read in this order: nobody
-holds a lock on the database object, and nobody is in it but the controller, the walsenders that carry the changes to
-the other side, and autovacuum.
+Only `ALLOW_CONNECTIONS false` keeps out superusers and background workers too, but existing sessions stay. They are
+ended until, read in this order, nobody holds a lock on the database object, and no backend is in it but the
+controller's, the walsenders of our slots, and autovacuum.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from encryptdb.controller.postgres.connect_privileges import Named
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import Db, Server, rows_of
 from encryptdb.controller.waiting import Clock
-from encryptdb.stacks.contract.errors import Failed, Refused
+from encryptdb.stacks.contract.errors import AGAIN, Failed, Refused
 
 PREPARED_SQL = """
 -- Prepared transactions: they hold changes that no drain would bring over, and could be committed later.
@@ -30,7 +29,7 @@ SELECT pid, database, role, kind, client, application, refused FROM encryptdb.ev
 
 @dataclass(frozen=True)
 class Inside:
-    """Somebody found in a database. `refused`: this role may not end that session."""
+    """A session found in a database. `refused`: this role may not end it."""
 
     pid: int
     database: str | None
@@ -53,7 +52,7 @@ def up(connection: Db, databases: Sequence[Named]) -> None:
 
 
 def down(connection: Db, why: str) -> int:
-    """Put back what `up` recorded; the number of databases (0: the watchdog was faster)."""
+    """Restore what `up` recorded; returns the number of databases (0: the watchdog was faster)."""
     row = connection.execute("SELECT encryptdb.fence_down(%s, %s)", [control.who(), why]).fetchone()
     return int(row[0]) if row else 0
 
@@ -68,8 +67,8 @@ def clear(
     clock: Clock,
     side: str,
 ) -> None:
-    """End everybody who is in the databases until nobody is. Raises Refused, which names who may not be ended, and
-    Failed, which names who does not go, after `seconds`."""
+    """End sessions in the databases until none is left. After `seconds`, raises Refused, naming those that this role
+    may not end, or Failed, naming those that remain."""
     started = clock.monotonic()
     while True:
         found = evict(connection, databases, spared=spared, slots=slots)
@@ -78,36 +77,37 @@ def clear(
         if clock.monotonic() - started >= seconds:
             refused = [i for i in found if i.refused]
             raise (Refused if refused else Failed)(
-                f"The {side} cannot be closed: not everybody left within {seconds:g} s.",
+                f"Could not close the {side}: sessions remain after {seconds:g} s.",
                 detail="; ".join(str(i) for i in refused or found),
-                hint="End these sessions with a role that may (a superuser's can be ended by a superuser only), "
-                "or stop what opens them, then run the command again."
+                hint="End them as a role that may (only a superuser may end a superuser's), or stop what opens them, "
+                f"then: {AGAIN}"
                 if refused
-                else "See what keeps them (pg_stat_activity, pg_locks), then run the command again.",
+                else f"See what keeps them (pg_stat_activity, pg_locks), then: {AGAIN}",
             )
         clock.sleep(0.001)
 
 
 def evict(connection: Db, databases: Sequence[Named], *, spared: Sequence[int], slots: Sequence[str]) -> list[Inside]:
-    """One pass: end whoever is in the databases, and return whom it found. None found: closed."""
+    """One pass: end the sessions in the databases, and return them. Empty: closed."""
     return rows_of(connection, Inside, EVICT_SQL, [[d.oid for d in databases], list(spared), list(slots)])
 
 
 def refuse_prepared(connection: Db, databases: Sequence[Named], side: str) -> None:
-    """Raise Refused, which names them, where there are prepared transactions."""
+    """Raise Refused, naming them, if there are prepared transactions."""
     rows = connection.execute(PREPARED_SQL, [[d.name for d in databases]]).fetchall()
     found = [f"{gid!r} of {owner} in {database}" for gid, database, owner in rows]
     if found:
         raise Refused(
-            f"There are prepared transactions on the {side}.",
-            detail=f"{'; '.join(found)}. What they hold is on neither side until somebody commits them.",
-            hint="COMMIT PREPARED or ROLLBACK PREPARED them, then run the command again.",
+            f"The {side} has prepared transactions.",
+            detail=f"{'; '.join(found)}. Replication does not carry them until they are committed.",
+            hint=f"COMMIT PREPARED or ROLLBACK PREPARED them, then: {AGAIN}",
         )
 
 
 def empty(server: Server, databases: Sequence[Named], *, slots: Sequence[str], seconds: float, clock: Clock) -> None:
-    """Send away whoever is connected to databases that a lasting fence has just closed. Apply workers of ours come
-    back by themselves. Raises as `clear`."""
+    """End the sessions in databases that a lasting fence has just closed. Apply workers restart by themselves.
+
+    Raises as `clear`."""
     with server.translated(CONTROL_DATABASE):
         try:
             clear(
@@ -122,5 +122,5 @@ def empty(server: Server, databases: Sequence[Named], *, slots: Sequence[str], s
         except psycopg.errors.UndefinedFunction:
             raise Failed(
                 f"The control database of the {server.side} has no fence.",
-                hint="Run `python -m controller prepare` again.",
+                hint=f"encryptdb prepare --stack {server.stack}",
             ) from None

@@ -1,6 +1,6 @@
-"""Whom we log in as. The password is asked for at each new connection, so that one that changed meanwhile is used.
+"""Logins: from environment variables, else the side's secret, else IAM authentication (DESIGN.md).
 
-First that is there: environment variables, the side's secret, IAM authentication (DESIGN.md).
+The password is read for each new connection, so that a rotated one is used.
 """
 
 import json
@@ -15,7 +15,7 @@ from encryptdb.stacks.contract.outputs import Outputs, Side
 
 
 class Secret:
-    """A password. `str()`, `repr()` and formatting show asterisks; `reveal()` gives the value."""
+    """A password. `str()`, `repr()` and formatting show asterisks; `reveal()` returns it."""
 
     __slots__ = ("_value",)
 
@@ -32,7 +32,7 @@ class Secret:
 
 
 class Login:
-    """A role, and a password that stays as it is. `origin` is for messages: a variable's name or a secret's ARN."""
+    """A role with a fixed password. `origin` is for messages: a variable's name or a secret's ARN."""
 
     def __init__(self, user: str, password: Secret, origin: str) -> None:
         self.user, self.origin = user, origin
@@ -43,13 +43,12 @@ class Login:
         return self._password
 
     def another(self, refused: Secret) -> Secret | None:
-        """Another password than the one that the server has refused, or None where there is none."""
+        """A newer password than the one the server rejected, or None."""
         return None
 
 
 class IamLogin(Login):
-    """A role that logs in with tokens of RDS IAM authentication: one is good for one address and for 15 minutes, so
-    each connection gets its own."""
+    """RDS IAM authentication. A token is valid for one address and 15 minutes, so each connection gets its own."""
 
     def __init__(self, user: str, aws: Aws) -> None:
         super().__init__(user, Secret(""), "IAM authentication")
@@ -60,8 +59,9 @@ class IamLogin(Login):
 
 
 class SecretLogin(Login):
-    """A login from Secrets Manager: read when it is made, and again where the server refuses its password, because a
-    secret can be rotated while a command runs. Raises Failed where it cannot be read or holds no login."""
+    """A login from Secrets Manager, read again if the server rejects the password, because secrets can be rotated.
+
+    Raises Failed if the secret cannot be read or holds no login."""
 
     def __init__(self, arn: str, aws: Aws) -> None:
         super().__init__(*_read(arn, aws), origin=f"the secret {arn}")
@@ -69,7 +69,7 @@ class SecretLogin(Login):
         self._lock = threading.Lock()
 
     def another(self, refused: Secret) -> Secret | None:
-        # Connections are opened from several threads: the first that is refused reads it for all.
+        # Several threads open connections: the first one rejected reads it for all.
         with self._lock:
             if self._password.reveal() == refused.reveal():
                 user, password = _read(self.arn, self.aws)
@@ -82,8 +82,8 @@ class SecretLogin(Login):
 def login(
     name: Literal["source", "target"], outputs: Outputs, aws: Aws, environ: Mapping[str, str] = os.environ
 ) -> Login:
-    """The login for one side. The target's defaults to the source's, because a restored copy has the roles and
-    passwords of the snapshot. Raises Usage where there is none, Failed where a secret cannot be read."""
+    """The login for one side. The target's defaults to the source's: a restored copy has the roles of the snapshot.
+    Raises Usage without a login, Failed if a secret cannot be read."""
     side = outputs.source if name == "source" else outputs.target
     assert side is not None, "a target's login is asked for only when there is a target"
     found = _own(name, side, outputs, aws, environ)

@@ -1,4 +1,4 @@
-"""A position in the write-ahead log, as PostgreSQL counts it: a byte offset since initdb."""
+"""A position in the write-ahead log: a byte offset since initdb."""
 
 import re
 from functools import total_ordering
@@ -80,6 +80,6 @@ class _LSNDumper(Dumper):
 
 
 def register(connection: Connection[Any]) -> None:
-    """Make `pg_lsn` columns arrive as LSN, and LSN parameters leave as `pg_lsn`, on this connection."""
+    """Adapt LSN to and from `pg_lsn` on this connection."""
     connection.adapters.register_loader("pg_lsn", _LSNLoader)
     connection.adapters.register_dumper(LSN, _LSNDumper)

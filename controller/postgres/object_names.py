@@ -1,4 +1,4 @@
-"""What everything that encryptdb makes on a server is called."""
+"""The names of everything that encryptdb creates on a server."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ SCHEMA = "encryptdb"
 """Schema of the control tables in the control database, and of the heartbeat in every migrated database."""
 
 REPLICATION_ROLE = "encryptdb_replication"
-"""Role the subscriptions log in with. Its password is random and lives in `pg_subscription` only."""
+"""Role the subscriptions log in with. Its password is random and stored in `pg_subscription` only."""
 
 IDENTIFIER_BYTES = 63
 """NAMEDATALEN - 1."""

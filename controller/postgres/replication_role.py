@@ -1,6 +1,6 @@
-"""The role that subscriptions log in with: one on each server, random password, gone at the end.
+"""The role that subscriptions log in with: one on each server, with a random password, until `retire` or `abandon`.
 
-On RDS the right to replicate comes with membership in `rds_replication`, because nobody there may give the attribute.
+On RDS nobody may grant the REPLICATION attribute; membership in `rds_replication` takes its place.
 """
 
 import secrets
@@ -26,19 +26,16 @@ _ROLE = sql.Identifier(REPLICATION_ROLE)
 
 
 def make(server: Server, database_oids: list[int]) -> None:
-    """Make the role, without a password: nobody can log in as it yet. It may connect to the databases named."""
+    """Create the role without a password, with CONNECT on these databases."""
     with server.transaction("postgres") as db:
         _create(db)
-        # Granted only where PUBLIC may not connect, so that an ACL that says nothing goes on saying nothing.
+        # Only where PUBLIC may not connect, so that a default ACL stays NULL.
         for (database,) in db.execute(MAY_NOT_CONNECT_SQL, [database_oids, REPLICATION_ROLE]).fetchall():
             _grant_connect(db, database)
 
 
 def set_password(server: Server) -> Secret:
-    """Give the role a fresh random password, and return it.
-
-    The server is told its SCRAM verifier only, computed here, so no statement ever holds the password itself.
-    """
+    """Set a new random password and return it. The statement contains only its SCRAM verifier."""
     password = secrets.token_urlsafe(32)
     with server.translated("postgres"):
         db = server.db("postgres")
@@ -47,8 +44,8 @@ def set_password(server: Server) -> Secret:
         try:
             db.execute(give)
         except errors.InsufficientPrivilege:
-            # Below 16, PostgreSQL lets only a superuser touch a role that has the attribute REPLICATION; but the
-            # role is ours alone, so it can be made anew. Walsenders that run as the old one go on.
+            # Below 16, only a superuser may alter a role with REPLICATION; but the role can be recreated. Walsenders
+            # that run as the old one continue.
             with db.transaction():
                 granted = [name for (name,) in db.execute(GRANTED_SQL, [REPLICATION_ROLE]).fetchall()]
                 _drop(db)
@@ -60,7 +57,7 @@ def set_password(server: Server) -> Secret:
 
 
 def drop(server: Server) -> None:
-    """Drop the role, if it is there, with what it was granted."""
+    """Drop the role and its grants, if it exists."""
     with server.transaction("postgres") as db:
         if db.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [REPLICATION_ROLE]).fetchone():
             _drop(db)

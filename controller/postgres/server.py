@@ -1,7 +1,5 @@
-"""One database server, and how we talk to it: TLS verified, every statement with a timeout, errors translated.
-
-This is the only place that opens connections, and the only one that turns a driver's error into words.
-"""
+"""One database server: TLS verified, every statement with a timeout. Only here are connections opened, and the driver's
+errors translated."""
 
 import contextlib
 import os
@@ -17,15 +15,15 @@ from psycopg.rows import TupleRow, class_row, tuple_row
 from encryptdb.controller.postgres import lsn
 from encryptdb.controller.postgres.login import Login
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
-from encryptdb.stacks.contract.errors import Failed, Problem
+from encryptdb.stacks.contract.errors import AGAIN, Failed, Problem
 
 SideName = Literal["source", "target"]
 
 CONNECT_SECONDS = 5
-"""A server that does not answer is given up after this."""
+"""Timeout for connecting."""
 
 STATEMENT_SECONDS = 60
-"""What any statement of ours may take unless its caller says otherwise."""
+"""Default statement_timeout."""
 
 Db = Connection[TupleRow]
 
@@ -44,6 +42,8 @@ class Server:
     port: int
     login: Login
     purpose: str = "controller"
+    stack: str = "NAME"
+    """For hints."""
     _cache: dict[str, Db] = field(default_factory=dict, repr=False)
 
     def conninfo(self, database: str) -> dict[str, Any]:
@@ -63,8 +63,8 @@ class Server:
         }
 
     def connect(self, database: str, *, statement_seconds: float = STATEMENT_SECONDS, **settings: str) -> Db:
-        """A new autocommit connection. `settings` are server parameters for the session, sent in the startup
-        packet, where no statement log sees them. Raises Failed, in words."""
+        """A new autocommit connection. `settings` are session parameters, sent in the startup packet, where no
+        statement log sees them. Raises Failed."""
         given = {
             "statement_timeout": str(int(statement_seconds * 1000)),
             "lock_timeout": "10000",
@@ -75,8 +75,8 @@ class Server:
         if not self.host:
             # Without a host libpq would look for a server on this very machine.
             raise Failed(
-                f"The stack names no address for the {self.side}.",
-                detail=f"Its outputs say {self.side}.host: null, as in the phase retire, or when the server is gone.",
+                f"The stack has no address for the {self.side}.",
+                detail=f"Its outputs have {self.side}.host: null, as in the phase retire or if the server was deleted.",
             )
         with self.translated(database):
             # A prepared statement would outlive a change of the catalog it was planned for.
@@ -85,10 +85,8 @@ class Server:
         return connection
 
     def connect_replication(self, database: str, **settings: str) -> Db:
-        """A new connection to a logical walsender, without a timeout of its own: a stream runs as long as it is read.
-
-        Raises Failed where the role may not replicate, or where there is no walsender to spare.
-        """
+        """A new connection to a logical walsender, without a statement timeout. Raises Failed, also if the role may not
+        replicate or no walsender is free."""
         with self.translated(database):
             try:
                 return self._open(database, settings, replication="database")
@@ -96,11 +94,11 @@ class Server:
                 said = str(error).strip().splitlines()[-1] if str(error).strip() else ""
                 if "WAL sender" in said or "walsender" in said:
                     user = self.login.user
-                    hint = f"Grant it: GRANT rds_replication TO {user} (elsewhere ALTER ROLE ... REPLICATION)."
+                    hint = f"GRANT rds_replication TO {user}; (outside RDS: ALTER ROLE {user} REPLICATION;)"
                     raise Failed(f"The role {user!r} may not read the slot.", detail=said, hint=hint) from None
                 if "max_wal_senders" in said:
-                    hint = "Each subscription needs one too: raise max_wal_senders, or end a sender that nobody needs."
-                    message = f"The {self.side} has no walsender to spare."
+                    hint = "Each subscription needs one too: raise max_wal_senders, or end an unused walsender."
+                    message = f"The {self.side} has no free walsender."
                     raise Failed(message, detail=said, hint=hint) from None
                 raise
 
@@ -124,15 +122,15 @@ class Server:
                 password = another
 
     def db(self, database: str = CONTROL_DATABASE) -> Db:
-        """The cached connection to `database`, opened if there is none that lives."""
+        """The cached connection to `database`, opened if needed."""
         cached = self._cache.get(database)
         if cached is None or cached.closed or cached.broken:
             cached = self._cache[database] = self.connect(database)
         return cached
 
     def turns_away(self, database: str, login: Login) -> str | None:
-        """Why the server does not accept this login, in its own words; None where the password is right, although the
-        database may be closed to the role: a server looks at the password first. Raises Failed where it is silent."""
+        """Return the server's error for this login, or None if the password was accepted. PostgreSQL authenticates
+        before it checks CONNECT. Raises Failed if the server is unavailable."""
         other = Server(self.side, self.host, self.port, login, "login probe")
         with self.translated(database):
             try:
@@ -147,16 +145,16 @@ class Server:
         return None
 
     def execute(self, query: Query, params: Parameters = None, *, database: str = CONTROL_DATABASE) -> Cursor[TupleRow]:
-        """Run one statement on the cached connection. Raises a Problem, as all of these."""
+        """Run one statement on the cached connection. Raises Problem, as all of these."""
         with self.translated(database):
             return self.db(database).execute(query, params)
 
     def row(self, query: Query, params: Parameters = None, *, database: str = CONTROL_DATABASE) -> TupleRow | None:
-        """The first row, None where there is none."""
+        """The first row, or None."""
         return self.execute(query, params, database=database).fetchone()
 
     def value(self, query: Query, params: Parameters = None, *, database: str = CONTROL_DATABASE) -> Any:
-        """The first value of the first row, None where there is none."""
+        """The first value of the first row, or None."""
         row = self.row(query, params, database=database)
         return row[0] if row is not None else None
 
@@ -179,7 +177,7 @@ class Server:
 
     @contextlib.contextmanager
     def transaction(self, database: str = CONTROL_DATABASE) -> Iterator[Db]:
-        """A transaction on the cached connection, which is yielded; committed when the block ends without an error."""
+        """Run the block in a transaction on the cached connection, which is yielded."""
         with self.translated(database), (connection := self.db(database)).transaction():
             yield connection
 
@@ -196,29 +194,29 @@ class Server:
             connection.close()
 
     def pids(self) -> list[int]:
-        """Backend pids of the cached connections: ours, for whoever terminates others."""
+        """Backend pids of the cached connections."""
         return [c.info.backend_pid for c in self._cache.values() if not c.closed]
 
     @contextlib.contextmanager
     def translated(self, database: str) -> Iterator[None]:
-        """Turn a driver's error inside the block into a Problem that says what it means and what to do."""
+        """Translate the driver's errors inside the block into Problems."""
         try:
             yield
         except psycopg.Error as error:
             raise self.explain(error, database) from None
 
     def explain(self, error: psycopg.Error, database: str) -> Problem:
-        """What a driver's error means for the person at the keyboard."""
+        """The Problem for a driver's error."""
         where = f"{self.side} {self.host}:{self.port}, database {database!r}"
         # The driver never puts the password into its messages; the first line is enough.
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         text = str(error)
         if _is_refusal(error):
             return Failed(
-                f"The {self.side} refuses the login of {self.login.user!r}.",
+                f"The {self.side} rejected the login of {self.login.user!r}.",
                 detail=f"{where}: {said}. The login came from {self.login.origin}.",
-                hint="Check that secret or variable. A restored target has the passwords of the snapshot: if the "
-                "password was rotated since, set ENCRYPTDB_TARGET_PASSWORD to the older one.",
+                hint="Check that secret or variable. A restored target keeps the passwords of the snapshot: after a "
+                "rotation, set ENCRYPTDB_TARGET_PASSWORD to the older one.",
             )
         if error.sqlstate is None and "certificate" in text:
             return Failed(
@@ -231,15 +229,15 @@ class Server:
             return Failed(f"The {self.side} has no database {database!r}.", detail=f"{where}: {said}")
         if isinstance(error, errors.QueryCanceled | errors.LockNotAvailable):
             return Failed(
-                f"A statement on the {self.side} took too long and was given up.",
-                detail=f"{where}: {said}. Nothing it would have done was done.",
-                hint="Look for what holds the lock (pg_stat_activity, pg_locks), then run the command again.",
+                f"A statement on the {self.side} timed out.",
+                detail=f"{where}: {said}. It was rolled back.",
+                hint=f"See what holds the lock (pg_stat_activity, pg_locks), then: {AGAIN}",
             )
         if isinstance(error, errors.InsufficientPrivilege):
             return Failed(
-                f"The role {self.login.user!r} may not do this on the {self.side}.",
+                f"The role {self.login.user!r} lacks a privilege on the {self.side}.",
                 detail=f"{where}: {said}",
-                hint="Run `python -m controller preflight`: it lists every privilege that is missing.",
+                hint=f"For all missing privileges: encryptdb preflight --stack {self.stack}",
             )
         # ProgrammingError without a SQLSTATE is the driver's own: nothing was asked of the server at all.
         silent = error.sqlstate is None and not isinstance(error, errors.ProgrammingError)
@@ -247,8 +245,8 @@ class Server:
             return Failed(
                 f"The {self.side} does not answer.",
                 detail=f"{where}: {said}",
-                hint="Check that the instance is available, that the security group lets this host in, and that this "
-                "host stands in (or is connected to) the database's VPC.",
+                hint="Check that the instance is available, that its security group allows this host, and that this "
+                "host is in (or connected to) its VPC.",
             )
         return Failed(f"The {self.side} answered with an error.", detail=f"{where}: {said} (SQLSTATE {error.sqlstate})")
 
@@ -281,7 +279,7 @@ def at_once(connection: Db, statements: Query) -> list[list[TupleRow]]:
 
 
 def _is_refusal(error: psycopg.Error) -> bool:
-    # A failure while connecting carries no SQLSTATE in libpq: only the server's words tell.
+    # libpq gives no SQLSTATE for a failure to connect, only the server's message.
     refused = isinstance(error, errors.InvalidPassword | errors.InvalidAuthorizationSpecification)
     return refused or (error.sqlstate is None and "authentication failed" in str(error))
 

@@ -1,4 +1,4 @@
-"""Logical replication slots: making, reading, dropping. While a slot is there, its server keeps every change."""
+"""Logical replication slots: create, read, drop."""
 
 import threading
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from encryptdb.controller.postgres.server import Db, Server
 from encryptdb.controller.waiting import Clock, Reporter, wait_until
 
 MAKE_SECONDS = 900.0
-"""How long making a slot may wait for the transactions that were running when it began."""
+"""How long creating a slot may wait for running transactions."""
 
 INACTIVE_SECONDS = 60.0
-"""How long a slot may stay active after its reader has ended."""
+"""How long a slot may stay active after its subscriber has ended."""
 
 LIST_SQL = """
 -- Every slot that outlives its session.
@@ -61,12 +61,12 @@ def read(server: Server) -> dict[str, Slot]:
 
 
 def lag(server: Server, names: list[str]) -> int:
-    """Bytes of WAL that the slowest of these slots has not confirmed; 0 where none is there."""
+    """Bytes of WAL that the slowest of these slots has not confirmed; 0 if none exists."""
     return int(server.value(LAG_SQL, [names], database="postgres") or 0)
 
 
 def replay_seconds(server: Server, names: list[str]) -> float | None:
-    """How many seconds the slowest subscriber is behind, by the publisher's measure. None unless all are read."""
+    """The largest replay_lag in seconds; None unless all of these slots are active."""
     found = server.rows(None, REPLAY_LAG_SQL, [names], database="postgres")
     return max(seconds for (seconds,) in found) if names and len(found) == len(names) else None
 
@@ -74,9 +74,9 @@ def replay_seconds(server: Server, names: list[str]) -> float | None:
 def create(
     server: Server, database: str, name: str, *, reporter: Reporter, clock: Clock, seconds: float = MAKE_SECONDS
 ) -> None:
-    """Make one slot, telling whose transaction it waits for. Interrupted, the server leaves no slot behind.
+    """Create one slot, reporting the transaction it waits for. If interrupted, no slot is left behind.
 
-    Raises Failed where transactions that were running do not end within `seconds`.
+    Raises Failed if running transactions do not end within `seconds`.
     """
     connection = server.connect(database, statement_seconds=seconds)
     try:
@@ -98,14 +98,14 @@ def _create(server: Server, connection: Db, name: str, seconds: float, reporter:
 
     def waits_for() -> str:
         oldest = server.value(OLDEST_TRANSACTION_SQL, [connection.info.backend_pid], database="postgres")
-        return f"the oldest transaction that may be in the way: {oldest}" if oldest else "no transaction is in the way"
+        return f"the oldest running transaction: {oldest}" if oldest else "no transaction is running"
 
     worker = threading.Thread(target=make, daemon=True)
     worker.start()
     try:
         wait_until(
             lambda: outcome or None,
-            what=f"slot {name} (it waits for every transaction that is running now)",
+            what=f"slot {name} (creating it waits for every running transaction)",
             seconds=seconds + 10,
             every=0.02,
             reporter=reporter,
@@ -121,7 +121,7 @@ def _create(server: Server, connection: Db, name: str, seconds: float, reporter:
 
 
 def wait_inactive(server: Server, name: str, *, reporter: Reporter, clock: Clock) -> None:
-    """Return when nobody reads the slot. Raises Failed, which names who does, after INACTIVE_SECONDS."""
+    """Return when the slot is inactive. Raises Failed, naming its PID, after INACTIVE_SECONDS."""
     pid: int | None = None
 
     def probe() -> bool | None:
@@ -144,8 +144,8 @@ def wait_inactive(server: Server, name: str, *, reporter: Reporter, clock: Clock
 
 
 def drop(server: Server, name: str, *, reporter: Reporter, clock: Clock, via: str = CONTROL_DATABASE) -> None:
-    """Drop one slot, if it is there, over a connection to the database `via`. The walsender that reads it is ended: a
-    subscriber that is cut off would hold it until wal_sender_timeout. Raises Failed where it stays active."""
+    """Drop one slot, if it exists, over a connection to the database `via`. Its walsender is ended: a disconnected
+    subscriber would hold it until wal_sender_timeout. Raises Failed if it stays active."""
 
     def gone() -> bool | None:
         found = server.row("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", [name], database=via)
@@ -158,8 +158,8 @@ def drop(server: Server, name: str, *, reporter: Reporter, clock: Clock, via: st
                     return True
                 server.db(via).execute("SELECT pg_terminate_backend(%s)", [found[0]])
             except (errors.ObjectInUse, errors.UndefinedObject, errors.InsufficientPrivilege):
-                # A subscriber that is still enabled may take the slot between the look and the drop, or somebody else
-                # may drop it; a walsender that is not ours to end may end by itself.
+                # An enabled subscriber may take the slot in between, or somebody else drop it; a walsender that this
+                # role may not end may end by itself.
                 return None
         return None
 

@@ -1,9 +1,9 @@
-"""Subscriptions: making, re-pointing, stopping and dropping them, without a password in any log.
+"""Subscriptions: create, alter, disable and drop, without a password in any log.
 
-`CREATE SUBSCRIPTION` carries the publisher's password in its text, and `log_statement = ddl` (or an error, or a slow
-statement) would write that text into the server's log and from there to CloudWatch. So the connection string travels
-in the startup packet of a connection of its own, as the session setting `encryptdb.conninfo`, and a `DO` block puts it
-into the statement inside the server. Nested statements are not logged; an error is raised anew, without its context.
+The text of `CREATE SUBSCRIPTION` contains the publisher's password, and `log_statement = ddl` (or an error, or a slow
+statement) would log it. So the connection string is a session setting, `encryptdb.conninfo`, sent in the startup
+packet, and a `DO` block puts it into the statement inside the server. Nested statements are not logged; an error is
+raised again without its context.
 """
 
 import os
@@ -20,10 +20,10 @@ from encryptdb.controller.waiting import Clock, Reporter, SystemClock, wait_unti
 from encryptdb.stacks.contract.errors import Failed
 
 GONE_SECONDS = 15.0
-"""How long a worker or a walsender may take to end after it was told to."""
+"""How long a worker may take to end after pg_terminate_backend."""
 
 RIGHT_SECONDS = 10.0
-"""How long the right to replicate may take to act after it was granted."""
+"""How long a granted replication privilege may take to become effective."""
 
 _RUN_SQL = """
 -- Runs one statement about a subscription with the connection string in the place of its first %L.
@@ -62,8 +62,8 @@ def create(
     publisher: Server,
     password: Secret,
 ) -> None:
-    """Make a disabled subscription that copies nothing and uses the slot that is there; or, where it exists, point it
-    at `publisher` with the new password. The publisher is contacted: Failed says what it answered.
+    """Create a disabled subscription with copy_data = false on the existing slot; or, if it exists, set its connection
+    to `publisher` with the new password. The publisher is contacted. Raises Failed with its answer.
     """
     with subscriber.translated(database):
         connection = _with_conninfo(subscriber, database, publisher, password)
@@ -82,8 +82,7 @@ def create(
 
 
 def _run(connection: Db, statement: sql.Composed) -> None:
-    """Run the statement; where the publisher turns the role away, again for a while: a right just given to it may
-    take a moment to act."""
+    """Run the statement, retrying while the publisher rejects the role: a new grant may take a moment."""
     clock = SystemClock()
     ends = clock.monotonic() + RIGHT_SECONDS
     while True:
@@ -115,7 +114,7 @@ def _with_conninfo(subscriber: Server, database: str, publisher: Server, passwor
 
 
 def _format(before: str, name: str, after: str) -> str:
-    """A template for the server's format(): all but the connection string is literal, so its percent signs double."""
+    """A template for the server's format(): percent signs outside the connection string are doubled."""
     return f"{before.format(name.replace('%', '%%'))} %L{after.replace('%', '%%')}"
 
 
@@ -136,10 +135,7 @@ def _options(connection: Db, slot: str) -> sql.Composable:
 
 
 def advance_origin(subscriber: Server, database: str, name: str, lsn: LSN) -> None:
-    """Tell the subscription where to start: once, only while it is disabled and has no position yet; read back.
-
-    Returns when the position is on disk. Raises Failed where one of this does not hold.
-    """
+    """Set the origin of a disabled subscription that has none yet, durably, and read it back. Raises Failed."""
     with subscriber.translated(database):
         connection = subscriber.db(database)
         row = connection.execute(FIND_SQL, [name]).fetchone()
@@ -149,8 +145,8 @@ def advance_origin(subscriber: Server, database: str, name: str, lsn: LSN) -> No
         if enabled or (progress is not None and not progress.is_zero):
             raise Failed(
                 f"The subscription {name!r} is {'enabled' if enabled else f'already at {progress}'}.",
-                detail="A position is set once, before a subscription has run: moving it later repeats or loses rows.",
-                hint="Drop the subscription and make it again, or go on from where it is.",
+                detail="The origin is set once, before a subscription has run: moving it repeats or loses rows.",
+                hint="Drop the subscription and create it again, or continue from its position.",
             )
         # One text and so one round trip, because this is done while applications wait. The advance alone takes no
         # transaction id, and a commit without one flushes nothing.
@@ -169,7 +165,7 @@ def advance_origin(subscriber: Server, database: str, name: str, lsn: LSN) -> No
 
 
 def enable(subscriber: Server, database: str, name: str) -> None:
-    """Let the subscription run."""
+    """Enable the subscription."""
     subscriber.execute(sql.SQL("ALTER SUBSCRIPTION {} ENABLE").format(sql.Identifier(name)), database=database)
 
 
@@ -182,7 +178,7 @@ def disable(
     reporter: Reporter | None = None,
     clock: Clock | None = None,
 ) -> None:
-    """Stop the subscription and see its workers gone. Raises Failed after `seconds`."""
+    """Disable the subscription and wait for its workers to end. Raises Failed after `seconds`."""
     with subscriber.translated(database):
         connection = subscriber.db(database)
         connection.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(sql.Identifier(name)))
@@ -209,14 +205,14 @@ def _stopped(connection: Db, name: str) -> bool:
 
 
 def drop(subscriber: Server, database: str, name: str) -> None:
-    """Drop the subscription, if there is one, detached from its slot: the publisher is not contacted."""
+    """Drop the subscription, if it exists, without its slot: the publisher is not contacted."""
     if subscriber.row(FIND_SQL, [name], database=database) is not None:
         detach(subscriber, database, name)
         subscriber.execute(sql.SQL("DROP SUBSCRIPTION {}").format(sql.Identifier(name)), database=database)
 
 
 def detach(subscriber: Server, database: str, name: str) -> None:
-    """Disable the subscription and cut it off from its slot: the publisher is not contacted."""
+    """Disable the subscription and detach it from its slot: the publisher is not contacted."""
     for change in ("DISABLE", "SET (slot_name = NONE)"):
         alter = sql.SQL("ALTER SUBSCRIPTION {} {}").format(sql.Identifier(name), sql.SQL(change))
         subscriber.execute(alter, database=database)

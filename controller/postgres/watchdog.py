@@ -1,7 +1,7 @@
-"""The watchdog: a session on the side that is being left, which takes the fence down when nobody else does.
+"""The watchdog: a session on the side that is being left that takes the fence down after a timeout.
 
-It runs inside the server, so it works when the controller is killed, hangs or is cut off. Before the other side is
-opened it must be ended, seen gone, and the fence read once more; where that is not certain, nothing is opened.
+It runs inside the server, so it works if the controller is killed, hangs or loses its connection. The other side is
+opened only after the watchdog has ended and the fence was read once more.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from encryptdb.controller.postgres.connect_privileges import Named
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE
 from encryptdb.controller.postgres.server import Db, Server
 from encryptdb.controller.waiting import Clock, Reporter, SystemClock, wait_until
-from encryptdb.stacks.contract.errors import Failed, Refused
+from encryptdb.stacks.contract.errors import AGAIN, Failed, Refused
 
 OUTLIVE_SQL = """
 -- Nothing but its own end, or ours, may end the watchdog. Each setting where this version has it.
@@ -38,7 +38,7 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 
 @dataclass
 class Watchdog:
-    """A running watchdog. `seconds` is the time from its start to the moment at which it acts."""
+    """A running watchdog. It acts `seconds` after its start."""
 
     server: Server
     connection: Db
@@ -49,21 +49,21 @@ class Watchdog:
         return self.connection.info.backend_pid
 
     def stand_down(self, control_connection: Db, databases: Sequence[Named]) -> None:
-        """End it, see it gone, read the fence once more: one round trip. Raises Failed where any of this is not
-        certain: then the other side must not be opened."""
+        """End it, wait for its end, and read the fence once more, in one round trip. Raises Failed if any of this
+        failed: then the other side must not be opened."""
         row = control_connection.execute(
             "SELECT encryptdb.stand_down(%s, %s)", [self.pid, [d.oid for d in databases]]
         ).fetchone()
         said = row[0] if row else "no answer"
         if said is not None:
             raise Failed(
-                f"The fence on the {self.server.side} is not certain: {said}.",
-                detail="So the other side was not opened.",
-                hint="If this took longer than --max-pause, give it more; then run the command again.",
+                f"Could not confirm the fence on the {self.server.side}: {said}.",
+                detail="The other side was not opened.",
+                hint=f"If this took longer than --max-pause, raise it: {AGAIN}",
             )
 
     def end(self, control_connection: Db) -> None:
-        """End it if the fence is down already; else it stays and does its work. Safe to repeat."""
+        """End it if the fence is down; otherwise it keeps running. Safe to repeat."""
         with contextlib.suppress(psycopg.Error):
             control_connection.execute(
                 "SELECT pg_terminate_backend(%s) WHERE encryptdb.watching(%s) AND NOT EXISTS "
@@ -74,7 +74,7 @@ class Watchdog:
 
 
 def start(server: Server, seconds: float, *, reporter: Reporter, clock: Clock) -> Watchdog:
-    """Leave a watchdog running on `server` and see that it runs. It takes a fence down `seconds` from now."""
+    """Start a watchdog on `server` and wait until it runs. It takes a fence down `seconds` from now."""
     connection = server.connect(CONTROL_DATABASE)
     with server.translated(CONTROL_DATABASE):
         connection.execute(OUTLIVE_SQL)
@@ -93,7 +93,7 @@ def start(server: Server, seconds: float, *, reporter: Reporter, clock: Clock) -
             if not connection.pgconn.is_busy():
                 result = connection.pgconn.get_result()
                 if result is not None and result.status == ExecStatus.FATAL_ERROR:
-                    raise Failed(f"The watchdog on the {server.side} does not run.", detail=_words(result))
+                    raise Failed(f"Could not start the watchdog on the {server.side}.", detail=_words(result))
             return None
 
         wait_until(running, what="the watchdog to run", seconds=5, every=0.005, reporter=reporter, clock=clock)
@@ -101,7 +101,7 @@ def start(server: Server, seconds: float, *, reporter: Reporter, clock: Clock) -
 
 
 def left_over(server: Server) -> list[str]:
-    """Names of the databases that are fenced by the record, e.g. by a controller that was killed."""
+    """Names of the databases recorded as fenced, e.g. by a controller that was killed."""
     if not control.exists(server):
         return []
     with server.translated(CONTROL_DATABASE):
@@ -112,14 +112,14 @@ def left_over(server: Server) -> list[str]:
 
 
 def restore_leftover(server: Server, why: str = "an earlier run was cut off") -> list[str]:
-    """Take down a fence that was left, end every watchdog, and return the databases. Only for a side that serves, and
-    by whoever holds the lock. Raises Refused where it stays, Failed where a watchdog does not end."""
+    """Take down a leftover fence, end every watchdog, and return the databases. Only for a side that serves, with the
+    lock held. Raises Refused if the fence stays, Failed if a watchdog does not end."""
     found = left_over(server)
     if found:
         server.execute("SELECT encryptdb.fence_down(%s, %s)", [control.who(), why])
     still = left_over(server)
     if still:
-        raise Refused(f"The {server.side} is still fenced: {', '.join(still)}.", hint="Run the command again.")
+        raise Refused(f"The {server.side} is still fenced: {', '.join(still)}.", hint=AGAIN)
     if control.exists(server):
         wait_until(
             lambda: None if server.rows(None, ORPHANS_SQL) else True,
@@ -134,4 +134,4 @@ def restore_leftover(server: Server, why: str = "an earlier run was cut off") ->
 
 def _words(result: object) -> str:
     message = getattr(result, "error_message", b"")
-    return bytes(message).decode(errors="replace").strip().splitlines()[0] if message else "no words"
+    return bytes(message).decode(errors="replace").strip().splitlines()[0] if message else "no message"

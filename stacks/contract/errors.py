@@ -1,11 +1,11 @@
-"""What can go wrong, in words for the person at the keyboard: message, detail, hint, and the exit status.
-
-A library module raises one of these; only the command line prints it and exits with `status`.
-"""
+"""Errors with message, detail, hint and exit status. Modules raise them; only the command line prints and exits."""
 
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
+
+AGAIN = "run the command again"
+"""In a hint: the command line that failed. `Problem.name_again` puts it there."""
 
 
 class Status(IntEnum):
@@ -22,26 +22,29 @@ class Status(IntEnum):
 class Problem(Exception):
     """A command, or the Pulumi program, cannot reach its goal.
 
-    `message` says what happened, `detail` what it means (and what state things are in now),
-    `hint` what to do. None of them ever holds a secret.
+    `message` is short and factual, `detail` what is known, `hint` what to do, preferably a command line. No secrets.
     """
 
     status: Status = Status.FAILED
     document: Mapping[str, Any] | None = None
-    """What `--json` shows besides, where a command found something out before it ended like this."""
+    """What the command had found by then, for `--json`."""
 
     def __init__(self, message: str, *, detail: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)
         self.message, self.detail, self.hint = message, detail, hint
 
     def plain(self) -> str:
-        """What happened, what it means, what to do: a line each."""
+        """Message, detail and hint, a line each."""
         lines = (self.message, self.detail, f"What to do: {self.hint}" if self.hint else None)
         return "\n".join(line for line in lines if line)
 
+    def name_again(self, command_line: str) -> None:
+        """Put the command line in the place of AGAIN."""
+        self.hint = self.hint and self.hint.replace(AGAIN, command_line)
+
 
 class Failed(Problem):
-    """The world did not do what was asked of it: a silent server, a wrong password, a difference found."""
+    """A server is unavailable, a password is wrong, a difference was found."""
 
 
 class Usage(Problem):
@@ -51,7 +54,7 @@ class Usage(Problem):
 
 
 class ConfigError(Usage):
-    """The stack's configuration cannot be followed; `key` (such as `encryptdb:kmsKey`) is the one to change."""
+    """The stack's configuration is invalid; `key` (such as `encryptdb:kmsKey`) is the one to change."""
 
     def __init__(self, key: str, message: str, hint: str) -> None:
         self.key = key if ":" in key else f"encryptdb:{key}"
@@ -59,7 +62,7 @@ class ConfigError(Usage):
 
 
 class NotYet(Problem):
-    """Something that comes first is not there: infrastructure, catch-up, an approval."""
+    """A prerequisite is missing: infrastructure, catch-up, an approval."""
 
     status = Status.NOT_YET
 
@@ -71,6 +74,6 @@ class Refused(Problem):
 
 
 class Interrupted(Problem):
-    """The operator, or the pipeline, asked to stop (SIGINT or SIGTERM)."""
+    """Stopped by SIGINT or SIGTERM."""
 
     status = Status.INTERRUPTED

@@ -83,7 +83,7 @@ def undone(error: BaseException, *, returned: bool = False, broken: bool = False
         undo.first("end the watchdog", lambda: done.append("watchdog"))
         undo.then("drop the rollback path", lambda: done.append("rollback path"))
         undo.first("take the fence down", fail if broken else lambda: done.append("fence"))
-        undo.then("let the changes follow again", lambda: done.append("follow"))
+        undo.then("resume replication", lambda: done.append("follow"))
         if returned:
             undo.past_return()
         raise error

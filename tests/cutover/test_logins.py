@@ -59,7 +59,7 @@ def test_a_role_whose_connections_are_used_up_has_proved_its_password(asking: Wo
 def test_who_would_be_turned_away_is_told_with_the_name_of_the_secret(
     asking: World, user: str, password: str, said: str
 ) -> None:
-    with pytest.raises(Refused, match="would turn applications away") as told:
+    with pytest.raises(Refused, match="rejects logins of applications") as told:
         tried(asking, user, password)
     assert f"the secret orders/db, role '{user}': {said}" in (told.value.detail or "")
     assert f"'{password}'" not in f"{told.value.detail} {told.value.hint}"
@@ -87,7 +87,7 @@ def test_a_cutover_is_refused_before_the_pause_where_a_secret_of_its_switch_is_o
     asking.switches = ({"kind": "secretsmanager", "secretId": "orders/db"},)
     asking.aws = OneSecret(secret | {"dbname": DATABASES[1]})
     try:
-        with asking.migration(dry_run=True) as m, pytest.raises(Refused, match="would turn applications away"):
+        with asking.migration(dry_run=True) as m, pytest.raises(Refused, match="rejects logins of applications"):
             cutover.run(m)
         asking.target.sql("ALTER ROLE with_password PASSWORD 'new'")
         with asking.migration(dry_run=True) as m:
@@ -101,7 +101,7 @@ def test_a_cutover_is_refused_before_the_pause_where_a_secret_of_its_switch_is_o
 def test_a_secret_that_was_rotated_meanwhile_is_read_again(world: World) -> None:
     secrets: Any = OneSecret({"username": "master", "password": "of yesterday"})
     server = Server("source", "127.0.0.1", world.source.port, SecretLogin("orders/db", secrets))
-    with pytest.raises(Failed, match="refuses the login"):
+    with pytest.raises(Failed, match="rejected the login"):
         server.value("SELECT 1")
     secrets.value["password"] = PASSWORD
     assert server.value("SELECT 1") == 1

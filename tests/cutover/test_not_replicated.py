@@ -68,7 +68,7 @@ def test_a_large_object_written_in_the_last_moment_breaks_the_move_off(
         if (verb, moment) == ("watchdog", "begin"):
             world.source.sql("SELECT lo_from_bytea(0, 'too late')", database="app")
 
-    with world.migration() as m, pytest.raises(Refused, match="A large object was written on the source just now"):
+    with world.migration() as m, pytest.raises(Refused, match="Large objects were written on the source during the cutover"):
         cutover.run(watched(m, writes))
     assert world.writable(world.source)
 

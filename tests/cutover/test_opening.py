@@ -101,7 +101,7 @@ def test_a_commit_that_did_not_happen_is_told_as_that(world: World) -> None:
 def test_while_nobody_can_tell_neither_is_assumed(world: World) -> None:
     with opening(world) as (prepared, proxy):
         proxy.cut()
-        with pytest.raises(Unknown, match="Whether the target was opened is not known") as told:
+        with pytest.raises(Unknown, match="Could not determine whether the target was opened") as told:
             prepared.commit(Hurried())
         assert isinstance(told.value, Failed)
         assert "stays closed" in (told.value.detail or "")

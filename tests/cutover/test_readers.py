@@ -172,7 +172,7 @@ def test_a_reader_that_stops_showing_leaves_the_move_to_be_completed(clusters: C
         if (verb, moment) == ("open", "end"):
             clusters.on_reader("copy", "SELECT pg_wal_replay_pause()")
 
-    with clusters.migration() as m, pytest.raises(Exception, match="open and serves, but not all is done"):
+    with clusters.migration() as m, pytest.raises(Exception, match="open and serves, but the cutover is not complete"):
         cutover.run(watched(m, stop_reading))
     assert clusters.world.writable(clusters.world.target)
     clusters.on_reader("copy", "SELECT pg_wal_replay_resume()")

@@ -220,7 +220,7 @@ LOST = {"encryptdb_orders_5": {"active": False, "wal_status": "lost"}}
             "follows",
         ),
         ({"state": "open", "slots": {}, "rollback_path": {"until": None}}, None),
-        ({"state": "retired", "warnings": ["The stack names no address for the source."]}, None),
+        ({"state": "retired", "warnings": ["The stack has no address for the source."]}, None),
     ],
 )
 def test_status_fails_where_somebody_has_to_look(summary: Any, changed: dict[str, Any], told: str | None) -> None:

@@ -84,7 +84,7 @@ def test_a_silent_source_or_a_wrong_password_is_a_failure_in_words(world: World,
     report = preflight(m, observe(m, partial=True))
     finding = next(f for f in report.findings if f.side == "source")
     assert (finding.check, finding.severity) == ("reachable", "unavailable")
-    assert ("does not answer" if bad == "port" else "refuses the login") in finding.found
+    assert ("does not answer" if bad == "port" else "rejected the login") in finding.found
     assert "the wrong one" not in str(report)
     with pytest.raises(Failed):
         report.raise_if_blocked()
