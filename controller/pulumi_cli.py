@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from encryptdb.controller.waiting import Reporter
-from encryptdb.stacks.contract.errors import Failed, NotYet, Problem, Refused, Usage
+from encryptdb.stacks.contract.errors import AGAIN, Failed, NotYet, Problem, Refused, Usage
 
 READ_SECONDS = 300
 """For one command that only reads."""
@@ -101,7 +101,7 @@ class Stack:
             raise Failed(
                 f"pulumi up in phase {phase} failed with status {status}.",
                 detail=" ".join(errors("".join(printed))) or None,
-                hint="Correct what it names, then run this again.",
+                hint=f"Correct what it names, then: {AGAIN}",
             )
         return counts("".join(printed))
 
@@ -111,7 +111,7 @@ class Stack:
             raise Failed(
                 failure,
                 detail=done.stderr.strip()[-600:] or None,
-                hint="Nothing was changed. Check its login (pulumi whoami), then run this again.",
+                hint=f"Nothing was changed. Check its login (pulumi whoami), then: {AGAIN}",
             )
         return done.stdout
 
@@ -126,7 +126,7 @@ class Stack:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise Failed(f"pulumi {command[0]} did not end within {READ_SECONDS} s.", hint="Run this again.") from None
+            raise Failed(f"pulumi {command[0]} did not end within {READ_SECONDS} s.", hint=AGAIN) from None
 
     def _started(self, *command: str) -> "subprocess.Popen[str]":
         # In a session of its own, so that Ctrl-C at the terminal does not reach it besides our signal.

@@ -1,4 +1,4 @@
-"""python -m stacks recover: go on after a `pulumi up` that was killed, without a terminal, with nothing made twice."""
+"""python -m stacks recover: repair the state after a killed `pulumi up`, without a terminal."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 from encryptdb.stacks.cloud.client import Aws, default_region
 from encryptdb.stacks.cloud.database import BROKEN, SERVING
-from encryptdb.stacks.contract.errors import Failed, NotYet, Problem, Refused
+from encryptdb.stacks.contract.errors import AGAIN, Failed, NotYet, Problem, Refused
 from encryptdb.stacks.recovery import Begun, Document, Found, begun, find, taken_over
 
 EVERY_SECONDS = 5.0
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser("python -m stacks", description="The Pulumi side's own commands.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("recover", help="take over what an update that was killed had begun")
+    command = commands.add_parser("recover", help="take over what a killed update had begun")
     command.add_argument("--stack", required=True, metavar="NAME")
     command.add_argument(
         "--wait", type=float, default=0.0, metavar="SECONDS", help="for what AWS is still making (0: status 3)"
@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         recover(given.stack, given.wait, given.cancel)
     except Problem as problem:
+        problem.name_again(f"python -m stacks recover --stack {given.stack}")
         print(problem.plain(), file=sys.stderr)
         return int(problem.status)
     except KeyboardInterrupt:
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def recover(stack: str, seconds: float, cancel: bool) -> None:
-    """Settle what was cut off. Raises NotYet while AWS is still making it; the state is as it was then."""
+    """Settle interrupted creations. Raises NotYet, leaving the state as it was, while AWS is still creating one."""
     if cancel:
         # It fails where there is no lock to take away, which is as good.
         _pulumi("cancel", "--yes", "--stack", stack, check=False)
@@ -61,9 +62,9 @@ def recover(stack: str, seconds: float, cancel: bool) -> None:
             _say(f"{creation.name}: {f'taken over ({made.identity})' if made else 'was never made'}")
         _pulumi("stack", "import", "--stack", stack, text=json.dumps(taken_over(document, found)))
     else:
-        _say("no creation was cut off")
+        _say("no creation was interrupted")
     _pulumi("refresh", "--yes", "--skip-preview", "--non-interactive", "--stack", stack)
-    _say("the state is what AWS has; run pulumi up")
+    _say(f"the state matches AWS; next: pulumi up --stack {stack}")
 
 
 def settled(
@@ -75,7 +76,7 @@ def settled(
 ) -> Mapping[str, Found | None]:
     """What became of each creation, by URN, once AWS is done with all of them.
 
-    Raises NotYet where that takes longer than `seconds`, Refused for what AWS has failed at.
+    Raises NotYet after `seconds`, Refused if AWS failed to create one.
     """
     end = now() + seconds
     told = float("-inf")
@@ -84,16 +85,16 @@ def settled(
         broken = [m for m in found.values() if m and m.status in BROKEN]
         if broken:
             raise Refused(
-                f"AWS has failed at {', '.join(f'{m.identity} ({m.status})' for m in broken)}.",
-                hint="Delete it in AWS (aws rds delete-db-snapshot, aws rds delete-db-instance), then run this again.",
+                f"AWS could not create {', '.join(f'{m.identity} ({m.status})' for m in broken)}.",
+                hint=f"Delete it in AWS (aws rds delete-db-snapshot, aws rds delete-db-instance), then: {AGAIN}",
             )
         making = [m for m in found.values() if m and m.status not in SERVING]
         if not making:
             return found
-        waiting = f"AWS is still making {', '.join(f'{m.identity} ({m.status})' for m in making)}"
+        waiting = f"AWS is still creating {', '.join(f'{m.identity} ({m.status})' for m in making)}"
         at = now()
         if at >= end:
-            raise NotYet(f"{waiting}.", hint="Run this again later, or give --wait SECONDS. Nothing was changed.")
+            raise NotYet(f"{waiting}.", hint=f"Nothing was changed. Later, or with --wait SECONDS: {AGAIN}")
         if at >= told + TOLD_EVERY_SECONDS:
             told = at
             _say(f"{waiting}; {end - at:.0f} s left to wait")
@@ -117,15 +118,15 @@ def _pulumi(*arguments: str, text: str | None = None, check: bool = True) -> str
             timeout=PULUMI_SECONDS,
         )
     except FileNotFoundError:
-        raise Failed("The pulumi command is not on the PATH.", hint="Run this where `pulumi up` is run.") from None
+        raise Failed("The pulumi command is not on the PATH.", hint="https://www.pulumi.com/docs/install/") from None
     except subprocess.TimeoutExpired:
         raise Failed(
-            f"`{command}` did not end within {PULUMI_SECONDS:g} s, and was stopped.",
-            hint="See whether the backend answers (pulumi whoami), then run this again: it goes on from where it is.",
+            f"Timed out after {PULUMI_SECONDS:g} s waiting for `{command}`.",
+            hint=f"Check that the backend answers (pulumi whoami), then: {AGAIN}",
         ) from None
     if check and done.returncode:
         what = f"`{command}` ended with status {done.returncode}:\n{done.stderr.strip()[-1200:]}"
-        raise Failed(what, hint="Mend that. If an update was killed and none is running, give --cancel.")
+        raise Failed(what, hint=f"If an update was killed and none is running: {AGAIN} --cancel")
     return done.stdout
 
 

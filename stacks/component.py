@@ -1,4 +1,4 @@
-"""What every encrypted database is declared with, whatever its engine: groups, link, earlier targets, outputs."""
+"""What is declared for every engine: parameter groups, link, earlier targets, outputs."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Made:
-    """A target, as the outputs tell of it."""
+    """A target, for the outputs."""
 
     identifier: pulumi.Input[str]
     resource_id: pulumi.Input[str]

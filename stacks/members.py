@@ -1,15 +1,15 @@
-"""Which instances a target cluster has. Pure: as many as its source had when it was made, the writer first."""
+"""The instances of a target cluster: as many as its source had when it was created, the writer first. Pure."""
 
 from dataclasses import dataclass
 
 from encryptdb.stacks.cloud.database import Database, Instance
 from encryptdb.stacks.contract import names
-from encryptdb.stacks.contract.errors import Refused
+from encryptdb.stacks.contract.errors import AGAIN, Refused
 
 
 @dataclass(frozen=True)
 class Member:
-    """One instance of the target, counted from 1. `like` is where its settings come from: itself, or the source's."""
+    """One instance of the target, numbered from 1. Its settings come from `like`: itself, or the source's."""
 
     number: int
     identifier: str
@@ -19,8 +19,8 @@ class Member:
 def members_of(identifier: str, source: Database | None, target: Database | None) -> tuple[Member, ...]:
     """The instances of the cluster `identifier`; none of an instance.
 
-    Once the cluster is there, its own tag says how many they are: the source may gain and lose readers from then on.
-    Raises Refused where nothing tells what an instance should be like.
+    Once the cluster exists, its tag holds their number: the source's readers may change. Raises Refused if there is no
+    instance to copy settings from.
     """
     wanted = source.members if source else ()
     standing = own_members(target) if target else {}
@@ -51,7 +51,7 @@ def _member(
     like = next(iter((*wanted[number - 1 : number], *others, *wanted)), None)
     if like is None:
         raise Refused(
-            f"The cluster {identifier} has no instance left, and there is no source to tell what one should be like.",
-            hint=f"Create an instance {names.member(identifier, number)} in it, then run this again.",
+            f"The cluster {identifier} has no instance left, and there is no source to copy one from.",
+            hint=f"Create an instance {names.member(identifier, number)} in it, then: {AGAIN}",
         )
     return Member(number, names.member(identifier, number), like)

@@ -1,4 +1,4 @@
-"""Everything the program needs to know, read once into one frozen value, before anything is decided or declared."""
+"""Reads everything the program needs into one frozen value, before anything is decided or declared."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the provider works."""
+    """The provider's region and account."""
 
     region: str
     account: str
@@ -37,7 +37,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Seen:
-    """The world as the program found it.
+    """What the program observed.
 
     `source` is None where it is gone, or where it is not read (`retire`). `targets` are this stack's, by attempt.
     `identifiers` are those of all instances, `cluster_identifiers` those of all clusters: two namespaces of AWS.
@@ -63,9 +63,9 @@ class Seen:
 
 
 def place() -> tuple[Place, Aws]:
-    """Where Pulumi's AWS provider works, and AWS for our own reads in the same place.
+    """Where Pulumi's AWS provider works, and AWS for our own reads.
 
-    Raises ConfigError where boto3 finds another account than the provider: then every read would be of a stranger.
+    Raises ConfigError if boto3 uses another account than the provider.
     """
     region = pulumi_aws.get_region().region
     account = pulumi_aws.get_caller_identity().account_id
@@ -80,7 +80,7 @@ def place() -> tuple[Place, Aws]:
 
 
 def observe(settings: Settings, aws: Aws, at: Place) -> Seen:
-    """Read the world. Raises ConfigError for a key that AWS does not know, Failed where AWS does not answer."""
+    """Read everything. Raises ConfigError for an unknown KMS key, Failed if AWS is unavailable."""
     called = Names(settings.stack, settings.attempt)
     instances, clusters = reads.standing(aws)
     targets = _targets(settings, (*clusters, *(i for i in instances if i.member_of is None)))
@@ -140,7 +140,7 @@ def find_source(
         raise ConfigError(
             "source",
             f"{identifier} is the name of an RDS instance and of a cluster.",
-            "Rename one of the two, so that it is plain which one is meant.",
+            "Rename one of the two.",
         )
     # An instance of a cluster is found, too, so that it can be said what it is.
     found = next(iter(alone or named), None)

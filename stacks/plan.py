@@ -1,4 +1,4 @@
-"""What the program declares, decided from what it saw. Pure: `Settings` and `Seen` in, a `Plan` or a refusal out.
+"""Decides what the program declares. Pure: `Settings` and `Seen` in, a `Plan` or a refusal out.
 
 Whether a phase has been reached is read from AWS, not from Pulumi's state, which a program cannot see: this attempt's
 snapshot and target carry the stack's name and the attempt in their tags.
@@ -88,7 +88,7 @@ def decide(settings: Settings, seen: Seen) -> Plan:
     target = seen.targets.get(settings.attempt)
     refuse_going_back(settings, seen, target)
     source = seen.source
-    # A target that is still being made does not show yet what it is going to be.
+    # A target that is still being created does not have all settings yet.
     template = target if target and (target.complete or source is None) else source
     if template is None:
         raise ConfigError(
@@ -101,7 +101,7 @@ def decide(settings: Settings, seen: Seen) -> Plan:
         refuse_source(settings, seen, source, target)
     kms_key_arn = key_of(settings, seen, target)
     if settings.phase == "restore" and not target:
-        refuse_failed(seen)
+        refuse_failed(settings, seen)
         refuse_unsuited_group(settings, seen)
     if settings.phase == "restore" and not seen.snapshot and source:
         require_prepared(settings, seen, source)

@@ -33,8 +33,9 @@ def export(document: pulumi.Output[dict[str, object]]) -> None:
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """End the program with a problem's own words: Pulumi prints a RunError without a stack trace."""
+    """Translate a Problem into a RunError, which Pulumi prints without a stack trace."""
     try:
         yield
     except Problem as problem:
+        problem.name_again(f"pulumi up --stack {pulumi.get_stack()}")
         raise pulumi.RunError(problem.plain()) from problem

@@ -1,4 +1,4 @@
-"""What an update that was cut off had begun: found again in AWS, and put where it belongs in Pulumi's state.
+"""Finds in AWS what an interrupted update had begun, and puts it into Pulumi's state.
 
 `pulumi refresh --import-pending-creates` is not enough: engine 3.259 marks the creation as an import, and then drops
 it (docs/engine.md). So the entry itself is moved, in the document of `pulumi stack export`, from the pending
@@ -42,38 +42,38 @@ class Found:
 
 
 def begun(document: Document) -> tuple[Begun, ...]:
-    """The creations that were cut off: those that the engine was killed in, and those that a provider left when it was
-    asked to stop, which stand in the state with an error, as if only something about them had gone wrong. The next
-    update would take those for made, whatever AWS is still doing."""
+    """The interrupted creations: those pending when the engine was killed, and those that a provider left with an error
+    in the state when it was asked to stop, which the next update would take for complete."""
     resources = [o["resource"] for o in _pending(document) if o["type"] == "creating"]
     resources += [r for r in document["deployment"].get("resources") or () if _half_made(r)]
     return tuple(Begun(r["urn"], r["type"], r.get("inputs") or {}) for r in resources)
 
 
 def find(aws: Aws, creation: Begun) -> Found | None:
-    """What the creation made, or None where AWS has nothing of that name.
+    """What the creation made, or None if AWS has nothing of that name.
 
-    Raises Refused for a thing of that name that is not this stack's, and for a type that is not known here.
+    Raises Refused if it is not this stack's, and for an unknown type.
     """
     if creation.type not in _FINDERS:
         raise Refused(
-            f"{creation.name} was cut off, and nothing here knows how to look for a {creation.type}.",
-            hint="Run `pulumi refresh` at a terminal: it asks what became of it.",
+            f"The creation of {creation.name} was interrupted, and a {creation.type} cannot be looked up.",
+            hint=_refresh(creation.urn),
         )
     found = _FINDERS[creation.type](aws, creation.inputs)
     wanted = creation.inputs.get("tags") or {}
     if found and found.tags is not None and any(found.tags.get(k) != v for k, v in wanted.items()):
         raise Refused(
-            f"{creation.name} was cut off, and AWS has a {found.identity} without this stack's tags ({names.STACK}).",
-            hint="It is somebody else's: rename or delete it, or use another attempt.",
+            f"The creation of {creation.name} was interrupted, and AWS has {found.identity} without this stack's tags "
+            f"({names.STACK}).",
+            hint="It belongs to somebody else: rename or delete it, or use another attempt.",
         )
     return found
 
 
 def taken_over(document: Document, found: Mapping[str, Found | None]) -> Document:
-    """The state with every creation that was cut off settled: found, it is a resource; not found, it never happened.
+    """The state with every interrupted creation either a resource, if found, or removed.
 
-    `found` is by URN. Raises Refused where the state has a live resource of that URN already.
+    `found` is by URN. Raises Refused if the state already has a live resource of that URN.
     """
     deployment = dict(document["deployment"])
     resources = [
@@ -92,8 +92,8 @@ def taken_over(document: Document, found: Mapping[str, Found | None]) -> Documen
             continue
         if resource["urn"] in live:
             raise Refused(
-                f"{resource['urn']} was cut off while it was being replaced: there are two of it.",
-                hint="Run `pulumi refresh` at a terminal: it asks what became of it.",
+                f"{resource['urn']} was interrupted while it was being replaced: two exist.",
+                hint=_refresh(resource["urn"]),
             )
         # Whatever it depends on was made before it, so the end of the list is its place.
         resources.append(resource | {"id": made.identity, "outputs": dict(resource.get("inputs") or {})})
@@ -102,6 +102,10 @@ def taken_over(document: Document, found: Mapping[str, Found | None]) -> Documen
     if rest:
         deployment["pending_operations"] = rest
     return document | {"deployment": deployment}
+
+
+def _refresh(urn: str) -> str:
+    return f"At a terminal, because it asks questions: pulumi refresh --stack {urn.split(':')[2]}"
 
 
 def _half_made(resource: Mapping[str, Any]) -> bool:

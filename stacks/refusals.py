@@ -1,4 +1,4 @@
-"""Why there is no plan. Pure: each looks at what was configured and seen, and raises where the two do not fit."""
+"""Why there is no plan: each raises if the configuration does not fit what was observed. Pure."""
 
 from encryptdb.stacks.cloud.database import Database
 from encryptdb.stacks.cloud.eligibility import ineligible
@@ -12,53 +12,56 @@ from encryptdb.stacks.settings import Settings
 SYMMETRIC = ("", "SYMMETRIC_DEFAULT")
 
 
+def _set(settings: Settings, key: str, value: object) -> str:
+    return f"pulumi config set encryptdb:{key} {value} --stack {settings.stack}"
+
+
 def refuse_going_back(settings: Settings, seen: Seen, target: Database | None) -> None:
-    """Phases and attempts only go forward, and none is left out."""
+    """Phases and attempts only go forward, one by one."""
     attempt, phase = settings.attempt, settings.phase
     later = [n for n in seen.targets if n > attempt]
     if later:
         raise ConfigError(
             "attempt",
             f"it says {attempt}, but attempt {max(later)} has a target ({seen.targets[max(later)].identifier}).",
-            f"Attempts only count up: set it to {max(later)}.",
+            f"Attempts only count up: {_set(settings, 'attempt', max(later))}",
         )
     if phase == "prepare" and (seen.snapshot or target):
         made = f"target {target.identifier}" if target else f"snapshot {seen.snapshot and seen.snapshot.identifier}"
         raise ConfigError(
             "phase",
             f"prepare would go back: attempt {attempt} has its {made} already.",
-            f"Set phase to restore; to begin again, set attempt to {attempt + 1} as well.",
+            f"{_set(settings, 'phase', 'restore')} (for a new attempt, also: {_set(settings, 'attempt', attempt + 1)})",
         )
     if phase == "restore" and target and not seen.snapshot:
         raise ConfigError(
             "phase",
             f"restore would go back: attempt {attempt} has its target {target.identifier}, and its snapshot is gone.",
-            f"Set phase to retire; to begin again, set attempt to {attempt + 1} and phase to prepare.",
+            f"{_set(settings, 'phase', 'retire')} (for a new attempt: {_set(settings, 'attempt', attempt + 1)} && "
+            f"{_set(settings, 'phase', 'prepare')})",
         )
     if phase == "retire" and not target:
         raise ConfigError(
             "phase",
             f"retire comes after restore: attempt {attempt} has no target.",
-            "Set phase to restore (or to prepare, where the source is not prepared yet).",
+            f"{_set(settings, 'phase', 'restore')} (prepare, if the source is not prepared)",
         )
     if phase == "retire" and seen.prepared_parameter and seen.prepared_parameter.attempt == attempt:
         raise NotYet(
-            "encryptdb:phase: retire takes the network link away, and replication still runs over it.",
-            hint=f"Run `python -m controller retire --stack {settings.stack}` first (or `abandon`).",
+            "encryptdb:phase: retire removes the network link, which replication still uses.",
+            hint=f"encryptdb retire --stack {settings.stack} (or abandon)",
         )
 
 
 def refuse_source(settings: Settings, seen: Seen, source: Database, target: Database | None) -> None:
-    """The source is one that can be encrypted here. Raises NotYet where it will be."""
+    """The source can be encrypted. Raises NotYet while it is being created."""
     key = None if target or seen.key is None else seen.key.arn
     found = ineligible(source, settings.stack, key)
     if found:
         message = f"{found.message} {found.detail}"
         if found.passes:
-            raise NotYet(message, hint=found.hint)
-        command = (
-            f"pulumi config set encryptdb:source {found.instead} --stack {settings.stack}" if found.instead else ""
-        )
+            raise NotYet(message, hint=f"{found.hint} Then: pulumi up --stack {settings.stack}")
+        command = _set(settings, "source", found.instead) if found.instead else ""
         raise ConfigError(found.key, message, f"{found.hint} {command}".strip())
     other = next((t for t in seen.targets.values() if t.words is not source.words), None)
     if other:
@@ -106,15 +109,15 @@ def key_of(settings: Settings, seen: Seen, target: Database | None) -> str:
     return seen.key.arn
 
 
-def refuse_failed(seen: Seen) -> None:
-    """AWS has not failed at a snapshot or a copy. Neither comes right by itself, and nothing can be made from it."""
+def refuse_failed(settings: Settings, seen: Seen) -> None:
+    """No snapshot or copy has failed: nothing can be restored from a failed one."""
     for snapshot in (seen.snapshot, seen.encrypted):
         if snapshot and snapshot.status == "failed":
             words = CLUSTER if ":cluster-snapshot:" in snapshot.arn else INSTANCE
             raise NotYet(
                 f"The snapshot {snapshot.identifier} has failed, and nothing can be restored from it.",
-                hint=f"Run `{words.delete_snapshot(snapshot.identifier)}`, then `pulumi refresh --yes`, "
-                "then this again.",
+                hint=f"{words.delete_snapshot(snapshot.identifier)} && pulumi refresh --yes --stack {settings.stack} "
+                f"&& pulumi up --stack {settings.stack}",
             )
 
 
@@ -133,22 +136,22 @@ def refuse_unsuited_group(settings: Settings, seen: Seen) -> None:
 
 
 def require_prepared(settings: Settings, seen: Seen, source: Database) -> None:
-    """`controller prepare` has finished with this source, for this attempt."""
-    run = f"Run `python -m controller prepare --stack {settings.stack}`, then this again."
+    """`prepare` has completed on this source, for this attempt."""
+    run = f"encryptdb prepare --stack {settings.stack} && pulumi up --stack {settings.stack}"
     if seen.prepared_parameter is None:
         raise NotYet(
-            f"The source {source.identifier} is not prepared: a snapshot taken now would have no slot to go on from.",
+            f"The source {source.identifier} is not prepared: no slot would match a snapshot taken now.",
             hint=run,
         )
     if seen.prepared_parameter.source_resource_id != source.resource_id:
         raise NotYet(
-            f"Prepared was another server ({seen.prepared_parameter.source_resource_id}); {source.identifier} is "
+            f"prepare ran on another server ({seen.prepared_parameter.source_resource_id}); {source.identifier} is "
             f"{source.resource_id}.",
             hint=run,
         )
     if seen.prepared_parameter.attempt != settings.attempt:
         raise NotYet(
-            f"Prepared was attempt {seen.prepared_parameter.attempt}; this is attempt {settings.attempt}.", hint=run
+            f"prepare ran for attempt {seen.prepared_parameter.attempt}; this is attempt {settings.attempt}.", hint=run
         )
 
 

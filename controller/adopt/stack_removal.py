@@ -40,7 +40,7 @@ def free_source_group(found: Found) -> tuple[str, str] | None:
         "AWS refuses to delete a group that is in use. Attach the one that your own code has for the source (it takes "
         "effect at the next reboot), or delete the source first."
     )
-    delete = f"python -m controller retire --stack {outputs.stack} --delete-source {source.identifier}"
+    delete = f"encryptdb retire --stack {outputs.stack} --delete-source {source.identifier}"
     return why, f"{words.attach(source.identifier, 'THE_GROUP_IT_HAD')}\n# or\n{delete}"
 
 

@@ -190,7 +190,7 @@ def _removal(found: Found, problem: Problem | None) -> str:
             "Only after your own code has imported the target and its next run changed nothing. Run these commands in "
             "the directory of this stack's project.",
             *(f"{number}. {what}\n\n```sh\n{script}\n```" for number, (what, script) in enumerate(steps, 1)),
-            f"Keep the report that `python -m controller retire --stack {stack}` wrote: it records the migration.",
+            f"Keep the report that `encryptdb retire --stack {stack}` wrote: it records the migration.",
         ]
     )
 

@@ -18,7 +18,7 @@ from encryptdb.controller.migration import Options, open_migration
 from encryptdb.controller.pulumi_cli import Stack
 from encryptdb.controller.stack import parse_outputs
 from encryptdb.controller.state import State
-from encryptdb.stacks.contract.errors import Failed, Interrupted, NotYet, Problem, Usage
+from encryptdb.stacks.contract.errors import AGAIN, Failed, Interrupted, NotYet, Problem, Usage
 
 Document = dict[str, Any]
 WITHOUT_PREFLIGHT = (State.OPEN, State.ROLLED_BACK, State.RETIRED, State.ABANDONED)
@@ -42,7 +42,7 @@ class Job:
     def run(self, command: ModuleType) -> Document:
         """Run one command of the controller, on the outputs as they are now."""
         name = command.__name__.rpartition(".")[2]
-        outputs = parse_outputs(self.stack.outputs(), f"pulumi stack output of {self.stack.name}")
+        outputs = parse_outputs(self.stack.outputs(), f"pulumi stack output of {self.stack.name}", self.stack.name)
         m = open_migration(outputs, self.options, name, self.stack.reporter)
         try:
             found: Document = command.run(m)
@@ -91,9 +91,7 @@ def _telling(job: Job, document: Document) -> Iterator[Document]:
         problem.document = document | dict(problem.document or {})
         raise
     except KeyboardInterrupt:
-        told = Interrupted(
-            "Interrupted.", detail="What was done stays done.", hint="Run the command again: it goes on."
-        )
+        told = Interrupted("Interrupted.", detail="Completed steps stay done.", hint=AGAIN)
         told.document = document
         raise told from None
 

@@ -6,6 +6,7 @@ from typing import Any
 from encryptdb.controller.commands.arguments import stack_command
 from encryptdb.controller.document import document
 from encryptdb.controller.migration import Migration
+from encryptdb.controller.next_line import Next, line
 from encryptdb.controller.observe import Observed
 from encryptdb.controller.observed_server import Database, ObservedServer
 from encryptdb.controller.postgres import control
@@ -15,22 +16,20 @@ from encryptdb.controller.runner import begin
 from encryptdb.controller.verify.apply import Ends
 from encryptdb.controller.verify.database import compare_database
 from encryptdb.controller.verify.result import Verification
-from encryptdb.stacks.contract.errors import Failed, NotYet, Problem
+from encryptdb.stacks.contract.errors import AGAIN, Failed, NotYet, Problem
 
 
 class VerifyFailed(Failed):
     """The sides differ. `document` says where."""
 
-    def __init__(self, verification: Verification, found: dict[str, Any]) -> None:
+    def __init__(self, verification: Verification, found: dict[str, Any], next_attempt: str) -> None:
         shown = "; ".join(verification.differing[:10])
         more = f" and {len(verification.differing) - 10} more" if len(verification.differing) > 10 else ""
         super().__init__(
             f"Source and target differ in {len(verification.differing)} tables or sequences.",
             detail=f"{shown}{more}. --json names the rows by their keys. Applications are not affected.",
-            hint=(
-                "Do not cut over. Something wrote to the target besides replication, or changed a definition on one "
-                "side only: find what did (the target's log and roles), then abandon and begin a new attempt."
-            ),
+            hint="Do not cut over. Find what wrote to the target or changed a definition on one side (the target's log "
+            f"and roles), then begin a new attempt: {next_attempt}",
         )
         self.document = found
 
@@ -43,16 +42,16 @@ class VerifyIncomplete(NotYet):
         super().__init__(
             f"{len(left)} of {len(verification.tables)} tables could not be compared; all others are equal.",
             detail="; ".join(f"{t.database}: {t.table}: {t.reason}" for t in left[:10]),
-            hint="Run verify again when they are less busy, or when what keeps them (named above) is gone.",
+            hint=f"When they are less busy, or when what holds them has ended: {AGAIN}",
         )
         self.document = found
 
 
 def run(m: Migration) -> dict[str, Any]:
-    """Raises VerifyFailed for a difference, VerifyIncomplete where a table could not be compared, NotYet where no
-    replication runs between the sides."""
+    """Raises VerifyFailed for a difference, VerifyIncomplete if a table could not be compared, NotYet without
+    replication."""
     observed = begin(m, "verify").observed
-    # Every database must have its way before the first one is read: it may take hours.
+    # Before the first database is read, which may take hours.
     ends = [_ends(m, observed, database) for database in observed.migrated]
     if not ends:
         raise NotYet("There is nothing to compare: no database is being migrated.")
@@ -66,7 +65,7 @@ def run(m: Migration) -> dict[str, Any]:
     control.note(serving, "verify", **{k: noted[k] for k in ("equal", "tables", "rows", "point")})
     found = document(m, observed) | verification.as_json()
     if verification.differing:
-        raise VerifyFailed(verification, found)
+        raise VerifyFailed(verification, found, m.next_attempt)
     if verification.not_compared:
         raise VerifyIncomplete(verification, found)
     m.say(f"equal: {summary.tables} tables, {summary.rows} rows")
@@ -90,20 +89,17 @@ def _follows(subscriber: ObservedServer | None, subscription: str) -> bool:
 
 
 def _nothing_runs(m: Migration, observed: Observed, database: str) -> Problem:
-    command = "cutover" if observed.records.open else "replicate"
     if observed.records.open:
         return NotYet(
             f"No replication runs between the sides in database {database!r}.",
-            detail=(
-                "The target is open and takes writes that the source does not get (no rollback path is kept, or it has "
-                "ended): they differ by design from the first write on."
-            ),
+            detail="The target is open, and the source does not receive its writes (there is no rollback path): they "
+            "differ by design.",
             hint="Verify before the cutover; the cutover itself drains to an end marker in every database.",
         )
     return NotYet(
         f"No replication runs between the sides in database {database!r}.",
-        detail="Both sides can only be compared at the same point, and it is replication that brings them there.",
-        hint=f"python -m controller {command} --stack {m.outputs.stack}, then run this again.",
+        detail="Both sides can only be compared at the same point, to which replication brings them.",
+        hint=f"{line(Next.REPLICATE, m.outputs)} && {AGAIN}",
     )
 
 

@@ -1,4 +1,4 @@
-"""RDS and Aurora: the one place where the controller knows them apart. `engine_of` chooses, once per command."""
+"""RDS and Aurora: the only place where the controller distinguishes them."""
 
 from collections.abc import Mapping
 

@@ -1,8 +1,4 @@
-"""Aurora PostgreSQL: a cluster with one encrypted or unencrypted volume, a writer and readers on it.
-
-The cluster is the truth about encryption and parameter group; its members are what is available, rebooted, logged of
-and deleted.
-"""
+"""Aurora PostgreSQL. Encryption and parameter group are the cluster's; status, reboot and log are its instances'."""
 
 from collections.abc import Iterator
 
@@ -60,7 +56,7 @@ class Aurora(Engine):
         return None, None
 
     def delete(self, found: Database) -> None:
-        """The members first, the writer last of them: a cluster is only deleted once none of them is to stay."""
+        """The members first, the writer last: only an empty cluster can be deleted."""
         for member in reversed(found.members):
             if not member.deleting:
                 self.aws.call("rds", "delete_db_instance", DBInstanceIdentifier=member.identifier)

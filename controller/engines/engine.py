@@ -1,4 +1,4 @@
-"""What the controller asks of AWS about a database server, and does to it. `rds` and `aurora` are what differs."""
+"""What the controller reads and changes of a database server in AWS. `rds` and `aurora` hold the differences."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -14,20 +14,20 @@ from encryptdb.stacks.cloud.client import Aws, NotFound
 from encryptdb.stacks.cloud.database import BROKEN, Database, Instance
 from encryptdb.stacks.cloud.words import Words
 from encryptdb.stacks.contract import names
-from encryptdb.stacks.contract.errors import Failed
+from encryptdb.stacks.contract.errors import AGAIN, Failed
 from encryptdb.stacks.contract.names import Ending
 from encryptdb.stacks.contract.outputs import Side
 
 SETTLED_SECONDS = 3600.0
-"""How long a reboot or modification may take before we stop waiting (it goes on without us)."""
+"""How long to wait for a reboot or modification."""
 
 
 @dataclass(frozen=True)
 class Log:
-    """Where the server log of the side that takes the writes is.
+    """Where the server log of the writer is.
 
-    `instance` is what the RDS API knows its files by, `group` the CloudWatch group, `stream` the instance's stream in
-    it (None: the group has no other). Lines before `since` came along from the source.
+    `instance` names its files in the RDS API, `group` is the CloudWatch group, `stream` the instance's stream in it
+    (None: the only one). Lines before `since` came from the source.
     """
 
     instance: str
@@ -38,7 +38,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Leftover:
-    """One thing that may hold plaintext, and the command that removes it."""
+    """Something that may hold plaintext, and the command that removes it."""
 
     kind: str
     name: str
@@ -49,7 +49,7 @@ class Leftover:
 
 
 class Engine(ABC):
-    """RDS or Aurora. Every method that asks AWS raises Failed where AWS does not tell."""
+    """RDS or Aurora. Every method that calls AWS raises Failed."""
 
     words: ClassVar[Words]
     seed_function: ClassVar[str]
@@ -62,7 +62,7 @@ class Engine(ABC):
 
     @abstractmethod
     def find(self, identifier: str) -> Database | None:
-        """The server of that name, or None where AWS says that there is none."""
+        """The server of that name, or None if AWS has none."""
 
     @abstractmethod
     def all(self) -> tuple[Database, ...]:
@@ -70,12 +70,11 @@ class Engine(ABC):
 
     @abstractmethod
     def attach_parameter_group(self, identifier: str, group: str) -> None:
-        """Attach a parameter group. It acts at the next reboot; this call never reboots."""
+        """Attach a parameter group, effective at the next reboot."""
 
     @abstractmethod
     def restart(self, identifier: str, reporter: Reporter, clock: Clock) -> None:
-        """Reboot whatever its parameter group waits for, and wait until all of it serves and is in sync. Clients are
-        disconnected, and can come back when it is up."""
+        """Reboot the instances whose parameters are pending, and wait until all are available and in sync."""
 
     @abstractmethod
     def log(self, identifier: str) -> Log:
@@ -83,48 +82,47 @@ class Engine(ABC):
 
     @abstractmethod
     def free_bytes(self, identifier: str) -> tuple[int | None, str | None]:
-        """Free storage in bytes, or why it is not known; neither, where storage grows by itself."""
+        """Free storage in bytes, or why it is unknown; neither if storage grows by itself."""
 
     @abstractmethod
     def delete(self, found: Database) -> None:
-        """Delete it for good, without a final snapshot, with its automated backups."""
+        """Delete it with its automated backups, without a final snapshot."""
 
     @abstractmethod
     def relatives(self, found: Database) -> Iterator[Leftover]:
         """Replicas and clones, which hold the same plaintext."""
 
     def the(self, identifier: str) -> Database:
-        """The server of that name. Raises Failed where there is none."""
+        """The server of that name. Raises Failed if it does not exist."""
         found = self.find(identifier)
         if found is None:
             raise Failed(
-                f"There is no {self.words.noun} {identifier!r}.",
-                detail=f"AWS says so, in region {self.aws.region}.",
+                f"The {self.words.noun} {identifier!r} does not exist in {self.aws.region}.",
                 hint="Was it renamed or deleted? Check the stack's outputs and the region.",
             )
         return found
 
     def find_by_resource_id(self, resource_id: str) -> Database | None:
-        """The server, whatever it is called now; None where it is gone."""
+        """The server under its current name; None if it was deleted."""
         return next((d for d in self.all() if d.resource_id == resource_id), None)
 
     def tag_ending(self, identifier: str, ending: Ending) -> None:
-        """Write on the server how its migration ended, for when no control database is left to tell. Raises Failed."""
+        """Tag the server with the end of its migration, which outlives the control databases. Raises Failed."""
         tags = [{"Key": names.STATE, "Value": str(ending)}]
         self.aws.call("rds", "add_tags_to_resource", ResourceName=self.the(identifier).arn, Tags=tags)
 
     def readers(self, side: Side) -> tuple[Instance, ...]:
-        """The instances of this side that only read, as AWS lists them now. Raises Failed where the side is gone."""
+        """The read-only instances of this side. Raises Failed if the side does not exist."""
         return self.the(side.identifier).readers
 
     def wait_applied(self, identifier: str, reporter: Reporter, clock: Clock) -> Database:
-        """Wait until all of it serves and the group is attached (in-sync or pending-reboot)."""
+        """Wait until all of it is available and the group is attached (in-sync or pending-reboot)."""
         attached = ("in-sync", "pending-reboot")
         return self.settle(identifier, lambda found: found.parameter_status in attached, reporter, clock)
 
     def settle(self, identifier: str, ready: Callable[[Database], bool], reporter: Reporter, clock: Clock) -> Database:
-        """Wait until all of it serves, and is `ready`. Raises Failed where it is broken, or after SETTLED_SECONDS."""
-        seen = "nothing is known yet"
+        """Wait until all of it is available and `ready`. Raises Failed if it is broken, or after SETTLED_SECONDS."""
+        seen = "unknown"
 
         def probe() -> Database | None:
             nonlocal seen
@@ -134,7 +132,7 @@ class Engine(ABC):
                 raise Failed(
                     f"{found.identifier} is {found.overall_status}.",
                     detail="It does not become available by itself.",
-                    hint=f"See {self.words.events(identifier)} and its error log, correct that, then run this again.",
+                    hint=f"See {self.words.events(identifier)} and its log, correct the cause, then: {AGAIN}",
                 )
             return found if found.serving and ready(found) else None
 
@@ -152,31 +150,30 @@ class Engine(ABC):
         self.aws.call("rds", "reboot_db_instance", DBInstanceIdentifier=instance)
 
     def user_parameters(self, group: str) -> Mapping[str, str] | None:
-        """The parameters that someone set in the group, or None where there is no such group."""
+        """The parameters set in the group, or None if it does not exist."""
         found = reads.parameters(self.aws, self.words, group)
         return None if found is None else {p.name: p.value for p in found if p.user and p.value is not None}
 
     def servers(self, resource_id: str) -> tuple[Server, ...]:
-        """Every setting of the server, whatever it is called now, and after it of its members, the writer first.
-        None of them where it is gone, or being deleted."""
+        """The settings of the server and then of its members, the writer first; empty if it is (being) deleted."""
         return self._servers(lambda found: found.resource_id == resource_id)
 
     def tagged(self, stack: str) -> tuple[Server, ...]:
-        """The same of every server that carries the stack's tag, one after the other."""
+        """The same of every server with the stack's tag."""
         return self._servers(lambda found: found.tags.get(names.STACK) == stack)
 
     def _servers(self, wanted: Callable[[Database], bool]) -> tuple[Server, ...]:
         return tuple(s for d in self.all() if wanted(d) and not d.deleting for s in servers_of(d))
 
     def parameter_group(self, name: str) -> ParameterGroup | None:
-        """A parameter group as the server takes one, or None where there is none of that name."""
+        """A parameter group of this engine's kind, or None."""
         return group_of(self.aws, self.words, name)
 
     def leftovers(self, source: Side, stack: str) -> Iterator[Leftover]:
-        """Everything in AWS, now, that came from this source and is not encrypted."""
+        """Everything unencrypted in AWS that came from this source."""
         found = self.find_by_resource_id(source.resource_id)
         if found is not None and not found.encrypted:
-            delete = f"python -m controller retire --stack {stack} --delete-source {found.identifier}"
+            delete = f"encryptdb retire --stack {stack} --delete-source {found.identifier}"
             yield Leftover(self.words.noun, found.identifier, delete)
         if found is not None:
             yield from self.relatives(found)
@@ -186,7 +183,7 @@ class Engine(ABC):
             if not ours or snapshot.encrypted:
                 continue
             if snapshot.tags.get(names.STACK) == stack:
-                remedy = f"pulumi config set encryptdb:phase retire --stack {stack}, then pulumi up"
+                remedy = f"pulumi config set encryptdb:phase retire --stack {stack} && pulumi up --stack {stack}"
                 yield Leftover("snapshot", snapshot.identifier, remedy)
             elif snapshot.automated:
                 yield Leftover("automated snapshot", snapshot.identifier, "goes with the source")
@@ -195,7 +192,7 @@ class Engine(ABC):
         yield from self._backups(source.resource_id)
         prefix = f"/aws/rds/{self.words.noun}/{source.identifier}/"
         for group in self.aws.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=prefix):
-            # Unless it has a key of its own, what applications wrote into their statements stands there in the clear.
+            # Logged statements contain data, in plaintext unless the group has a key.
             if not group.get("kmsKeyId"):
                 name = group["logGroupName"]
                 yield Leftover("log group", name, f"aws logs delete-log-group --log-group-name {name}")

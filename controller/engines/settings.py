@@ -1,4 +1,4 @@
-"""A server and a parameter group with every setting that an owner may have chosen: what `adopt` compares and prints."""
+"""A server and a parameter group with every setting that an owner may have chosen, for `adopt`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
-"""Every setting of a server that its owner may have chosen and that a restore may not have copied: what AWS calls it,
-what Terraform and pulumi-aws call it (they use one name), and the option of `aws rds modify-db-…` that sets it. Tables;
-nothing is asked here.
-"""
+"""Every setting of a server that its owner may have chosen and that a restore may not have copied: its name in AWS, in
+Terraform and pulumi-aws (the same), and the option of `aws rds modify-db-…` that sets it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +7,7 @@ from dataclasses import dataclass
 from encryptdb.stacks.cloud.database import Database
 
 Value = str | int | float | bool | tuple[str, ...] | None
-"""None: AWS tells none, so it has none."""
+"""None: not set."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from encryptdb.controller.postgres import slots
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.server import Db, Server
 from encryptdb.controller.waiting import Clock, Reporter, wait_until
-from encryptdb.stacks.contract.errors import Failed
+from encryptdb.stacks.contract.errors import AGAIN, Failed
 
 SENDER_TIMEOUT_SECONDS = 20
 """wal_sender_timeout of our walsender: it requests a reply after half of it, and ends if the client is gone."""
@@ -216,5 +216,5 @@ def _stalled(slot: str) -> Failed:
     return Failed(
         f"Timed out after {STALL_SECONDS:.0f} s waiting for the source's walsender.",
         detail=f"It was decoding slot {slot} for the proof of the exact LSN. Neither server was changed.",
-        hint="Check the source's server log and load, then run the command again.",
+        hint=f"Check the source's server log and load, then: {AGAIN}",
     )

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from encryptdb.stacks.cloud.database import Database
 from encryptdb.stacks.cloud.eligibility import ineligible
 from encryptdb.stacks.contract import names
-from encryptdb.stacks.contract.errors import NotYet, Problem, Refused, Usage
+from encryptdb.stacks.contract.errors import AGAIN, NotYet, Problem, Refused, Usage
 
 _STACK = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 
@@ -59,5 +59,5 @@ def refuse(source: Database, stack: str) -> None:
     found = ineligible(source, stack)
     if found is None:
         return
-    again = f" Run `python -m controller init {found.instead}`." if found.instead else ""
+    again = f" encryptdb init {found.instead}" if found.instead else f" Then: {AGAIN}" if found.passes else ""
     raise (NotYet if found.passes else Refused)(found.message, detail=found.detail, hint=f"{found.hint}{again}")

@@ -26,8 +26,8 @@ def _lines(found: Found, proposal: Proposal) -> Iterator[str]:
     source = found.source
     yield from _comment(
         f"The stack {found.stack}: encrypts {source.words.what} {source.identifier}. Written by "
-        "`python -m controller init` from what AWS says. Commented out: defaults and alternatives. Review it, then: "
-        "pulumi up",
+        "`encryptdb init` from what AWS says. Commented out: defaults and alternatives. Review it, then: "
+        f"pulumi up --stack {found.stack}",
         "",
     )
     yield "config:"

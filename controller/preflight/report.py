@@ -7,7 +7,7 @@ from typing import Any
 from encryptdb.controller.preflight.check import Check, Finding, Severity
 from encryptdb.controller.preflight.facts import Facts
 from encryptdb.controller.preflight.text import listed
-from encryptdb.stacks.contract.errors import Failed, Refused
+from encryptdb.stacks.contract.errors import AGAIN, Failed, Refused
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Report:
         detail = "\n".join(str(f) for f in blocking)
         if self.unavailable:
             detail += f"\nNot checked, because something is unavailable: {listed(self.unavailable)}."
-        return message, detail, (missing[0].remedy if missing else None) or "Apply each remedy, then run it again."
+        return message, detail, (missing[0].remedy if missing else None) or f"Apply each remedy, then: {AGAIN}"
 
 
 class PreflightRefused(Refused):

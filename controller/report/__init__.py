@@ -1,7 +1,6 @@
-"""The report: what was done, by whom, and what proves it, in one HTML file that needs nothing else.
+"""The report: what was done, by whom, and what proves it, in one self-contained HTML file.
 
-`collect` reads, `render` writes it out; the data also stand in the file, so that evidence outlives the control
-databases that it came from.
+The file also holds its data as JSON, so that the evidence outlives the control databases.
 """
 
 from encryptdb.controller.report.collect import collect

@@ -1,4 +1,4 @@
-"""What the evidence establishes, what it does not, and whether it is there: printing a claim does not make it one."""
+"""What the evidence establishes, what it does not, and whether it exists."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Data = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Claim:
-    """`holds`: True or False by the evidence at hand, None where there is none (yet)."""
+    """`holds`: True or False by the evidence, None without evidence."""
 
     claim: str
     holds: Callable[[Data], bool | None]
@@ -37,7 +37,7 @@ def moved(data: Data) -> bool | None:
 
 
 def encrypted_as_asked(data: Data) -> bool | None:
-    """Whether AWS says that the target is encrypted under the key of the stack; None where there is no answer."""
+    """Whether the target is encrypted under the stack's key, by AWS; None if unknown."""
     target = data["instances"]["target"]
     if not target or target.get("encrypted") is None:
         return None

@@ -1,4 +1,4 @@
-"""Gathers the report's data from both control databases and AWS. What cannot be read is said, never left out."""
+"""Collects the report's data from both control databases and AWS. What cannot be read is listed as a problem."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,23 +22,21 @@ Data = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Side:
-    """What one server's control database holds. Both are empty where there is none, or where it cannot be read."""
+    """The content of one server's control database; empty if it is missing or cannot be read."""
 
     records: Records
     journal: list[Data]
 
 
 def collect(m: Migration, observed: Observed, found: Standing | None = None) -> Data:
-    """Everything the report shows, as JSON. `found` is the state to show, where it is not the one observed.
-
-    Raises nothing for a server or an AWS that does not answer: that becomes part of the report.
-    """
+    """Everything the report shows, as JSON. `found` is the state to show, if not the one observed. An unavailable
+    server or AWS is reported in it, not raised."""
     problems: list[Data] = []
     sides = {server.side: _read(server, problems) for server in m.sides()}
     source, target = sides["source"], sides.get("target", _Side(Records(), []))
     found = found or standing(m, observed)
     serves = found.serves
-    # Where both sides have a record, the serving side's counts.
+    # If both sides have a record, the serving side's counts.
     in_order = (target.records, source.records) if serves == "source" else (source.records, target.records)
     records = {record.key: record for side in in_order for record in side}
     return {
@@ -85,7 +83,7 @@ def _read(server: Server, problems: list[Data]) -> _Side:
 
 
 def _merged(source: list[Data], target: list[Data]) -> list[Data]:
-    """One journal in the order of time: each side holds lines of the other, from the snapshot and from the cutover."""
+    """One journal in order of time: each side has lines of the other, from the snapshot and the cutover."""
     seen = {(line["at"], line["event"]) for line in source}
     return sorted(
         source + [line for line in target if (line["at"], line["event"]) not in seen], key=lambda line: str(line["at"])
@@ -93,7 +91,7 @@ def _merged(source: list[Data], target: list[Data]) -> list[Data]:
 
 
 def _instance(m: Migration, side: Side, problems: list[Data]) -> Data | None:
-    """How AWS describes one side; None where AWS says that it is gone, or does not answer (which is a problem)."""
+    """One side as AWS describes it."""
     try:
         found = m.engine.find(side.identifier)
         if found is None or found.resource_id != side.resource_id:

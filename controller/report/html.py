@@ -1,4 +1,4 @@
-"""Just enough HTML. Everything is escaped once, by type: a `str` is text, and only what is `Html` goes in as it is."""
+"""Minimal HTML. Escaping is by type: a `str` is escaped once, `Html` is not."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ class Html(str):
 
 
 def text(value: object) -> Html:
-    """Anything as text; what is Html already stays."""
+    """Any value, escaped unless it is Html."""
     return value if isinstance(value, Html) else Html(html.escape(str(value)))
 
 
@@ -31,7 +31,7 @@ def code(value: object) -> Html:
 
 
 def lsn(value: object) -> Html:
-    """A position in the log, kept on one line."""
+    """An LSN, kept on one line."""
     return tag("code", value, class_="lsn")
 
 
@@ -57,7 +57,7 @@ def paragraph(*children: object, **attributes: str) -> Html:
 
 
 def moment(value: object) -> str:
-    """A time as a person reads it, to the millisecond, in UTC."""
+    """A time to the millisecond, in UTC."""
     try:
         return datetime.fromisoformat(str(value)).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"
     except ValueError:

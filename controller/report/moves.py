@@ -1,4 +1,4 @@
-"""The section on the move of the applications: the pause, verb by verb."""
+"""The section on cutover and rollback."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,11 +9,11 @@ Data = Mapping[str, Any]
 
 
 def moves(data: Data) -> Html:
-    """Cutover, and rollback if there was one: the pause, verb by verb."""
+    """Cutover and rollback: the pause, verb by verb."""
     records = data["records"]
     found = [_move(name, records[name]) for name in ("cutover", "rollback") if name in records]
     if not found and "open" in records:
-        # The controller ended between OPEN and its last record: the record of OPEN has almost all of it.
+        # The controller was interrupted after OPEN, whose record has almost all of it.
         found = [_move("cutover" if records["open"].get("side") == "target" else "rollback", records["open"])]
     if not found:
         return section("The move of the applications", paragraph("The applications have not been moved."))
@@ -21,7 +21,7 @@ def moves(data: Data) -> Html:
 
 
 VERBS = ("watchdog", "pause", "fence", "end markers", "drain", "sequences", "detach", "rollback path", "open", "switch")
-"""The verbs of a move in their order: the control database keeps objects without one."""
+"""The verbs in order, which jsonb does not keep."""
 
 
 def _in_order(steps: Mapping[str, float]) -> dict[str, float]:
@@ -52,11 +52,11 @@ def _move(name: str, move: Data) -> Html:
             paragraph(
                 f"Writers were held back for {pause:,.0f} ms."
                 if pause is not None
-                else "How long writers were held back was not measured: the command was cut off after the opening.",
+                else "The pause was not measured: the command was interrupted after the opening.",
                 class_="lead",
             ),
             facts(known),
-            paragraph("Step by step, in their order. The watchdog is started before anyone is held back."),
+            paragraph("The steps in order. The watchdog starts before any writer is held back."),
             table(
                 ["Step", "ms", ""],
                 [

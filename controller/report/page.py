@@ -1,4 +1,4 @@
-"""The page around the sections: one file, no script that runs, nothing loaded from elsewhere, fit for printing."""
+"""The page around the sections: one printable file without scripts or external resources."""
 
 import json
 from typing import Any
@@ -28,10 +28,10 @@ table.journal { font-size: .9em; }
 
 
 def render(data: dict[str, Any]) -> str:
-    """The whole report. `data` is what `collect` gave; it stands in the file too, as JSON."""
+    """The report as HTML. `data`, from `collect`, is embedded as JSON."""
     source = data["instances"]["source"]["identifier"]
     title = f"Encryption of {source}"
-    # Inside <script> nothing is escaped, so what could end it must not be there.
+    # Inside <script> nothing is escaped.
     kept = Html(json.dumps(data, default=str).replace("<", "\\u003c"))
     head = tag(
         "head",

@@ -1,4 +1,4 @@
-"""The sections of the report: each a function from the data to HTML. In the order in which they are read."""
+"""The sections of the report, each a function from the data to HTML."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ Data = Mapping[str, Any]
 
 
 def summary(data: Data) -> Html:
-    """Where it stands, and what could not be read."""
+    """The state, and what could not be read."""
     records = data["records"]
     source, target = data["instances"]["source"], data["instances"]["target"]
     rows: list[tuple[str, object]] = [
@@ -29,19 +29,19 @@ def summary(data: Data) -> Html:
     if not records:
         notes.append(
             paragraph(
-                "No evidence could be read: there is no control database. Before prepare there is none yet; retire and "
-                "abandon take it down, and the report that retire left holds what was in it.",
+                "No evidence could be read: there is no control database. prepare creates it; retire and abandon drop "
+                "it, and the report that retire wrote holds its content.",
                 class_="warn",
             )
         )
     for problem in data["problems"]:
-        what = f"Not known: {problem['what']}. {problem['message']} {problem['detail'] or ''}"
+        what = f"Unknown: {problem['what']}. {problem['message']} {problem['detail'] or ''}"
         notes.append(paragraph(what, class_="warn"))
     return join([paragraph(data["summary"], class_="lead"), *notes, facts(rows)])
 
 
 def encryption(data: Data) -> Html:
-    """Before and after, as AWS says at the moment of the report."""
+    """Both sides as AWS describes them now."""
     sides = [data["instances"]["source"], data["instances"]["target"]]
     rows = [
         ("Instance", *(code(s["identifier"]) if s else "not there yet" for s in sides)),
@@ -78,7 +78,7 @@ def _encrypted(side: Data | None) -> object:
 
 
 def exact_lsn(data: Data) -> Html:
-    """The join of snapshot and changes, and how it was proved."""
+    """The exact LSN and its proof."""
     found = data["records"].get("exact_lsn")
     if not found:
         return section("Where the changes join the snapshot", paragraph("Not determined yet."))
@@ -167,7 +167,7 @@ def _list(title: str, items: list[str]) -> Html:
 
 
 def plaintext(data: Data) -> Html:
-    """What in AWS may still hold unencrypted data."""
+    """What in AWS may still hold plaintext."""
     found = data["leftovers"]
     if found is None:
         return section("What still holds plaintext", paragraph("Listed once the applications have been moved."))
@@ -180,7 +180,6 @@ def plaintext(data: Data) -> Html:
 
 
 def journal(data: Data) -> Html:
-    """Who did what, when."""
     rows = [(moment(line["at"]), line["who"], line["event"], _detail(line["detail"])) for line in data["journal"]]
     if not rows:
         return section("Journal", paragraph("Empty."))

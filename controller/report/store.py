@@ -1,4 +1,4 @@
-"""Where the report lies, and how evidence survives: the data stand in the file, and a later report reads them."""
+"""The report's file. A later report reads the evidence that an earlier one holds."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ Data = dict[str, Any]
 _DATA = re.compile(rf'<script type="application/json" id="{DATA_ID}">(.*?)</script>', re.DOTALL)
 
 EVIDENCE = ("records", "journal", "evidence_at")
-"""What comes from the control databases, and is gone from there once they are."""
+"""The data that come from the control databases."""
 
 
 def path_of(m: Migration) -> Path:
@@ -27,11 +27,8 @@ def path_of(m: Migration) -> Path:
 
 
 def write(m: Migration, data: Data) -> str:
-    """Write the report and return its path.
-
-    Where the control databases hold nothing (after retire), the evidence of an earlier report at the same path is
-    kept. Raises Usage where the file cannot be written.
-    """
+    """Write the report and return its path. Without control databases (after retire), the evidence of an earlier report
+    at that path is kept. Raises Usage if the file cannot be written."""
     path = path_of(m)
     with _writing(path):
         _replace(path, render(with_evidence(data, read(path))))
@@ -39,7 +36,7 @@ def write(m: Migration, data: Data) -> str:
 
 
 def check_writable(m: Migration) -> None:
-    """Raise Usage where the report could not be written."""
+    """Raise Usage if the report could not be written."""
     path = path_of(m)
     with _writing(path), tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
         pass
@@ -51,14 +48,14 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Usage(
-            f"The report cannot be written to {path}.",
+            f"Could not write the report to {path}.",
             detail=error.strerror or type(error).__name__,
-            hint="Name a file in a directory that exists and may be written to: --output FILE",
+            hint="Name a file in a writable directory with --output FILE.",
         ) from None
 
 
 def read(path: Path) -> Data | None:
-    """The data of a report, or None where there is no report of ours."""
+    """The data of a report, or None if the file holds none."""
     try:
         found = _DATA.search(path.read_text(encoding="utf-8"))
         document = json.loads(found.group(1)) if found else None
@@ -68,7 +65,7 @@ def read(path: Path) -> Data | None:
 
 
 def with_evidence(data: Data, earlier: Data | None) -> Data:
-    """`data`, with the evidence of an earlier report of the same attempt where it has none of its own. Pure."""
+    """`data`, with the evidence of an earlier report of the same attempt if it has none. Pure."""
     if data["records"] or earlier is None or earlier.get("version") != data["version"]:
         return data
     if (earlier.get("stack"), earlier.get("attempt")) != (data["stack"], data["attempt"]):
@@ -77,12 +74,12 @@ def with_evidence(data: Data, earlier: Data | None) -> Data:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write in one step, so that an interruption leaves the earlier report."""
+    """Write atomically."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:
             out.write(text)
-        # It is made to be handed around.
+        # mkstemp gives 0600; the report is meant to be shared.
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:

@@ -1,1 +1,1 @@
-"""What a command does, one local thing per step. `controller.plan` puts them in order."""
+"""The steps of the commands. `controller.plan` has their order."""

@@ -12,7 +12,7 @@ from encryptdb.controller.records import Isolated, Records
 from encryptdb.controller.steps.replicate import has_exact_lsn
 from encryptdb.controller.steps.step import observed_source, observed_target
 from encryptdb.stacks.cloud.database import same_key
-from encryptdb.stacks.contract.errors import Failed, NotYet, Refused
+from encryptdb.stacks.contract.errors import AGAIN, Failed, NotYet, Refused
 
 
 def refuse_wrong_copy(m: Migration, observed: Observed) -> None:
@@ -107,7 +107,7 @@ def isolate(m: Migration, observed: Observed) -> None:
 
 
 def _end_sessions(m: Migration, observed: Observed) -> None:
-    """Terminate client sessions on the copy that were there before it was closed."""
+    """Terminate the client sessions on the copy."""
     server = m.the_target
     server.execute(
         """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -125,6 +125,5 @@ def _roll_back_prepared(m: Migration) -> None:
             raise Refused(
                 f"Could not roll back the prepared transaction {gid!r} that came with the snapshot.",
                 detail=f"{problem.detail} Its locks would block the apply worker.",
-                hint=f"On the target, as role {owner} in database {database}: ROLLBACK PREPARED '{gid}'; "
-                "then run the command again.",
+                hint=f"On the target, as role {owner} in database {database}: ROLLBACK PREPARED '{gid}'; then: {AGAIN}",
             ) from None

@@ -14,7 +14,7 @@ from encryptdb.controller.records import Databases, Heartbeats, Identity, Prepar
 from encryptdb.controller.steps.step import observed_source
 from encryptdb.stacks.cloud import prepared_parameter
 from encryptdb.stacks.cloud.prepared_parameter import PreparedParameter
-from encryptdb.stacks.contract.errors import Refused
+from encryptdb.stacks.contract.errors import AGAIN, Refused
 
 # The control database, first of all: it remembers what has to be undone.
 
@@ -39,16 +39,16 @@ def drop_control(m: Migration, observed: Observed) -> None:
 
 
 def refuse_copied_control_database(m: Migration, observed: Observed) -> None:
-    """Raise Refused where the control database on the source came with a snapshot of another instance."""
+    """Raise Refused if the control database on the source came with a snapshot of another instance."""
     records = observed_source(observed).records
     found = records.identity if records else None
     if found is not None and found.source_resource_id != m.outputs.source.resource_id:
         raise Refused(
             "The source's control database came from another instance.",
             detail=f"It was made on {found.source_resource_id}; the stack's source is "
-            f"{m.outputs.source.resource_id}. So this instance is itself a restored copy.",
-            hint="Check `source` in the stack's config. If this really is the source, drop the database encryptdb on "
-            "it, and run this again.",
+            f"{m.outputs.source.resource_id}: this instance is itself a restored copy.",
+            hint="Check encryptdb:source in the stack's config. If it is right, drop the database encryptdb on the "
+            f"source, then: {AGAIN}",
         )
 
 

@@ -1,4 +1,4 @@
-"""Join the restored copy to the source at the exact LSN, and follow until it has caught up."""
+"""Replicate to the restored copy from the exact LSN until it has caught up."""
 
 from dataclasses import replace
 
@@ -173,7 +173,7 @@ def _workers(m: Migration) -> str:
 
 
 def undo_replication(m: Migration, observed: Observed) -> None:
-    """Let the target go: drop its subscriptions, so that no worker takes a slot again. The copy stays as it is."""
+    """Drop the target's subscriptions and slots, so that no worker takes a slot of the source. The copy stays."""
     if m.target is None or observed.target is None:
         return
     for name, subscription in observed.target.subscriptions.items():

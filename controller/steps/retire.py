@@ -1,5 +1,5 @@
-"""Retiring: what is dropped on both servers once nobody goes back. The decision is recorded first, so that whatever
-interrupts the rest, the state is `retired` and running it again completes it."""
+"""Retire: drop everything on both servers. The decision is recorded first, so that an interrupted run can be
+completed."""
 
 from collections.abc import Mapping
 
@@ -88,7 +88,7 @@ def clean(m: Migration, server: Server, side: ObservedServer, databases: tuple[D
         slots.drop(server, name, reporter=m.reporter, clock=m.clock, via="postgres")
     for database in databases:
         if not database.allow_connections:
-            # Closed for good (rollbackWindow: none): nobody can connect to it, and neither can we.
+            # Closed for good (rollbackWindow: none).
             continue
         server.execute("SET default_transaction_read_only = off", database=database.name)
         drop = sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(m.names.publication))

@@ -1,4 +1,4 @@
-"""The slots on the source: from the moment they are there, it keeps every change."""
+"""The slots on the source."""
 
 from encryptdb.controller.migration import Migration
 from encryptdb.controller.observe import Observed

@@ -16,11 +16,10 @@ Act = Callable[[Migration, Observed], None]
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that a command does.
+    """One step of a command.
 
-    `summary` is the line the operator reads while it happens. `done` recognises the goal from what was observed,
-    without asking anyone; None says that every run has to reach it anew. `act` may be run again after any interruption.
-    `undo` is what `abandon` does, also safe to repeat; None says that nothing is left behind on the source.
+    `summary` is the operator's log line. `done` decides from the observation whether the goal is reached; None: act in
+    every run. `act`, and `undo`, which `abandon` runs, are safe to repeat; no `undo`: nothing is left on the source.
     """
 
     name: str

@@ -1,5 +1,5 @@
-"""Are both sides equal, row by row, at the same point of the write-ahead log, while applications go on writing?
+"""Compares source and target row by row, at the same point of the write-ahead log, while applications write.
 
-`catalog` says what there is to compare, `point` brings both sides to the same point, `scan` reads one side,
-`locate` finds the rows that differ, `database` goes through the tables of one database. docs/verify.md proves it.
+`catalog` lists the tables, `point` brings both sides to the same point, `scan` reads one side, `locate` finds the rows
+that differ, `database` goes through one database. docs/verify.md has the proof.
 """

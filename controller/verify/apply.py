@@ -1,4 +1,4 @@
-"""The apply worker of one database's replication, watched from the subscriber: how far it is, and whom it waits for."""
+"""The apply worker of one database, observed on the subscriber: its position, and whom it waits for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,11 +11,10 @@ from encryptdb.controller.waiting import Clock, Reporter, wait_until
 from encryptdb.stacks.contract.errors import Failed
 
 WORKER_SECONDS = 30.0
-"""How long there may be no apply worker at all."""
+"""How long there may be no apply worker."""
 
 RESTARTS = 3
-"""How many workers may follow one another in one wait: after an error the next one starts within 5 s, and the error
-comes again."""
+"""How often the worker may restart in one wait: after an error it restarts within 5 s and fails again."""
 
 WORKER_SQL = """
 -- Who applies, does it (or a parallel worker of it, known from 16 on by its leader_pid) wait for this backend, and how
@@ -38,8 +37,7 @@ class Ends:
 
 @dataclass(frozen=True)
 class Worker:
-    """`pid` is None where there is none. `held`: it waits for the backend asked about. `received`: how far it has the
-    log."""
+    """`pid` is None without a worker. `held`: it waits for the backend asked about. `received`: its last LSN."""
 
     pid: int | None
     held: bool
@@ -47,7 +45,7 @@ class Worker:
 
 
 class Apply:
-    """Looks at the apply worker of one database."""
+    """Observes the apply worker of one database."""
 
     def __init__(self, ends: Ends, reporter: Reporter, clock: Clock) -> None:
         self.ends, self.reporter, self.clock = ends, reporter, clock
@@ -59,13 +57,13 @@ class Apply:
         return int(only(row)[0])
 
     def worker(self, gate: Db | None = None) -> Worker:
-        """The worker, and whether it waits for `gate`."""
+        """The worker; `held` if it waits for `gate`."""
         pid = gate.info.backend_pid if gate is not None else 0
         row = self.ends.subscriber.row(WORKER_SQL, [pid, self.ends.subscription], database=self.ends.database)
         return Worker(*only(row))
 
     def reached(self, probe: Callable[[], bool | None], seconds: float) -> bool:
-        """Wait for `probe`; False after `seconds`. Raises Failed where there has been no apply worker for a while."""
+        """Wait for `probe`; False after `seconds`. Raises Failed if the apply worker is missing or keeps failing."""
         started = self.clock.monotonic()
         missing_since: float | None = None
         received: LSN | None = None
@@ -89,21 +87,20 @@ class Apply:
         return wait_until(
             outcome,
             what=f"the {self.ends.subscriber.side} to apply a heartbeat in {self.ends.database}",
-            # `outcome` gives up first, so that the caller can say what it means.
+            # `outcome` returns False first: the caller knows the message.
             seconds=seconds + 60,
             every=0.01,
             reporter=self.reporter,
             clock=self.clock,
-            progress=lambda: f"it has received the log up to {received}",
+            progress=lambda: f"it has received WAL up to {received}",
         )
 
     def _stopped(self, how: str) -> Failed:
         side = self.ends.subscriber.side
         return Failed(
-            f"The {side} does not apply changes in database {self.ends.database!r}.",
+            f"The {side} is not applying changes in database {self.ends.database!r}.",
             detail=f"Its subscription {self.ends.subscription} {how}.",
-            hint=f"The {side}'s server log says why: a row or a table that is not as it was on the other side. "
-            "Applications are not affected.",
+            hint=f"See the {side}'s server log for the conflicting row or table. Applications are not affected.",
         )
 
     def _watch(self) -> Db:
@@ -111,6 +108,6 @@ class Apply:
 
 
 def only(row: tuple[Any, ...] | None) -> tuple[Any, ...]:
-    """The row that is always there."""
+    """The only row."""
     assert row is not None, "the heartbeat has one row, and an aggregate too"
     return row

@@ -1,4 +1,4 @@
-"""What there is to compare in one database, as each side's catalog has it."""
+"""What there is to compare in one database, from each side's catalog."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, format('%I.
 """
 
 NOT_COVERED_SQL = f"""
--- What logical replication does not carry, so that nobody takes silence for equality.
+-- What logical replication does not carry, and the comparison therefore does not cover.
 SELECT kind, count(*)::int, (array_agg(name ORDER BY name))[1:10]
   FROM (SELECT CASE WHEN c.relpersistence = 'u' THEN 'unlogged table' WHEN c.relkind = 'm' THEN 'materialized view'
                     ELSE 'foreign table' END AS kind,
@@ -56,7 +56,7 @@ SELECT format('%I.%I', n.nspname, c.relname),
 
 @dataclass(frozen=True)
 class Table:
-    """One table on one side. `pages` is the planner's estimate (0: unknown, or not a heap), `shown` its quoted name."""
+    """One table on one side. `pages` is pg_class.relpages (0: unknown, or not a heap), `shown` the quoted name."""
 
     oid: int
     schema: str
@@ -74,7 +74,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Pair:
-    """One table on both sides. Their oids differ where it was made after the snapshot."""
+    """One table on both sides. The oids differ if it was created after the snapshot."""
 
     publisher: Table
     subscriber: Table
@@ -92,8 +92,7 @@ def tables(connection: Db) -> dict[str, Table]:
 def pair_up(
     database: str, publisher: Mapping[str, Table], subscriber: Mapping[str, Table], sides: tuple[str, str]
 ) -> tuple[list[Pair], list[TableResult]]:
-    """Tables that can be compared row by row, and differences that show in the catalog already. `sides` names
-    publisher and subscriber."""
+    """Tables to compare row by row, and differences in the catalog. `sides` names publisher and subscriber."""
     pairs, different = [], []
     for shown in sorted(publisher.keys() | subscriber.keys()):
         here, there = publisher.get(shown), subscriber.get(shown)
@@ -121,7 +120,7 @@ def _columns(here: Table, there: Table, sides: tuple[str, str]) -> Iterator[str]
 
 
 def not_covered(connection: Db, *, sequences_compared: bool) -> list[NotCovered]:
-    """What the comparison says nothing about."""
+    """What the comparison does not cover."""
     found = [NotCovered(kind, n, tuple(names)) for kind, n, names in connection.execute(NOT_COVERED_SQL).fetchall()]
     if not sequences_compared and (listed := connection.execute(SEQUENCES_SQL).fetchall()):
         # A target's sequences lag until cutover sets them.
@@ -130,7 +129,7 @@ def not_covered(connection: Db, *, sequences_compared: bool) -> list[NotCovered]
 
 
 def sequences(database: str, source: Db, target: Db) -> list[SequenceResult]:
-    """After OPEN: whether the target's sequences are at, or past, the source's."""
+    """After OPEN: whether the target's sequences are at or past the source's."""
     theirs = {name: last for name, last, _ in target.execute(SEQUENCES_SQL).fetchall()}
     return [
         SequenceResult(database, name, last, theirs.get(name), _ahead(last, theirs.get(name), step))
@@ -145,14 +144,14 @@ def _ahead(source: int | None, target: int | None, step: int) -> bool:
 
 
 GROUP_TABLES = 250
-"""Each table of a group takes an entry in the server's lock table, which has room for at least 6,400 by default."""
+"""Each table of a group takes an entry of the lock table, which has at least 6,400 by default."""
 
 GROUP_PAGES = 1 << 20
-"""8 GB. A group's snapshot holds back vacuum while the group is read, so a big table gets a group of its own."""
+"""8 GB. A group's snapshot holds back vacuum while it is read, so a big table gets its own group."""
 
 
 def groups(pairs: Sequence[Pair]) -> list[list[Pair]]:
-    """Tables to be brought to the same point together."""
+    """Tables that are compared at the same point."""
     found: list[list[Pair]] = []
     pages = 0
     for pair in pairs:

@@ -1,4 +1,4 @@
-"""Compares tables at a point that is held: reads both sides at once, tells progress, stands in nobody's way."""
+"""Compares tables at a held point: reads both sides in parallel, reports progress, yields to DDL and TRUNCATE."""
 
 import concurrent.futures
 from collections.abc import Callable
@@ -18,7 +18,7 @@ T = TypeVar("T")
 Reader = Callable[[Db, Table], T]
 
 LOOK_SECONDS = 1.0
-"""How often we look whether somebody waits for the table being read. Seen twice, the reading stops."""
+"""Seconds between checks whether somebody waits for the table being read. Seen twice, the read is cancelled."""
 
 TELL_SECONDS = 10.0
 
@@ -32,7 +32,7 @@ SELECT EXISTS (SELECT FROM pg_locks
 
 
 class Comparer:
-    """Compares one table after the other in the snapshots that `meeting` holds."""
+    """Compares tables in the snapshots that `meeting` holds."""
 
     def __init__(self, meeting: Meeting) -> None:
         self.meeting = meeting
@@ -49,7 +49,7 @@ class Comparer:
         self._pool.shutdown()
 
     def table(self, pair: Pair, point: LSN) -> TableResult:
-        """Compare one table. Raises Unreadable where it must be tried again, at another point."""
+        """Compare one table. Raises Unreadable if it must be retried at another point."""
         done = {"publisher": 0.0, "subscriber": 0.0}
 
         def tell(side: str) -> Callable[[float], None]:
@@ -66,7 +66,7 @@ class Comparer:
         return TableResult(self.meeting.ends.database, pair.shown, ours == theirs, source, target, point, rows=rows)
 
     def _locate(self, pair: Pair, ours: Digest, theirs: Digest) -> tuple[RowDifference, ...]:
-        """Some of the rows that differ; none where they could not be looked for (they differ all the same)."""
+        """Some of the rows that differ; none if they could not be read."""
         number = locate.number_of_parts(max(ours.rows, theirs.rows))
         looking = "looking for the rows"
         try:
@@ -86,7 +86,7 @@ class Comparer:
         return tuple(found[: locate.SHOWN])
 
     def _both(self, pair: Pair, ours: Reader[T], theirs: Reader[T], progress: Callable[[], str]) -> tuple[T, T]:
-        """Run both readers at the same time. Raises Unreadable if one does, and what a Server says of an error."""
+        """Run both readers in parallel. Raises Unreadable if one does, or a Problem."""
         tables = (pair.publisher, pair.subscriber)
         futures: list[Future[T]] = [
             self._pool.submit(_translated, server, self.meeting.ends.database, reader, connection, table)
@@ -94,10 +94,9 @@ class Comparer:
         ]
         try:
             self._attend(pair, futures, progress)
-            # The one that failed by itself says why; the other may fail only because it is cancelled.
+            # Read before the other is cancelled and fails, too.
             failed = next((error for f in futures if f.done() and (error := f.exception())), None)
         finally:
-            # After Ctrl-C, or the failure of one, the other is of no use.
             self._cancel(futures)
         if failed is not None:
             raise failed
@@ -105,7 +104,7 @@ class Comparer:
         return first, second
 
     def _attend(self, pair: Pair, futures: list[Future[T]], progress: Callable[[], str]) -> None:
-        """Until both are done, or one has failed: tell how far they are; return early if somebody needs the table."""
+        """Report progress until both are done or one failed; return early if somebody waits for the table."""
         waiting_since_last = False
         while True:
             _, pending = concurrent.futures.wait(
@@ -129,7 +128,7 @@ class Comparer:
         return False
 
     def _cancel(self, futures: list[Future[T]]) -> None:
-        """Cancel what is still being read, until it has ended: a cancel that comes between two statements is lost."""
+        """Cancel the running reads until they end: a cancel between two statements is lost."""
         while not all(f.done() for f in futures):
             for future, (_, connection) in zip(futures, self._readers, strict=True):
                 if not future.done() and not connection.closed:

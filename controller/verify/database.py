@@ -1,4 +1,4 @@
-"""Goes through all tables of one database, group by group: what is busy is tried again later, alone."""
+"""Compares all tables of one database, group by group; a busy table is retried later, alone."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from encryptdb.controller.verify.scan import Unreadable
 from encryptdb.controller.waiting import Clock, Reporter
 
 BUSY_SECONDS = 120.0
-"""How long a table that is busy is tried again, counted from the first time it was."""
+"""How long a busy table is retried, from its first failure."""
 
 LONGEST_PAUSE = 10.0
-"""Between two tries of a table, in seconds."""
+"""Seconds between two tries of a table, at most."""
 
 MISSES = 10
-"""How often in a row somebody else's heartbeats may come in between before it is called busy."""
+"""How often in a row another heartbeat may interfere before the tables count as busy."""
 
 LONG_WRITERS_SQL = """
 -- Who has held one of these tables against our lock for more than a second? Then asking for it would only make
@@ -41,7 +41,7 @@ SELECT l.relation::bigint,
 
 @dataclass
 class _Group:
-    """Tables to be tried together. `due` and `since` are clock readings: when to try, and when it was first busy."""
+    """Tables to try together. `due`: when to try; `since`: when it was first busy (monotonic)."""
 
     pairs: list[Pair]
     due: float = 0.0
@@ -52,9 +52,9 @@ class _Group:
 def compare_database(
     ends: Ends, reporter: Reporter, clock: Clock, *, busy_seconds: float | None = None
 ) -> DatabaseResult:
-    """Compare every table of one database, and its sequences where the target serves: until then they lag by design.
+    """Compare every table of one database, and its sequences if the target serves: until then they lag by design.
 
-    Raises NotYet where the subscriber is far behind, Failed where a side does not answer or apply has stopped."""
+    Raises NotYet if the subscriber is far behind, Failed if a server is unavailable or the apply worker fails."""
     opened = ends.publisher.side == "target"
     with Meeting(ends, reporter, clock) as meeting, Comparer(meeting) as comparer:
         result = DatabaseResult(ends.database)
@@ -83,7 +83,7 @@ def compare_database(
 
 
 class _Work:
-    """The list of what is still to be compared."""
+    """The queue of tables to compare."""
 
     def __init__(self, meeting: Meeting, comparer: Comparer, result: DatabaseResult, busy_seconds: float) -> None:
         self.meeting, self.comparer, self.result, self.busy_seconds = meeting, comparer, result, busy_seconds
@@ -93,7 +93,7 @@ class _Work:
         self.misses = 0
 
     def through(self, groups: list[list[Pair]]) -> list[TableResult]:
-        """Compare all; every table is in the answer once."""
+        """Compare all tables; one result each."""
         self.queue.extend(_Group(pairs) for pairs in groups)
         while self.queue:
             group = min(self.queue, key=lambda g: g.due)
@@ -111,7 +111,7 @@ class _Work:
                 self._compare(group, point)
         except NotLocked as why:
             if len(group.pairs) > 1:
-                # Tables that are written together lock each other out; each alone is soon had.
+                # Tables that are written together are hard to lock at once, but not one by one.
                 half = len(group.pairs) // 2
                 self.queue.append(_Group(group.pairs[:half], group.due))
                 self.queue.append(_Group(group.pairs[half:], group.due))
@@ -123,7 +123,7 @@ class _Work:
                 self.queue.append(group)
             else:
                 for pair in group.pairs:
-                    self._again(pair, "busy: other heartbeats came in between all the time", final=True, of=group)
+                    self._again(pair, "busy: other heartbeats interfered every time", final=True, of=group)
 
     def _compare(self, group: _Group, point: LSN) -> None:
         self.result.point = max(point, self.result.point or point)
@@ -134,7 +134,7 @@ class _Work:
                 self._again(pair, why.reason, final=why.final, of=group)
 
     def _spare_long_writers(self, group: _Group) -> None:
-        """Put aside the tables of this group for which asking now would only make others wait."""
+        """Postpone the tables whose lock request would only make writers wait."""
         ends = self.meeting.ends
         oids = [p.publisher.oid for p in group.pairs]
         held: dict[int, str] = dict(ends.publisher.rows(None, LONG_WRITERS_SQL, [oids], database=ends.database))
@@ -143,7 +143,7 @@ class _Work:
             self._again(pair, f"busy: {held[pair.publisher.oid]}", final=False, of=group)
 
     def _again(self, pair: Pair, reason: str, *, final: bool, of: _Group) -> None:
-        """Try one table again later, alone, or give it up."""
+        """Retry one table later, alone, or record why it could not be compared."""
         now = self.clock.monotonic()
         since = of.since if of.since is not None else now
         if final or now - since >= self.busy_seconds:

@@ -1,4 +1,4 @@
-"""Which rows differ, decided from hashes: of parts of the table first, then of the rows of a few parts. Pure."""
+"""Which rows differ, from hashes: of parts of the table, then of the rows of a few parts. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,23 +7,23 @@ from encryptdb.controller.verify.result import Digest, RowDifference
 from encryptdb.controller.verify.scan import RowKey
 
 SHOWN = 10
-"""Rows told about per table: enough to see what they have in common."""
+"""Rows reported per table."""
 
 ROWS_PER_PART = 5000
 PARTS_AT_MOST = 1 << 16
 PARTS_READ = 8
-"""How many of the parts that differ are looked into."""
+"""How many differing parts are read."""
 
 Sides = tuple[str, str]
 
 
 def number_of_parts(rows: int) -> int:
-    """How many parts to divide a table of so many rows into."""
+    """How many parts to divide a table of `rows` rows into."""
     return max(1, min(PARTS_AT_MOST, rows // ROWS_PER_PART))
 
 
 def differing_parts(publisher: dict[int, Digest], subscriber: dict[int, Digest]) -> list[int]:
-    """The parts to look into: at most PARTS_READ of those that differ."""
+    """The parts that differ, at most PARTS_READ."""
     nothing = Digest()
     differing = [
         part
@@ -36,7 +36,7 @@ def differing_parts(publisher: dict[int, Digest], subscriber: dict[int, Digest])
 def differences(
     publisher: Counter[RowKey], subscriber: Counter[RowKey], key: list[str], sides: Sides
 ) -> Iterator[RowDifference]:
-    """Rows that are on one side only, and rows whose key is on both but whose other columns differ."""
+    """Rows that only one side has, and rows with the same key and different columns."""
     here, there = publisher - subscriber, subscriber - publisher
     if not key:
         for side, found in zip(sides, (here, there), strict=True):

@@ -1,8 +1,8 @@
-"""Brings both sides of a replicated database to the same point while applications go on writing, and holds it.
+"""Brings both sides of a replicated database to the same point while applications write, and holds it.
 
-The publisher's writers of some tables are held back for the few milliseconds in which a snapshot is taken and a
-heartbeat (the marker) is committed; the subscriber's apply worker stops of itself right before that marker, on a row
-lock of ours, and a snapshot is taken there. Why the two snapshots are equal: docs/verify.md.
+On the publisher, writers of some tables wait for the few milliseconds in which a snapshot is taken and a heartbeat (the
+marker) is committed. On the subscriber, a row lock stops the apply worker right before that marker, and a snapshot is
+taken there. docs/verify.md proves that the snapshots are equal.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ from encryptdb.controller.postgres.server import Db, Server
 from encryptdb.controller.verify.apply import Apply, Ends, only
 from encryptdb.controller.verify.catalog import Pair
 from encryptdb.controller.waiting import Clock, Reporter
-from encryptdb.stacks.contract.errors import Failed, NotYet
+from encryptdb.stacks.contract.errors import AGAIN, Failed, NotYet
 
 LOCK_MS = 100
-"""How long we queue for one lock, and so how long a writer can queue behind us, in ms."""
+"""lock_timeout in ms, and so how long a writer can wait behind our request."""
 
 SETTLE_SECONDS = 300.0
-"""How long the subscriber may take to apply a first marker, before any snapshot is held for it."""
+"""How long the subscriber may take to apply a first heartbeat, before any snapshot is held."""
 
 MARKER_SECONDS = 600.0
-"""How long it may take to apply the marker itself: it can queue behind a big transaction."""
+"""How long it may take to apply the marker: it can queue behind a big transaction."""
 
 DEADLOCK_SQL = "SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'"
 
@@ -43,11 +43,11 @@ SELECT count(set_config(s.name, w.setting, false))
 """
 
 SCAN_SECONDS = 24 * 3600.0
-"""What reading one table (or one piece of it) may take."""
+"""statement_timeout for reading one table, or one piece of it."""
 
 
 class NotLocked(Exception):
-    """The tables could not be locked. Nothing is held any more. `final` says that trying again is of no use."""
+    """The tables could not be locked; nothing is held. `final`: retrying is useless."""
 
     def __init__(self, reason: str, *, final: bool = False) -> None:
         super().__init__(reason)
@@ -55,13 +55,13 @@ class NotLocked(Exception):
 
 
 class Missed(Exception):
-    """The subscriber went past the marker because somebody else's heartbeat came between. Try again."""
+    """The subscriber passed the marker because of another heartbeat: retry."""
 
 
 class Meeting:
-    """The sessions that bring the two sides of one database together.
+    """The sessions that bring both sides of one database to the same point.
 
-    While a point is held, `publisher` and `subscriber` are connections with equal snapshots, for reading only.
+    While it is held, `publisher` and `subscriber` are read-only connections with equal snapshots.
     """
 
     def __init__(self, ends: Ends, reporter: Reporter, clock: Clock) -> None:
@@ -91,9 +91,7 @@ class Meeting:
         self._opened.close()
 
     def settle(self) -> None:
-        """Wait until the subscriber is close behind, so that no snapshot is held for a long way.
-
-        Raises NotYet where it is not."""
+        """Wait until the subscriber has caught up, so that snapshots are not held for long. Raises NotYet."""
         beat = heartbeat.beat(self.ends.publisher, self.ends.database).n
 
         def applied() -> bool | None:
@@ -104,13 +102,13 @@ class Meeting:
             raise NotYet(
                 f"The {self.ends.subscriber.side} has not caught up in database {self.ends.database!r}.",
                 detail=f"A heartbeat committed {SETTLE_SECONDS:.0f} s ago has not been applied there yet.",
-                hint="Wait until `status` says caught-up, then run this again.",
+                hint=f"When it has caught up (encryptdb status --stack {self.ends.subscriber.stack}): {AGAIN}",
             )
 
     @contextlib.contextmanager
     def at_one_point(self, pairs: Sequence[Pair]) -> Iterator[LSN]:
-        """Hold both snapshots while the block runs; yields the marker's position: exactly the commits before it are
-        in both. Raises NotLocked or Missed, after which nothing is held; Failed where the subscriber does not come."""
+        """Hold both snapshots while the block runs; yields the marker's LSN: they hold exactly the commits before it.
+        Raises NotLocked or Missed, with nothing held; Failed if the subscriber does not reach it."""
         try:
             with self._gate_closed():
                 beat, marker = self._mark(pairs)
@@ -124,7 +122,7 @@ class Meeting:
 
     @contextlib.contextmanager
     def _gate_closed(self) -> Iterator[None]:
-        """Keep the apply worker from applying any heartbeat while the block runs."""
+        """Block the apply worker at the next heartbeat while the block runs."""
         self._close_gate()
         try:
             yield
@@ -137,7 +135,7 @@ class Meeting:
             self._gate.execute(heartbeat.LOCK_SQL)
 
     def _mark(self, pairs: Sequence[Pair]) -> tuple[int, LSN]:
-        """Snapshot and marker, with no commit to these tables between them. Returns the marker's n and position."""
+        """Snapshot and marker, with no commit to these tables in between. Returns the marker's n and LSN."""
         names = sql.SQL(", ").join(sql.SQL("ONLY {}").format(p.publisher.identifier) for p in pairs)
         with self._on_publisher():
             # A snapshot is taken by the first query, not by BEGIN.
@@ -150,7 +148,7 @@ class Meeting:
                 # One message, so that the locks go the moment the marker's commit record is written.
                 marker = heartbeat.commit(self._locks)
             except (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected):
-                raise NotLocked("busy: its writers never paused for a moment") from None
+                raise NotLocked("busy: its writers hold their locks all the time") from None
             except errors.InsufficientPrivilege:
                 raise NotLocked(self._denied(), final=True) from None
             except errors.UndefinedTable:
@@ -161,7 +159,7 @@ class Meeting:
         return marker.n, marker.lsn
 
     def _await(self, beat: int) -> None:
-        """Wait until the apply worker stands right before the marker `beat`, and take the subscriber's snapshot."""
+        """Wait until the apply worker is blocked right before the marker `beat`, and take the subscriber's snapshot."""
 
         def probe() -> bool | None:
             with self._on_subscriber():
@@ -176,7 +174,7 @@ class Meeting:
                 self.subscriber.execute("ROLLBACK")
             if applied >= beat:
                 raise Missed
-            # Another heartbeat came first: let it pass, and stand in the way of the next.
+            # Another heartbeat came first: let it pass, and block the next.
             self._gate.execute("ROLLBACK")
             self._close_gate()
             return None
@@ -185,7 +183,7 @@ class Meeting:
             raise Failed(
                 f"The {self.ends.subscriber.side} did not reach the marker within {MARKER_SECONDS:.0f} s.",
                 detail=f"Database {self.ends.database!r}. Probably a big transaction is being applied before it.",
-                hint="Run verify again in a quieter moment. Nothing is held back any more.",
+                hint=f"At a quieter time: {AGAIN}",
             )
 
     def _denied(self) -> str:
@@ -196,8 +194,7 @@ class Meeting:
         )
 
     def _patience_ms(self) -> int:
-        """Far below deadlock_timeout: we must have given up before any writer looks for a deadlock and becomes its
-        victim."""
+        """Far below deadlock_timeout, so that no writer is cancelled as the victim of a deadlock with us."""
         with self._on_publisher():
             row = self.publisher.execute(DEADLOCK_SQL).fetchone()
         return max(5, min(LOCK_MS, int(only(row)[0]) // 10))
@@ -210,7 +207,7 @@ class Meeting:
 
 
 def _reader(server: Server, database: str) -> Db:
-    """A session for long reads. Waits only briefly for a lock: a table that is being altered is read later."""
+    """A session for long reads, with a short lock_timeout: a table that is being altered is read later."""
     connection = server.connect(database, statement_seconds=SCAN_SECONDS, lock_timeout="2000")
     with server.translated(database):
         connection.execute(SCAN_SETTINGS_SQL)
@@ -218,6 +215,6 @@ def _reader(server: Server, database: str) -> Db:
 
 
 def _end(connection: Db) -> None:
-    """End the transaction, if there is one and a connection to have it."""
+    """End the transaction, if there is one."""
     if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
         connection.execute("ROLLBACK")

@@ -1,4 +1,4 @@
-"""What a comparison found: values, and the JSON documents made of them."""
+"""The results of a comparison, and their JSON documents."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +16,7 @@ _MASK = (1 << 64) - 1
 class Digest:
     """The rows of one table on one side: their number, and the sums (modulo 2**64) of two 64-bit hashes of each row.
 
-    A sum does not depend on the order of the rows, and, unlike XOR, sees a row that is there twice.
+    A sum does not depend on the order of rows, and, unlike XOR, detects duplicates.
     """
 
     rows: int = 0
@@ -34,8 +34,8 @@ class Digest:
 class RowDifference:
     """One row that differs. `kind`: only on source, only on target, different.
 
-    `key` holds the columns of the primary key (or replica identity) as text; for a table without one, the row's
-    digest. Never the other columns: they may be personal data. `times` > 1 only where there is no key.
+    `key` holds the columns of the primary key or replica identity as text, or the row's digest; never other columns:
+    they may be personal data. `times` > 1 only without a key.
     """
 
     kind: str
@@ -48,10 +48,7 @@ class RowDifference:
 
 @dataclass(frozen=True)
 class TableResult:
-    """One table, compared or not. `equal` is None where it could not be compared; then `reason` says why.
-
-    `source` and `target` are those sides' digests. `reason` also names a difference that is not one of rows.
-    """
+    """One table. `equal` is None if it could not be compared. `reason` says why, or how definitions differ."""
 
     database: str
     table: str
@@ -83,7 +80,7 @@ class TableResult:
 
 @dataclass(frozen=True)
 class SequenceResult:
-    """One sequence after OPEN: the target must not hand out a value that the source has handed out."""
+    """One sequence after OPEN: `ahead` if the target cannot return a value that the source has returned."""
 
     database: str
     sequence: str
@@ -103,7 +100,7 @@ class SequenceResult:
 
 @dataclass
 class DatabaseResult:
-    """One database. `waited_ms` is the longest time for which a writer can have waited for us."""
+    """One database. `waited_ms`: the longest time a writer can have waited for us."""
 
     database: str
     tables: list[TableResult] = field(default_factory=list)
@@ -156,7 +153,7 @@ class Verification:
         }
 
     def summary(self, by: str, at: datetime) -> Verify:
-        """What the control database keeps, for the report: no list of what is equal."""
+        """The record for the report, without the tables that are equal."""
         return Verify(
             by=by,
             at=at,

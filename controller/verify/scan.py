@@ -1,7 +1,6 @@
-"""Reads one table on one side, in a snapshot that is held: its digest, the digests of its parts, the hashes of rows.
+"""Reads one table in a held snapshot: its digest, the digests of its parts, the hashes of rows.
 
-A row is the text of its columns, so two rows are equal if every value prints the same under `SCAN_SETTINGS_SQL`:
-exact for the types of PostgreSQL, floats and jsonb included.
+Rows are compared as text under `SCAN_SETTINGS_SQL`, which is exact for PostgreSQL's types, floats and jsonb included.
 """
 
 import contextlib
@@ -16,7 +15,7 @@ from encryptdb.controller.verify.catalog import Table
 from encryptdb.controller.verify.result import Digest
 
 PIECE_PAGES = 1 << 16
-"""512 MB: a table larger than this is read in pieces, so that progress can be told."""
+"""512 MB: a larger table is read in pieces, to report progress."""
 
 DIGEST_SQL = sql.SQL("""
 SELECT count(*), coalesce(sum(a), 0), coalesce(sum(b), 0), {intact}
@@ -48,11 +47,11 @@ INTACT_SQL = sql.SQL(
 )
 
 RowKey = tuple[tuple[str | None, ...] | None, int, int]
-"""Key columns as text (None where the table has no key), and the two hashes of the whole row."""
+"""Key columns as text (None without a key), and the two hashes of the whole row."""
 
 
 class Unreadable(Exception):
-    """The table could not be read as it was at the point. `final` says that trying again is of no use."""
+    """The table could not be read as of the point. `final`: retrying is useless."""
 
     def __init__(self, reason: str, *, final: bool = False) -> None:
         super().__init__(reason)
@@ -60,7 +59,7 @@ class Unreadable(Exception):
 
 
 def digest(connection: Db, table: Table, progress: Callable[[float], None]) -> Digest:
-    """The table's digest. `progress` is told the fraction that was read. Raises Unreadable."""
+    """The table's digest. `progress` gets the fraction read. Raises Unreadable."""
     total = Digest()
     with _reading(connection):
         for where, done in _pieces(table, connection.info.server_version):
@@ -86,7 +85,7 @@ def parts(connection: Db, table: Table, number: int) -> dict[int, Digest]:
 
 
 def rows(connection: Db, table: Table, number: int, wanted: Iterable[int]) -> Counter[RowKey]:
-    """Every row in the `wanted` ones of `number` parts, by key and hashes. Raises Unreadable."""
+    """The rows of the `wanted` parts out of `number`, by key and hashes. Raises Unreadable."""
     shown = sql.SQL("ARRAY[{}]").format(
         sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier("t", column)) for column in table.key)
     )
@@ -108,32 +107,31 @@ def rows(connection: Db, table: Table, number: int, wanted: Iterable[int]) -> Co
 
 @contextlib.contextmanager
 def _reading(connection: Db) -> Iterator[None]:
-    """Read in a savepoint that is rolled back: the snapshot stays, the table's lock does not, so that nobody's DDL
-    has to wait for the rest of a long comparison."""
+    """Read in a savepoint that is rolled back: this keeps the snapshot and releases the table's lock."""
     try:
         with connection.transaction(force_rollback=True):
             yield
     except errors.QueryCanceled:
-        raise Unreadable("busy: somebody needed it for a change of its definition, or a TRUNCATE") from None
+        raise Unreadable("busy: DDL or TRUNCATE is waiting for it") from None
     except errors.LockNotAvailable:
-        raise Unreadable("busy: it is locked for a change of its definition") from None
+        raise Unreadable("busy: it is locked by DDL") from None
     except (errors.UndefinedTable, errors.UndefinedColumn):
-        raise Unreadable("its definition changed meanwhile") from None
+        raise Unreadable("its definition changed") from None
     except errors.InsufficientPrivilege as error:
-        raise Unreadable(f"not allowed: {_said(error)}", final=True) from None
+        raise Unreadable(f"permission denied: {_said(error)}", final=True) from None
     except (errors.DataException, errors.InternalError, errors.ProgramLimitExceeded) as error:
-        # A value that cannot even be printed (a row of more than 1 GB, a damaged page).
+        # A row of more than 1 GB, or a damaged page.
         raise Unreadable(f"it cannot be read: {_said(error)}", final=True) from None
 
 
 def _said(error: errors.Error) -> str:
-    """The server's own first line: names, never values."""
+    """The server's primary message: names, never values."""
     return error.diag.message_primary or type(error).__name__
 
 
 def _check(intact: bool | None) -> None:
     if not intact:
-        raise Unreadable("busy: it was truncated or rewritten meanwhile")
+        raise Unreadable("busy: it was truncated or rewritten")
 
 
 def _one(connection: Db, query: sql.Composed) -> tuple[Any, ...]:
@@ -143,7 +141,7 @@ def _one(connection: Db, query: sql.Composed) -> tuple[Any, ...]:
 
 
 def _pieces(table: Table, version: int) -> Iterator[tuple[sql.Composable, float]]:
-    """Conditions that together hold for every row once, and the fraction read after each."""
+    """Conditions that partition the rows, and the fraction read after each."""
     # Before 14 there is no TID range scan: every piece would read the whole table.
     if table.pages <= PIECE_PAGES or version < 140000:
         yield sql.SQL("true"), 1.0
@@ -162,7 +160,7 @@ def _row(columns: list[str]) -> sql.Composed:
 
 
 def _key(table: Table) -> sql.Composed:
-    """The key's columns; the whole row where there is no key."""
+    """The key's columns; the whole row without a key."""
     return _row(table.key or table.columns)
 
 

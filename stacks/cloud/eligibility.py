@@ -62,7 +62,7 @@ def reasons(source: Database, stack: str, kms_key_arn: str | None = None) -> Ite
         yield Ineligible(
             f"{name} is {source.status or 'still being made'} and has no endpoint yet.",
             "What it is going to be, and what names it, is not known before.",
-            "Run this again when it is available.",
+            "Wait until it is available.",
             passes=True,
         )
 

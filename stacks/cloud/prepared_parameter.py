@@ -25,7 +25,7 @@ class PreparedParameter:
 
     @classmethod
     def parse(cls, stack: str, text: str) -> "PreparedParameter":
-        """Raises Refused: what cannot be understood is not taken for absent."""
+        """Raises Refused: an invalid parameter does not count as absent."""
         try:
             document = json.loads(text)
             return cls(
@@ -36,8 +36,8 @@ class PreparedParameter:
             )
         except (ValueError, KeyError, TypeError):
             raise Refused(
-                f"The SSM parameter {name(stack)} does not hold what prepare writes.",
-                hint=f"python -m controller prepare --stack {stack} writes it again.",
+                f"The SSM parameter {name(stack)} is invalid.",
+                hint=f"encryptdb prepare --stack {stack}",
             ) from None
 
 

@@ -29,7 +29,7 @@ def test_before_its_turn_the_page_is_printed_once_and_the_problem_told(
 ) -> None:
     problem = NotYet("The migration is not retired yet.")
     problem.document = {"text": "the page\n"}
-    assert cli._end(problem, as_json) == 3
+    assert cli._end(problem, ["adopt", "--json"] if as_json else ["adopt"]) == 3
     printed = capsys.readouterr()
     assert printed.out.startswith(begins)
     assert printed.out.count("the page") == 1

@@ -46,7 +46,7 @@ def test_recovering_twice_or_without_need_changes_nothing(world: World, real: Ca
     world.up_to_restore(one)
     before = one.state()["resources"]
     for _ in range(2):
-        assert "no creation was cut off" in one.recover().succeed().text
+        assert "no creation was interrupted" in one.recover().succeed().text
     assert [(r["urn"], r.get("id")) for r in one.state()["resources"]] == [(r["urn"], r.get("id")) for r in before]
     one.up().changed_nothing()
 

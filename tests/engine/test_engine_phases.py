@@ -25,7 +25,7 @@ def test_every_phase_and_each_again(world: World, stack: Callable[[str], Stack])
 
     early = one.up(phase="restore")
     assert early.status != 0
-    assert f"python -m controller prepare --stack {one.name}" in early.text
+    assert f"encryptdb prepare --stack {one.name}" in early.text
     assert early.touched == []
 
     world.prepared(one.name)
@@ -44,7 +44,7 @@ def test_every_phase_and_each_again(world: World, stack: Callable[[str], Stack])
 
     soon = one.up(phase="retire")
     assert soon.status != 0
-    assert "python -m controller retire" in soon.text
+    assert "encryptdb retire" in soon.text
     assert soon.touched == []
 
     world.not_prepared(one.name)

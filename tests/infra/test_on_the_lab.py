@@ -83,7 +83,7 @@ def test_from_nothing_to_an_encrypted_target_alone(lab: Lab) -> None:
 
     early = lab.up("first", phase="restore")
     assert (early.status, early.changes.created) == (3, [])
-    assert "controller prepare --stack first" in early.hint
+    assert "encryptdb prepare --stack first" in early.hint
 
     lab.prepared("first")
     made = succeed(lab.up("first"))

@@ -93,7 +93,7 @@ def test_no_snapshot_of_a_source_that_is_not_prepared(kind: Kind, mark: tuple[st
     prepared = PreparedParameter(kind.source.resource_id.replace("SOURCE", mark[0]), mark[1]) if mark else None
     with pytest.raises(NotYet) as refused:
         decide(settings(phase="restore"), kind.seen(prepared_parameter=prepared))
-    assert "python -m controller prepare --stack orders-prod" in refused.value.hint
+    assert "encryptdb prepare --stack orders-prod" in refused.value.hint
     assert refused.value.status == 3
 
 
@@ -211,7 +211,7 @@ def test_a_cluster_and_its_own_instance_of_one_name_mean_the_cluster() -> None:
 def test_no_retirement_while_replication_still_needs_the_link(kind: Kind) -> None:
     with pytest.raises(NotYet) as refused:
         decide(settings(phase="retire"), kind.restored(source=None, key=None))
-    assert "controller retire" in refused.value.hint
+    assert "encryptdb retire" in refused.value.hint
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"attempt": 1}', '{"source_resource_id": "db-1", "attempt": "x"}'])

@@ -123,7 +123,7 @@ def test_an_aws_that_does_not_answer(rds: Lab, project: Path, capsys: Capture, m
         ({"ReadReplicaSourceDBInstanceIdentifier": "orders-main"}, 4, "is a read replica of", "init orders-main"),
         ({"ReadReplicaSourceDBClusterIdentifier": "orders-all"}, 4, "is a read replica of", "init orders-all"),
         ({"TagList": [{"Key": "encryptdb:stack", "Value": "orders-prod"}]}, 4, "own target", "stack of its own"),
-        ({"Endpoint": None, "DBInstanceStatus": "creating"}, 3, "is creating", "when it is available"),
+        ({"Endpoint": None, "DBInstanceStatus": "creating"}, 3, "is creating", "until it is available"),
     ],
 )
 def test_an_instance_that_cannot_be_encrypted_here(
@@ -153,7 +153,7 @@ def test_an_instance_that_cannot_be_encrypted_here(
         ({"ClusterScalabilityType": "limitless"}, "is an Aurora Limitless Database", "cannot be encrypted"),
         ({"ReplicationSourceIdentifier": "arn:aws:rds:eu-central-1:1:db:x"}, "replicates arn:", "Promote it"),
         ({"DBClusterMembers": []}, "has no instance", "Add an instance"),
-        ({"Status": "creating"}, "is creating", "when it is available"),
+        ({"Status": "creating"}, "is creating", "until it is available"),
     ],
 )
 def test_a_cluster_that_cannot_be_encrypted_here(
@@ -175,7 +175,7 @@ def test_a_cluster_that_cannot_be_encrypted_here(
 def test_an_instance_of_a_cluster_is_told_which_cluster(aurora: Lab, project: Path, capsys: Capture) -> None:
     error = refused(init(aurora, capsys, "orders-prod-1", "--json"), 4, project)
     assert error["message"] == "orders-prod-1 is an instance of the cluster orders-prod."
-    assert error["hint"] == "Name orders-prod instead. Run `python -m controller init orders-prod`."
+    assert error["hint"] == "Name orders-prod instead. encryptdb init orders-prod"
 
 
 def test_one_name_for_an_instance_and_a_cluster_is_no_name(

@@ -148,7 +148,7 @@ def test_outputs_that_cannot_be_understood(
 
 def test_outputs_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--outputs", str(tmp_path / "none.json")]) == 2
-    assert "cannot be read" in capsys.readouterr().err
+    assert "Could not read" in capsys.readouterr().err
 
 
 def test_a_stack_that_the_lab_does_not_know(
