@@ -80,7 +80,7 @@ def test_a_runner_that_dies_leaves_nothing_that_the_next_job_does_not_take_over(
     assert pending["type"] == "creating"
     begun = made("killed")
 
-    pipeline.run("advance", "killed").ended(0, "**Waits:** AWS is still making encryptdb-killed-1")
+    pipeline.run("advance", "killed").ended(0, "**Waits:** AWS is still creating encryptdb-killed-1")
     assert made("killed").keys() == begun.keys()
     rds = boto3.client("rds")
     rds.get_waiter("db_snapshot_available").wait(DBSnapshotIdentifier="encryptdb-killed-1", WaiterConfig={"Delay": 1})

@@ -56,7 +56,7 @@ def test_what_is_still_being_made_is_waited_for_and_nothing_is_decided_before(
         reads("creating", "creating", "available"), creations, 60, lambda: float(next(clock)), lambda _: None
     )
     assert found[URN] is not None
-    assert "AWS is still making encryptdb-orders-prod-1 (creating); 59 s left to wait" in capsys.readouterr().err
+    assert "AWS is still creating encryptdb-orders-prod-1 (creating); 59 s left to wait" in capsys.readouterr().err
 
 
 def test_what_aws_has_failed_at_is_never_taken_over() -> None:
@@ -96,7 +96,7 @@ def test_other_operations_are_left_to_the_engine() -> None:
 def test_two_of_one_urn_are_refused() -> None:
     document = export("creating")
     document["deployment"]["resources"].append({"urn": URN})
-    with pytest.raises(Refused, match="two of it"):
+    with pytest.raises(Refused, match="two exist"):
         taken_over(document, {URN: Found("encryptdb-orders-prod-1")})
 
 
