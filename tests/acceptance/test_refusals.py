@@ -69,7 +69,7 @@ def test_before_there_is_a_target(world: World, tmp_path: Path, silent: tuple[st
     # restore before prepare
     early = world.up(phase="restore")
     assert early.status == 3, early.told
-    assert "controller prepare" in early.told
+    assert "encryptdb prepare" in early.told
     assert world.up(phase="prepare").status == 0
 
     # replicate and cutover before restore

@@ -114,7 +114,7 @@ def test_killed_inside_the_pause_the_next_run_does_not_wait_for_the_watchdog(wor
     assert not world.writable(world.source)
     with world.migration(dry_run=True) as m:
         assert cutover.run(m)["dry_run"]
-    assert any("an earlier run was cut off" in line for line in world.said)
+    assert any("an earlier run was interrupted" in line for line in world.said)
     assert world.writable(world.source)
 
 
