@@ -246,8 +246,8 @@ def test_the_command_reports_also_where_a_side_and_aws_are_silent(
         finally:
             pair.target.start()
     text = _Text(out.read_text()).text
-    assert "Not known: the target's control database" in text
-    assert "Not known: AWS about orders" in text
+    assert "Unknown: the target's control database" in text
+    assert "Unknown: AWS about orders" in text
     assert "0/5000060" in text, "what the source holds is there"
 
 
