@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Literal
 
 from encryptdb.controller.engines import Engine, engine_of
-from encryptdb.controller.next_line import Next, line
+from encryptdb.controller.next_line import next_attempt
 from encryptdb.controller.postgres import control
 from encryptdb.controller.postgres.login import login
 from encryptdb.controller.postgres.lsn import LSN
@@ -88,7 +88,7 @@ class Migration:
     @property
     def next_attempt(self) -> str:
         """The command line that abandons this attempt and begins the next one."""
-        return " && ".join(line(n, self.outputs) for n in (Next.ABANDON, Next.NEXT_ATTEMPT, Next.PREPARE))
+        return next_attempt(self.outputs)
 
     def sides(self) -> list[Server]:
         """The source, and the target if there is one."""

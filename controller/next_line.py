@@ -45,3 +45,8 @@ def line(next: Next, outputs: Outputs, environ: Mapping[str, str] = os.environ) 
     return template.format(
         stack=shlex.quote(outputs.stack), next_attempt=outputs.attempt + 1, lab=shlex.quote(lab or "")
     )
+
+
+def next_attempt(outputs: Outputs) -> str:
+    """The command lines that give this attempt up and begin the next one."""
+    return " && ".join(line(n, outputs) for n in (Next.ABANDON, Next.NEXT_ATTEMPT, Next.PREPARE))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Generic, Literal, TypeVar
 
-from encryptdb.controller.next_line import Next, line
+from encryptdb.controller.next_line import next_attempt
 from encryptdb.controller.observed_server import Database, DatabaseObjects, ObservedServer
 from encryptdb.controller.postgres.object_names import Names
 from encryptdb.controller.postgres.server import Db, SideName, rows_of
@@ -172,7 +172,7 @@ class Facts(Readings):
     @property
     def new_attempt(self) -> str:
         """The commands that give this attempt up and begin the next one."""
-        return " && ".join(line(n, self.outputs) for n in (Next.ABANDON, Next.NEXT_ATTEMPT, Next.PREPARE))
+        return next_attempt(self.outputs)
 
 
 STAGE_OF: Mapping[State, Stage] = {

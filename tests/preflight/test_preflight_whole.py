@@ -1,4 +1,4 @@
-"""Preflight as a whole: what is silent, what is refused, what asking costs; and AWS as it is read."""
+"""Preflight as a whole: what is unavailable, what is refused, what asking costs; and AWS as it is read."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -61,7 +61,7 @@ def aws_environment(endpoint: str) -> dict[str, str]:
 
 @on_one_version
 @pytest.mark.usefixtures("no_aws")
-def test_a_silent_target_and_a_silent_aws_hide_nothing_of_the_source(world: World) -> None:
+def test_an_unavailable_target_and_aws_hide_nothing_of_the_source(world: World) -> None:
     world.sql("CREATE TABLE t (a int)")
     m = migration(world, target=True)
     report = preflight(m, observe(m, partial=True))
@@ -79,7 +79,7 @@ def test_a_silent_target_and_a_silent_aws_hide_nothing_of_the_source(world: Worl
 @on_one_version
 @pytest.mark.usefixtures("no_aws")
 @pytest.mark.parametrize("bad", ["port", "password"])
-def test_a_silent_source_or_a_wrong_password_is_a_failure_in_words(world: World, bad: str) -> None:
+def test_a_source_that_does_not_answer_or_a_wrong_password_is_a_failure(world: World, bad: str) -> None:
     m = migration(world, port=free_port()) if bad == "port" else migration(world, role="locked")
     report = preflight(m, observe(m, partial=True))
     finding = next(f for f in report.findings if f.side == "source")
@@ -100,7 +100,7 @@ def test_what_merely_blocks_is_a_refusal(world: World) -> None:
     assert 'ALTER TABLE "public"."t" REPLICA IDENTITY FULL;' in (refused.value.detail or "")
 
 
-def test_a_silent_source_after_open_is_no_failure() -> None:
+def test_an_unavailable_source_after_open_is_no_failure() -> None:
     report = judged(
         outputs=outputs(target=TARGET),
         stage=Stage.OPEN,
