@@ -3,6 +3,7 @@
 One query per kind of object and server, plus one per migrated database: the number does not grow with tables.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,13 +12,17 @@ from psycopg import errors
 from encryptdb.controller.postgres import catalog, control, heartbeat, slots
 from encryptdb.controller.postgres.lsn import LSN
 from encryptdb.controller.postgres.object_names import CONTROL_DATABASE, REPLICATION_ROLE
-from encryptdb.controller.postgres.server import Server, rows_of
+from encryptdb.controller.postgres.server import Db, Server, rows_of
 from encryptdb.controller.postgres.slots import Slot
 from encryptdb.controller.records import Records
 from encryptdb.stacks.contract.errors import Problem
 
 NEVER_MIGRATED = ("template0", "template1", "rdsadmin", CONTROL_DATABASE)
 """Databases that belong to PostgreSQL, to RDS, or to us."""
+
+WORKER_SECONDS = 1.0
+"""How long an enabled subscription may be without an apply worker before that is told. The launcher starts a new worker
+at once, one that ended with an error only after wal_retrieve_retry_interval."""
 
 SETTINGS_SQL = """
 SELECT name, setting FROM pg_settings
@@ -174,12 +179,7 @@ def observe_server(server: Server, *, partial: bool = False) -> ObservedServer:
         main = server.db("postgres")
         settings: dict[str, str] = dict(main.execute(SETTINGS_SQL).fetchall())
         databases = tuple(rows_of(main, Database, DATABASES_SQL, [list(NEVER_MIGRATED)]))
-        try:
-            subscriptions = rows_of(main, Subscription, SUBSCRIPTIONS_SQL)
-        except errors.InsufficientPrivilege:
-            if not partial:
-                raise
-            subscriptions = rows_of(main, Subscription, SUBSCRIPTIONS_PLAIN_SQL)
+        subscriptions = _subscriptions(main, partial)
         prepared = tuple(rows_of(main, PreparedTransaction, PREPARED_SQL))
         role = main.execute(REPLICATION_ROLE_SQL, [REPLICATION_ROLE]).fetchone()
         assert role is not None
@@ -210,6 +210,21 @@ def observe_server(server: Server, *, partial: bool = False) -> ObservedServer:
         objects=objects,
         foreign_control=records == Records() and _has_relations(server),
     )
+
+
+def _subscriptions(main: Db, partial: bool) -> list[Subscription]:
+    """All subscriptions. An apply worker that was only just started, or restarts, is given WORKER_SECONDS to appear."""
+    deadline = time.monotonic() + WORKER_SECONDS
+    while True:
+        try:
+            found = rows_of(main, Subscription, SUBSCRIPTIONS_SQL)
+        except errors.InsufficientPrivilege:
+            if not partial:
+                raise
+            return rows_of(main, Subscription, SUBSCRIPTIONS_PLAIN_SQL)
+        if all(s.worker_pid for s in found if s.enabled) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
 
 
 def _has_relations(server: Server) -> bool:
