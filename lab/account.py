@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import boto3
@@ -121,14 +122,8 @@ def _cluster(rds: Any, family: str, identifier: str, database: str, common: dict
     wait_until(lambda: _cluster_of(rds, identifier)["Status"] == "available", "the cluster", CREATE_SECONDS, every=0.05)
     members = [f"{identifier}-{number}" for number in (1, 2)]
     for member in members:
-        rds.create_db_instance(
-            DBInstanceIdentifier=member,
-            DBInstanceClass="db.r6g.large",
-            Engine="aurora-postgresql",
-            DBClusterIdentifier=identifier,
-            PubliclyAccessible=False,
-            Tags=TAGS,
-        )
+        joined = partial(_joins, rds, identifier, member)
+        wait_until(joined, f"the cluster to take {member}", CREATE_SECONDS, every=0.05)
     for member in members:
         _available(rds, member)
     cluster = _cluster_of(rds, identifier)
@@ -138,6 +133,22 @@ def _cluster(rds: Any, family: str, identifier: str, database: str, common: dict
         "reader_host": cluster["ReaderEndpoint"],
         "members": members,
     }
+
+
+def _joins(rds: Any, cluster: str, member: str) -> bool:
+    """Make a member. False while the cluster is backed up, which begins with the first member and is soon over."""
+    try:
+        rds.create_db_instance(
+            DBInstanceIdentifier=member,
+            DBInstanceClass="db.r6g.large",
+            Engine="aurora-postgresql",
+            DBClusterIdentifier=cluster,
+            PubliclyAccessible=False,
+            Tags=TAGS,
+        )
+    except rds.exceptions.InvalidDBClusterStateFault:
+        return False
+    return True
 
 
 def _own_parameters() -> list[dict[str, str]]:

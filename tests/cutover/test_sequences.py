@@ -69,7 +69,7 @@ def test_an_extensions_own_sequence_that_we_may_not_set_stops_nothing(extensions
         if not superuser:
             with pytest.raises(Refused) as refused:
                 sequences.plan(direction)
-            assert refused.value.detail == "app: ext.config is not permitted"
+            assert refused.value.detail == "app: ext.config: permission denied"
         for server in (extensions.source, extensions.target):
             server.sql("BEGIN READ WRITE; GRANT USAGE ON SCHEMA ext TO master; COMMIT", database="app")
             server.sql("BEGIN READ WRITE; GRANT ALL ON SEQUENCE ext.config TO master; COMMIT", database="app")

@@ -208,7 +208,7 @@ def test_a_second_attempt_meets_nothing_of_the_first(lab: Lab) -> None:
     )
     lab.at_rest(first.target.identifier)
     rds.delete_db_instance(DBInstanceIdentifier=first.target.identifier, SkipFinalSnapshot=True)
-    with pytest.raises(rds.exceptions.DBInstanceNotFoundFault):
+    with pytest.raises(lab.client("rds").exceptions.DBInstanceNotFoundFault):
         while True:
             lab.instance(first.target.identifier)
             time.sleep(0.1)

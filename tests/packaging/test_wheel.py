@@ -125,16 +125,22 @@ def test_the_command_and_the_modules_run_outside_of_the_checkout(installed: Inst
         assert found == "None\n"
 
 
-def test_the_by_hand_way_begins_outside_of_the_checkout(lab: Installed) -> None:
+@pytest.fixture(scope="module")
+def prepared(lab: Installed) -> Installed:
+    """The lab, once the migration has been prepared by hand."""
     begun = up(lab, "source=orders-prod", "phase=prepare")
     assert begun["outputs"]["phase"] == "prepare"
     assert lab.document("encryptdb", "prepare", "--stack", "orders", "--allow-reboot")["state"] == "prepared"
-    assert lab.document("encryptdb", "status", "--stack", "orders")["state"] == "prepared"
+    return lab
+
+
+def test_the_by_hand_way_begins_outside_of_the_checkout(prepared: Installed) -> None:
+    assert prepared.document("encryptdb", "status", "--stack", "orders")["state"] == "prepared"
 
 
 @pytest.mark.full
-def test_the_by_hand_way_ends_outside_of_the_checkout(lab: Installed) -> None:
-    """Goes on from the test above."""
+def test_the_by_hand_way_ends_outside_of_the_checkout(prepared: Installed) -> None:
+    lab = prepared
     up(lab, "phase=restore")
     goals = {"replicate": "caught-up", "verify": "caught-up", "cutover": "open", "retire": "retired"}
     for command, state in goals.items():
