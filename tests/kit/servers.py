@@ -26,6 +26,8 @@ import psycopg
 from psycopg.rows import TupleRow
 
 SYSTEM = Path("/usr/lib/postgresql")
+START_ATTEMPTS = 5
+
 START_SECONDS = 60
 MEMORY = Path("/dev/shm")  # noqa: S108
 """Where data directories are copied and removed in half the time, if there is room for all of a session's."""
@@ -133,11 +135,26 @@ class Server:
     def start(self, **settings: str) -> "Server":
         """Start and wait until it answers; `settings` are added for this and later starts."""
         self.settings |= settings
-        self.port = self.port or free_port()
-        written = {**self.settings, "port": str(self.port)}
+        if self.port:
+            self._start(self.port)
+            return self
+        for attempt in range(1, START_ATTEMPTS + 1):
+            port = free_port()
+            try:
+                self._start(port)
+            except AssertionError:
+                # Somebody else may have taken the port since it was free.
+                if attempt == START_ATTEMPTS or "Address already in use" not in self.log_text():
+                    raise
+                continue
+            self.port = port
+            break
+        return self
+
+    def _start(self, port: int) -> None:
+        written = {**self.settings, "port": str(port)}
         (self.data / "postgresql.auto.conf").write_text("".join(f"{k} = '{v}'\n" for k, v in written.items()))
         run(self.bin / "pg_ctl", "-D", self.data, "-l", self.log, "-t", str(START_SECONDS), "-w", "start")
-        return self
 
     def stop(self, mode: str = "fast") -> None:
         """Stop it: `fast` is a clean shutdown, `immediate` a crash. Nothing happens where it does not run."""
